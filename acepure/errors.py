@@ -1,0 +1,19 @@
+"""Named errors and warnings.
+
+All errors are also `ValueError` or `TypeError`, so that callers who know nothing of this package can
+catch them.
+"""
+
+__all__ = ["BasisTooLargeError", "CoincidentAtomsError", "SpeciesError"]
+
+
+class BasisTooLargeError(ValueError):
+    """The requested basis would not fit in memory; the message carries the exact size and the estimate."""
+
+
+class CoincidentAtomsError(ValueError):
+    """Two atoms, or an atom and its periodic image, sit at the same place; the message names them."""
+
+
+class SpeciesError(ValueError):
+    """A structure holds a species that the basis does not know."""

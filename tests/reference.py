@@ -1,0 +1,515 @@
+"""Slow, independent oracles: every fast formula of the package is tested against one of these.
+
+Only NumPy and SciPy are used and nothing is imported from the package, so that an error cannot hide by
+being on both sides of a comparison. Structures to try them on are in `reference_structures.py`.
+
+===========================  ===================================================================
+one particle                 `real_harmonics`, `sphere_quadrature`, `real_gaunt`
+one product, table of rows   `self_interacting`, `shifted`, `canonical_brute_force`,
+                             `canonical_closed_form`, `centred_canonical`, `wick`,
+                             `canonical_pair_constants`, and `recursion_value` for all of them
+moments                      `poisson_moment`, `poisson_centred_moment`, `iid_moment`
+one dimension                `chebyshev_values`, `legendre_values`, `toy_indices`, `toy_gram`,
+                             `scaled_condition_number`, `chebyshev_purification`
+counting                     `invariant_count`, `count_total_degree`, `count_box`
+invariants                   `power_spectrum`, `naive_feature`
+===========================  ===================================================================
+
+Conventions. `phi` has shape (n_neighbors, n_functions) and holds φ_v(r_j); `k` is a sequence of columns of
+`phi`. The oracles for one product return `(value, scale)`, where scale is the same sum with every term
+replaced by its absolute value: round-off is proportional to the scale, not to a value that may cancel.
+"""
+
+import functools
+import itertools
+import math
+from collections import Counter
+from fractions import Fraction
+
+import numpy as np
+import scipy.special
+from numpy.polynomial.chebyshev import chebgauss, chebvander
+from numpy.polynomial.legendre import leggauss, legvander
+
+# --- one particle -------------------------------------------------------------------------------
+
+
+def _complex_harmonic(l, m, polar, azimuth):
+    """Y_l^m with the Condon-Shortley phase; SciPy 1.15 renamed it and swapped both pairs of arguments."""
+    if hasattr(scipy.special, "sph_harm_y"):
+        return scipy.special.sph_harm_y(l, m, polar, azimuth)
+    return scipy.special.sph_harm(m, l, azimuth, polar)
+
+
+def real_harmonics(vectors, lmax):
+    """Real orthonormal Y_lm of the directions of `vectors` (..., 3), shape (..., (lmax + 1)²).
+
+    Index l² + l + m; Y_{l,m} = √2 (−1)^m Re Y_l^m and Y_{l,−m} = √2 (−1)^m Im Y_l^m for m > 0, so that
+    l = 1 is √(3/4π) (y, z, x).
+    """
+    x, y, z = np.moveaxis(np.asarray(vectors, dtype=float), -1, 0)
+    polar, azimuth = np.arctan2(np.hypot(x, y), z), np.arctan2(y, x)
+    values = np.empty((*x.shape, (lmax + 1) ** 2))
+    for l in range(lmax + 1):
+        values[..., l * l + l] = _complex_harmonic(l, 0, polar, azimuth).real
+        for m in range(1, l + 1):
+            harmonic = math.sqrt(2) * (-1) ** m * _complex_harmonic(l, m, polar, azimuth)
+            values[..., l * l + l + m] = harmonic.real
+            values[..., l * l + l - m] = harmonic.imag
+    return values
+
+
+def sphere_quadrature(degree):
+    """Directions (n, 3) and weights (n,), Σ w = 4π, exact for polynomials up to `degree` on the sphere."""
+    z, z_weights = leggauss(degree // 2 + 1)
+    azimuth = 2 * np.pi * np.arange(degree + 1) / (degree + 1)
+    z_grid, azimuth_grid = (a.ravel() for a in np.meshgrid(z, azimuth, indexing="ij"))
+    rho = np.sqrt(1 - z_grid**2)
+    directions = np.stack([rho * np.cos(azimuth_grid), rho * np.sin(azimuth_grid), z_grid], axis=1)
+    return directions, np.repeat(z_weights, degree + 1) * 2 * np.pi / (degree + 1)
+
+
+def real_gaunt(l1, l2, l3):
+    """∫ Y_{l1 m1} Y_{l2 m2} Y_{l3 m3} dΩ, shape (2 l1 + 1, 2 l2 + 1, 2 l3 + 1), by exact quadrature."""
+    directions, weights = sphere_quadrature(l1 + l2 + l3)
+    y = real_harmonics(directions, max(l1, l2, l3))
+    a, b, c = (y[:, l * l : (l + 1) ** 2] for l in (l1, l2, l3))
+    return np.einsum("q,qa,qb,qc->abc", weights, a, b, c)
+
+
+# --- one product ----------------------------------------------------------------------------------
+
+
+def set_partitions(n):
+    """All partitions of {0, ..., n − 1} into non-empty blocks, each a list of tuples; Bell(n) of them."""
+    if n == 0:
+        yield []
+        return
+    for smaller in set_partitions(n - 1):
+        yield [*smaller, (n - 1,)]
+        for i, block in enumerate(smaller):
+            yield [*smaller[:i], (*block, n - 1), *smaller[i + 1 :]]
+
+
+def partial_pairings(positions):
+    """All ways to form disjoint pairs among `positions`: yields (pairs, positions left alone)."""
+    if not positions:
+        yield [], []
+        return
+    first, *others = positions
+    for pairs, alone in partial_pairings(others):
+        yield pairs, [first, *alone]
+    for i, partner in enumerate(others):
+        for pairs, alone in partial_pairings(others[:i] + others[i + 1 :]):
+            yield [(first, partner), *pairs], alone
+
+
+def partial_matchings(n, n_prime):
+    """All ways to match some of range(n) one to one with some of range(n_prime): lists of pairs (s, t)."""
+    for size in range(min(n, n_prime) + 1):
+        for chosen in itertools.combinations(range(n), size):
+            for partners in itertools.permutations(range(n_prime), size):
+                yield list(zip(chosen, partners, strict=True))
+
+
+def _pooled(phi, columns):
+    """(Σ_j Π_v φ_v(j), Σ_j |Π_v φ_v(j)|), summed without round-off."""
+    terms = np.prod(phi[:, list(columns)], axis=1)
+    return math.fsum(terms), math.fsum(abs(terms))
+
+
+def _sum_with_scale(terms):
+    """Add (value, scale) pairs."""
+    terms = list(terms)
+    return math.fsum(value for value, _ in terms), math.fsum(scale for _, scale in terms)
+
+
+def _product_with_scale(factors):
+    """Multiply (value, scale) pairs."""
+    factors = list(factors)
+    return math.prod(value for value, _ in factors), math.prod(scale for _, scale in factors)
+
+
+def self_interacting(phi, k):
+    """AA_k = Π_t Σ_j φ_{k_t}(j), with its scale."""
+    return _product_with_scale(_pooled(phi, [v]) for v in k)
+
+
+def shifted(phi, k, mu):
+    """Π_t (A_{k_t} − μ_{k_t}), with its scale; `mu[v]` is the mean of A_v."""
+    return _product_with_scale(_centred_pool(phi, [v], mu[v]) for v in k)
+
+
+def _centred_pool(phi, columns, mean):
+    """A − μ of the product of `columns`, with its scale."""
+    value, scale = _pooled(phi, columns)
+    return value - mean, scale + abs(mean)
+
+
+def canonical_brute_force(phi, k):
+    """𝒜_k = Σ over ordered tuples of pairwise distinct neighbors of Π_t φ_{k_t}(j_t), with its scale.
+
+    Costs J!/(J − ν)! terms for J neighbors and order ν.
+    """
+    tuples = list(itertools.permutations(range(len(phi)), len(k)))
+    tuples = np.array(tuples, dtype=int).reshape(len(tuples), len(k))
+    terms = np.prod(phi[tuples, np.array(k, dtype=int)], axis=1)
+    return math.fsum(terms), math.fsum(abs(terms))
+
+
+def canonical_closed_form(phi, k):
+    """𝒜_k = Σ_π Π_{b∈π} (−1)^{|b|−1} (|b|−1)! Σ_j Π_{t∈b} φ_{k_t}(j), π over set partitions; with its scale.
+
+    Independent of the number of neighbors: 203 terms at order 6.
+    """
+    zero = dict.fromkeys(k, 0.0)
+    return canonical_pair_constants(phi, k, zero, lambda product: 0.0, lambda product: 0.0)
+
+
+def centred_canonical(phi, k, mu):
+    """Σ_{S⊆k} Π_{t∈S} (−μ_{k_t}) 𝒜_{k∖S} by brute force, with its scale."""
+    terms = []
+    for size in range(len(k) + 1):
+        for removed in itertools.combinations(range(len(k)), size):
+            value, scale = canonical_brute_force(phi, [v for t, v in enumerate(k) if t not in removed])
+            constant = math.prod(-mu[k[t]] for t in removed)
+            terms.append((constant * value, abs(constant) * scale))
+    return _sum_with_scale(terms)
+
+
+def wick(phi, k, mu, covariance):
+    """Σ over partial pairings of k of (−1)^{#pairs} Π_pairs Cov_uv Π_rest (A_v − μ_v), with its scale."""
+    terms = []
+    for pairs, alone in partial_pairings(list(range(len(k)))):
+        constant = math.prod(-covariance[k[s], k[t]] for s, t in pairs)
+        value, scale = shifted(phi, [k[t] for t in alone], mu)
+        terms.append((constant * value, abs(constant) * scale))
+    return _sum_with_scale(terms)
+
+
+def canonical_pair_constants(phi, k, mu, product_mu, g):
+    """The recursion with κ-terms, summed directly, for pair constants that depend on the product alone.
+
+    Σ_π Π_{b∈π} w_b with w_b = A_v − μ_v for a block of one and, for two or more,
+
+        w_b = (−1)^{|b|−1} (|b|−1)! (A_b − μ_b + g_b),   A_b = Σ_j Π_{t∈b} φ_{k_t}(j).
+
+    `product_mu(b)` and `g(b)` take the sorted tuple of the columns multiplied. c_{uv} = g(uv) has to hold
+    for products u, v, too; then the result is symmetric in k. g = product_mu is the centred canonical basis.
+    With any other c, such as Cov(A_u, A_v) of product functions, c_{u,vw} ≠ c_{uv,w}: the recursion then
+    depends on the order of k from order 3 on, and no direct formula of this kind exists.
+    """
+    terms = []
+    for partition in set_partitions(len(k)):
+        factors = []
+        for block in partition:
+            product = tuple(sorted(k[t] for t in block))
+            if len(block) == 1:
+                factors.append(_centred_pool(phi, product, mu[product[0]]))
+            else:
+                value, scale = _pooled(phi, product)
+                sign = (-1) ** (len(block) - 1) * math.factorial(len(block) - 1)
+                mean, constant = product_mu(product), g(product)
+                factors.append((sign * (value - mean + constant), abs(sign) * (scale + abs(mean - constant))))
+        terms.append(_product_with_scale(factors))
+    return _sum_with_scale(terms)
+
+
+def recursion_value(phi, k, mu=None, c=None, canonical=True):
+    """The recursion of the package, for the values of one environment; `(value, scale)`.
+
+        I_{k'v} = Ã_v I_{k'} − Σ_t ( Σ_κ p^κ_{k_t v} I_{k'[t→κ]} + c_{k_t v} I_{k' without t} ),   I_() = 1
+
+    Nothing is linearized: Σ_κ p^κ_{uv} φ_κ *is* the pointwise product φ_u φ_v, and I is linear in each of
+    its functions, so the κ-term is I of the list in which function t became that product. A product is
+    known by its history, the sorted tuple of the columns multiplied: `mu(history)` is the mean of its pool
+    and `c(history_u, history_v)` the pair constant (None: zero). k is used in the order given, v last.
+    """
+
+    def value_and_scale(histories):
+        if not histories:
+            return 1.0, 1.0
+        *front, last = histories
+        terms = [
+            _product_with_scale(
+                [_centred_pool(phi, last, mu(last) if mu else 0.0), value_and_scale(tuple(front))]
+            )
+        ]
+        for t, history in enumerate(front):
+            before, after = front[:t], front[t + 1 :]
+            if canonical:
+                product = tuple(sorted(history + last))
+                value, scale = value_and_scale((*before, product, *after))
+                terms.append((-value, scale))
+            if c:
+                constant = c(history, last)
+                value, scale = value_and_scale((*before, *after))
+                terms.append((-constant * value, abs(constant) * scale))
+        return _sum_with_scale(terms)
+
+    return value_and_scale(tuple((v,) for v in k))
+
+
+# --- moments -----------------------------------------------------------------------------------------
+
+
+def _matching_product(matching, k, k_prime, product_mean):
+    """Π over matched pairs of ∫ φ_u φ_v, and Π over unmatched functions of ∫ φ_v."""
+    matched = {s for s, _ in matching}, {t for _, t in matching}
+    pairs = math.prod(product_mean([k[s], k_prime[t]]) for s, t in matching)
+    singles = [v for s, v in enumerate(k) if s not in matched[0]]
+    singles += [v for t, v in enumerate(k_prime) if t not in matched[1]]
+    return pairs, math.prod(product_mean([v]) for v in singles)
+
+
+def poisson_moment(k, k_prime, product_mean):
+    """E[𝒜_k 𝒜_k'] for the neighbors of a Poisson process: a sum over partial matchings of k with k'.
+
+    A matched pair is one atom that both tuples use. `product_mean(list of columns)` is ∫ Π φ_v dλ.
+    """
+    matchings = partial_matchings(len(k), len(k_prime))
+    return math.fsum(math.prod(_matching_product(m, k, k_prime, product_mean)) for m in matchings)
+
+
+def poisson_centred_moment(k, k_prime, product_mean):
+    """E[I_k I_k'] of the centred canonical basis: the perfect matchings of `poisson_moment` alone.
+
+    For functions orthonormal in λ this is δ_kk' Π mult(k)!.
+    """
+    if len(k) != len(k_prime):
+        return 0.0
+    perfect = (m for m in partial_matchings(len(k), len(k_prime)) if len(m) == len(k))
+    return math.fsum(_matching_product(m, k, k_prime, product_mean)[0] for m in perfect)
+
+
+def iid_moment(k, k_prime, product_mean, n_particles):
+    """E[𝒜_k 𝒜_k'] for J independent particles of one probability measure.
+
+    As for the Poisson process, with J!/(J − b)! ways to place the b = ν + ν' − #matched distinct atoms.
+    """
+    total = []
+    for matching in partial_matchings(len(k), len(k_prime)):
+        n_atoms = len(k) + len(k_prime) - len(matching)
+        total.append(
+            math.perm(n_particles, n_atoms) * math.prod(_matching_product(matching, k, k_prime, product_mean))
+        )
+    return math.fsum(total)
+
+
+# --- one dimension -------------------------------------------------------------------------------------
+
+
+def chebyshev_values(x, n):
+    """T_0 ... T_n at `x`, shape (..., n + 1); in dx/(π√(1−x²)) the norm² of T_0 is 1, of the others ½."""
+    return chebvander(np.asarray(x, dtype=float), n)
+
+
+def legendre_values(x, n):
+    """√(2k+1) P_k(x) for k = 0 ... n, shape (..., n + 1): orthonormal in dx/2 on [−1, 1]."""
+    return legvander(np.asarray(x, dtype=float), n) * np.sqrt(2 * np.arange(n + 1) + 1)
+
+
+def toy_indices(order, degree, k_min):
+    """Sorted tuples of 1 ... `order` integers ≥ `k_min` with Σ k ≤ `degree`, by order, then by tuple."""
+
+    def tuples(length, smallest, budget):
+        if length == 0:
+            yield ()
+            return
+        for first in range(smallest, budget // length + 1):
+            for rest in tuples(length - 1, first, budget - first):
+                yield (first, *rest)
+
+    return [k for length in range(1, order + 1) for k in tuples(length, k_min, degree)]
+
+
+def toy_gram(family, indices, n_particles, canonical):
+    """E[B_k B_k'] over J iid particles from the orthogonality measure of `family`, exact.
+
+    The functions are orthonormal: √2 T_k ("chebyshev", arcsine law) or √(2k+1) P_k ("legendre", uniform
+    law). One particle meets polynomials of degree ≤ 2 max Σk, so a Gauss grid with max Σk + 1 nodes per
+    particle is exact; a product is symmetric in the particles, so one grid point per multiset of nodes is
+    enough, with the multinomial weight.
+    """
+    degree = max(sum(k) for k in indices)
+    if family == "chebyshev":
+        nodes, weights = chebgauss(degree + 1)
+        weights = weights / np.pi
+        values = chebyshev_values(nodes, degree)
+        values[:, 1:] *= math.sqrt(2)
+    else:
+        nodes, weights = leggauss(degree + 1)
+        weights = weights / 2
+        values = legendre_values(nodes, degree)
+    points = np.array(list(itertools.combinations_with_replacement(range(degree + 1), n_particles)))
+    orderings = [math.factorial(n_particles) / _factorial_of_multiplicities(point) for point in points]
+    phi = values[points]  # (grid point, particle, function)
+    columns = [_canonical_columns(phi, k) if canonical else phi.sum(axis=1)[:, k].prod(axis=1) for k in indices]
+    design = np.stack(columns, axis=1)
+    return design.T @ (design * (weights[points].prod(axis=1) * orderings)[:, None])
+
+
+def _canonical_columns(phi, k):
+    """𝒜_k at every grid point: phi (grid point, particle, function)."""
+    total = np.zeros(len(phi))
+    for particles in itertools.permutations(range(phi.shape[1]), len(k)):
+        total += phi[:, list(particles), list(k)].prod(axis=1)
+    return total
+
+
+def _factorial_of_multiplicities(labels):
+    """Π mult! of a multiset."""
+    return math.prod(math.factorial(count) for count in Counter(labels).values())
+
+
+def scaled_condition_number(gram):
+    """λ_max/λ_min of D^{−1/2} G D^{−1/2}, D = diag G: scaled columns, condition of G, not of its root."""
+    scale = 1 / np.sqrt(np.diag(gram))
+    eigenvalues = np.linalg.eigvalsh(gram * scale * scale[:, None])
+    return eigenvalues[-1] / eigenvalues[0]
+
+
+def chebyshev_purification(k):
+    """Row k of 𝒜 = P AA for bare Chebyshev particles: {sorted tuple: Fraction}, zeros removed.
+
+    The closed form, with T_a T_b = ½ (T_{a+b} + T_{|a−b|}) applied within each block.
+    """
+    row = Counter()
+    for partition in set_partitions(len(k)):
+        combination = {(): Fraction(1)}
+        for block in partition:
+            pool = {k[block[0]]: Fraction((-1) ** (len(block) - 1) * math.factorial(len(block) - 1))}
+            for t in block[1:]:
+                product = Counter()
+                for a, coefficient in pool.items():
+                    product[a + k[t]] += coefficient / 2
+                    product[abs(a - k[t])] += coefficient / 2
+                pool = product
+            combination = {
+                (*indices, a): x * y for indices, x in combination.items() for a, y in pool.items()
+            }
+        for indices, coefficient in combination.items():
+            row[tuple(sorted(indices))] += coefficient
+    return {indices: coefficient for indices, coefficient in row.items() if coefficient}
+
+
+# --- counting ----------------------------------------------------------------------------------------
+
+
+def invariant_count(ls, groups):
+    """Number of O(3)-invariant couplings of Y_{l_1} ... Y_{l_ν} that are symmetric among equal functions.
+
+    `groups[t]` is the radial label of slot t (any n, species): slots with equal l and equal group are
+    the same function, and only the multiset of their m matters. Counts the states with M = 0 minus those
+    with M = 1; zero for odd Σ l (inversion).
+    """
+    slots = Counter(zip(groups, ls, strict=True))
+    return _count_states(tuple(sorted((l, size) for (_, l), size in slots.items())))
+
+
+@functools.cache
+def _count_states(slots):
+    """`slots`: sorted (l, number of equal functions)."""
+    if sum(l * size for l, size in slots) % 2:
+        return 0
+    choices = [itertools.combinations_with_replacement(range(-l, l + 1), size) for l, size in slots]
+    totals = Counter(sum(map(sum, state)) for state in itertools.product(*choices))
+    return totals[0] - totals[1]
+
+
+def _count_multisets(functions, order, weight, budget):
+    """Σ of invariant_count over multisets of `order` (n, l) pairs with Σ weight ≤ budget."""
+    functions = sorted(functions, key=weight)
+
+    def count(chosen, start, left):
+        if len(chosen) == order:
+            return invariant_count([l for _, l in chosen], [n for n, _ in chosen])
+        total = 0
+        for i in range(start, len(functions)):
+            # functions are sorted: the remaining slots weigh at least as much as this one
+            if weight(functions[i]) * (order - len(chosen)) > left:
+                break
+            total += count([*chosen, functions[i]], i, left - weight(functions[i]))
+        return total
+
+    return count([], 0, budget)
+
+
+def count_total_degree(degree, order, wL=1, n_start=0):
+    """Number of invariants of exactly `order` with Σ_t (n_t + wL l_t) ≤ degree, n ≥ n_start."""
+    wL, degree = Fraction(wL), Fraction(degree)  # exact comparisons for wL such as 3/2
+    functions = [
+        (n, l)
+        for n in range(n_start, int(degree) + 1)
+        for l in range(int(degree / wL) + 1)
+        if n + wL * l <= degree
+    ]
+    return _count_multisets(functions, order, lambda nl: nl[0] + wL * nl[1], degree)
+
+
+def count_box(n_max, l_max, order):
+    """Number of invariants of exactly `order` with n_max radial functions and l = 0 ... l_max."""
+    functions = [(n, l) for n in range(n_max) for l in range(l_max + 1)]
+    return _count_multisets(functions, order, lambda nl: 0, 0)
+
+
+# --- invariants -----------------------------------------------------------------------------------------
+
+
+def _directions(vectors):
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+def power_spectrum(radial_values, vectors, l, include_self=True):
+    """(2l+1)/4π Σ_{j,j'} R_n(r_j) R_n'(r_j') P_l(cos θ_jj'), shape (n_radial, n_radial).
+
+    With all pairs this is Σ_m A_nlm A_n'lm (the SOAP power spectrum); with `include_self=False` j ≠ j' only,
+    which is Σ_m 𝒜_{nlm,n'lm}. `radial_values` is (n_neighbors, n_radial).
+    """
+    unit = _directions(vectors)
+    angular = scipy.special.eval_legendre(l, np.clip(unit @ unit.T, -1, 1))
+    if not include_self:
+        np.fill_diagonal(angular, 0)
+    return (2 * l + 1) / (4 * np.pi) * radial_values.T @ angular @ radial_values
+
+
+def naive_feature(radial_values, vectors, label, canonical=True):
+    """The invariant feature of orders 1 to 3, up to its sign at order 3, by a sum over tuples of neighbors.
+
+    `label` is a sequence of (column of radial_values, l). Neither harmonics nor coupling coefficients
+    appear. For orders 1 to 3 a block has at most one O(3)-invariant coupling c_{m_1 ... m_ν}, and it is
+    proportional to ∫ Π_t Y_{l_t m_t}(Ω) dΩ. By the addition theorem
+
+        Σ_m c_m Π_t Y_{l_t m_t}(r̂_t) = (1/N) ∫ Π_t q_t(r̂_t·Ω) dΩ,   q_t(x) = (2 l_t + 1)/4π P_{l_t}(x),
+
+    and Σ_m c_m² = 1 fixes N² = 8π² ∫_{−1}^{1} Π_t q_t(x) dx, which is zero exactly when no coupling exists.
+
+    Normalization in ⟨k, k⟩ = Π mult(k)!: let G = Π g! over groups of g equal (n, l). A multiset k occurs
+    G/mult(k)! times in Σ_m c_m 𝒜_{k(m)}, each time with the same c_m, so the norm² is
+    Σ_k (G/mult(k)!)² c² mult(k)! = G Σ_m c_m² = G. Hence the feature is Σ_m c_m 𝒜_{k(m)} / √G. At order 1:
+    Σ_j R_n/√4π; at order 2: Σ_m A_nlm A_n'lm/√(2l+1) for n ≠ n' and 1/√(2(2l+1)) for n = n'.
+    """
+    ls = [l for _, l in label]
+    x, x_weights = leggauss(sum(ls) // 2 + 1)
+    kernels = [_addition_kernel(l, x) for l in ls]
+    norm_squared = 8 * np.pi**2 * np.sum(x_weights * np.prod(kernels, axis=0))
+    if norm_squared < 1e-10:
+        raise ValueError(f"no O(3)-invariant coupling of l = {ls}")
+    directions, weights = sphere_quadrature(sum(ls))
+    cosines = _directions(vectors) @ directions.T
+    factors = [radial_values[:, n, None] * _addition_kernel(l, cosines) for n, l in label]
+    neighbors = range(len(vectors))
+    if canonical:
+        tuples = itertools.permutations(neighbors, len(label))
+    else:
+        tuples = itertools.product(neighbors, repeat=len(label))
+    total = math.fsum(
+        weights @ np.prod([factor[j] for factor, j in zip(factors, chosen, strict=True)], axis=0)
+        for chosen in tuples
+    )
+    return total / math.sqrt(norm_squared * _factorial_of_multiplicities(map(tuple, label)))
+
+
+def _addition_kernel(l, x):
+    """Σ_m Y_lm(a) Y_lm(b) for a·b = x."""
+    return (2 * l + 1) / (4 * np.pi) * scipy.special.eval_legendre(l, x)
