@@ -344,7 +344,9 @@ def toy_gram(family, indices, n_particles, canonical):
     points = np.array(list(itertools.combinations_with_replacement(range(degree + 1), n_particles)))
     orderings = [math.factorial(n_particles) / _factorial_of_multiplicities(point) for point in points]
     phi = values[points]  # (grid point, particle, function)
-    columns = [_canonical_columns(phi, k) if canonical else phi.sum(axis=1)[:, k].prod(axis=1) for k in indices]
+    columns = [
+        _canonical_columns(phi, k) if canonical else phi.sum(axis=1)[:, k].prod(axis=1) for k in indices
+    ]
     design = np.stack(columns, axis=1)
     return design.T @ (design * (weights[points].prod(axis=1) * orderings)[:, None])
 
@@ -474,15 +476,17 @@ def power_spectrum(radial_values, vectors, l, include_self=True):
 
 
 def naive_feature(radial_values, vectors, label, canonical=True):
-    """The invariant feature of orders 1 to 3, up to its sign at order 3, by a sum over tuples of neighbors.
+    """One invariant feature by a sum over tuples of neighbors: *the* feature of its block for orders 1 to 3.
 
-    `label` is a sequence of (column of radial_values, l). Neither harmonics nor coupling coefficients
-    appear. For orders 1 to 3 a block has at most one O(3)-invariant coupling c_{m_1 ... m_ν}, and it is
-    proportional to ∫ Π_t Y_{l_t m_t}(Ω) dΩ. By the addition theorem
+    `label` is a sequence of (column of radial_values, l); a column stands for n and species, zero for
+    neighbors of other species. The sign is a convention from order 3 on. Neither harmonics nor coupling
+    coefficients appear. For orders 1 to 3 a block has at most one O(3)-invariant coupling c_{m_1 ... m_ν},
+    and it is proportional to ∫ Π_t Y_{l_t m_t}(Ω) dΩ (at order 4 and above: one vector in the span of the
+    block's couplings). By the addition theorem
 
         Σ_m c_m Π_t Y_{l_t m_t}(r̂_t) = (1/N) ∫ Π_t q_t(r̂_t·Ω) dΩ,   q_t(x) = (2 l_t + 1)/4π P_{l_t}(x),
 
-    and Σ_m c_m² = 1 fixes N² = 8π² ∫_{−1}^{1} Π_t q_t(x) dx, which is zero exactly when no coupling exists.
+    and Σ_m c_m² = 1 fixes N² = 8π² ∫_{−1}^{1} Π_t q_t(x) dx, zero (up to order 3) only if no coupling exists.
 
     Normalization in ⟨k, k⟩ = Π mult(k)!: let G = Π g! over groups of g equal (n, l). A multiset k occurs
     G/mult(k)! times in Σ_m c_m 𝒜_{k(m)}, each time with the same c_m, so the norm² is

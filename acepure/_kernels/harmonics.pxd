@@ -6,7 +6,7 @@
 #
 # Q is the normalized associated Legendre function without its factor sin(theta)^m, which the polynomials c_m carry.
 # So nothing is divided by sin(theta), and the poles are points like any other.  The same splitting is used by
-# F. Bigi et al., J. Chem. Phys. 159, 064802 (2023); unlike there, Q is normalized, so that it cannot overflow.
+# F. Bigi et al., J. Chem. Phys. 159, 064802 (2023); here Q is normalized, so that factorials never appear.
 #
 # Tangential gradient at the unit vector u = r/|r|, with F' the gradient of the polynomial Q(z) c_m(x, y):
 #

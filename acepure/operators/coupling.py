@@ -7,15 +7,16 @@ gives invariants.  All tensors are orthonormal: Σ_m c c' = δ.
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 from itertools import pairwise
 from math import comb, factorial, pi, sqrt
 
 import numpy as np
 
+from acepure.characters import coupling_count
+
 __all__ = [
     "clebsch_gordan",
-    "coupling_count",
     "couplings",
     "gaunt_product",
     "symmetric_couplings",
@@ -42,7 +43,7 @@ def _complex_clebsch_gordan(l1: int, l2: int, L: int) -> np.ndarray:
     return result
 
 
-@lru_cache(maxsize=None)
+@cache
 def _real_from_complex(l: int) -> np.ndarray:
     """U with Y_l^m (complex, Condon–Shortley) = Σ_m' U[m, m'] Y_lm' (real)."""
     U = np.zeros((2 * l + 1, 2 * l + 1), dtype=complex)
@@ -54,7 +55,7 @@ def _real_from_complex(l: int) -> np.ndarray:
     return U
 
 
-@lru_cache(maxsize=None)
+@cache
 def clebsch_gordan(l1: int, l2: int, L: int) -> np.ndarray:
     """Clebsch–Gordan tensor of real harmonics.
 
@@ -87,7 +88,7 @@ def clebsch_gordan(l1: int, l2: int, L: int) -> np.ndarray:
     return W
 
 
-@lru_cache(maxsize=None)
+@cache
 def _gaunt(l1: int, l2: int, L: int) -> np.ndarray:
     """G with Y_{l1 m1} Y_{l2 m2} = Σ_LM G[m1, m2, M] Y_LM (real harmonics of one direction)."""
     if (l1 + l2 + L) % 2:
@@ -97,7 +98,7 @@ def _gaunt(l1: int, l2: int, L: int) -> np.ndarray:
     return reduced * clebsch_gordan(l1, l2, L)
 
 
-@lru_cache(maxsize=None)
+@cache
 def gaunt_product(ls: tuple[int, ...]) -> dict[int, np.ndarray]:
     """Expand a product of harmonics of one direction: Π_t Y_{l_t m_t} = Σ_LM G_L[m_1, ..., m_k, M] Y_LM.
 
@@ -117,7 +118,7 @@ def gaunt_product(ls: tuple[int, ...]) -> dict[int, np.ndarray]:
     return result
 
 
-@lru_cache(maxsize=None)
+@cache
 def _coupling_trees(ls: tuple[int, ...]) -> dict[tuple[int, ...], np.ndarray]:
     """Couple from the left: {(L_2, ..., L_ν): tensor (2 l_1 + 1, ..., 2 l_ν + 1, 2 L_ν + 1)}."""
     if len(ls) == 1:
@@ -132,7 +133,7 @@ def _coupling_trees(ls: tuple[int, ...]) -> dict[tuple[int, ...], np.ndarray]:
     return result
 
 
-@lru_cache(maxsize=None)
+@cache
 def couplings(ls: tuple[int, ...], L: int = 0) -> tuple[np.ndarray, tuple[tuple[int, ...], ...]]:
     """All O(3) couplings of distinguishable factors, orthonormal.
 
@@ -200,7 +201,7 @@ def _symmetrizer(tensors: np.ndarray, groups: tuple[int, ...]) -> np.ndarray:
     return average
 
 
-@lru_cache(maxsize=None)
+@cache
 def symmetric_couplings(
     ls: tuple[int, ...], groups: tuple[int, ...], L: int = 0
 ) -> tuple[np.ndarray, tuple[tuple[int, ...], ...]]:
@@ -248,7 +249,9 @@ def symmetric_couplings(
             rows.append(row / norm)
             kept.append(path)
     if len(rows) != expected:
-        raise ArithmeticError(f"rank {len(rows)} of couplings {ls}, groups {groups}, L = {L}, but characters give {expected}")
+        raise ArithmeticError(
+            f"rank {len(rows)} of couplings {ls}, groups {groups}, L = {L}, but characters give {expected}"
+        )
     if not rows:
         return np.zeros((0, len(tensors))), ()
     coefficients = np.array(rows)
@@ -264,53 +267,3 @@ def _multiplicities(ls: tuple[int, ...], groups: tuple[int, ...]) -> tuple[tuple
     for l, group in zip(ls, groups):
         counts[(group, l)] = counts.get((group, l), 0) + 1
     return tuple(sorted((l, multiplicity) for (_, l), multiplicity in counts.items()))
-
-
-@lru_cache(maxsize=None)
-def coupling_count(multiplicities: tuple[tuple[int, int], ...], L: int = 0) -> int:
-    """Number of symmetric O(3) couplings, by characters.
-
-    The number of multisets with total Σm = M of a factor of degree l that occurs g times is a
-    coefficient of the Gaussian binomial [2l + g choose g]_q; the couplings to L are N(M = L) − N(M = L + 1).
-
-    Parameters
-    ----------
-    multiplicities : tuple of (l, g)
-        Degree and multiplicity of each distinct factor.
-    L : int
-        Target degree.
-
-    Examples
-    --------
-    >>> coupling_count(((1, 1), (1, 1), (1, 1), (1, 1))), coupling_count(((1, 4),))
-    (3, 1)
-    """
-    top = sum(l * g for l, g in multiplicities)
-    if (top + L) % 2 or L > top:
-        return 0
-    polynomial = [1]
-    for l, g in multiplicities:
-        polynomial = _multiply(polynomial, _gaussian_binomial(2 * l + g, g))
-    return polynomial[top + L] - (polynomial[top + L + 1] if top + L + 1 < len(polynomial) else 0)
-
-
-def _multiply(a: list[int], b: list[int]) -> list[int]:
-    result = [0] * (len(a) + len(b) - 1)
-    for i, x in enumerate(a):
-        for j, y in enumerate(b):
-            result[i + j] += x * y
-    return result
-
-
-@lru_cache(maxsize=None)
-def _gaussian_binomial(n: int, k: int) -> list[int]:
-    """Coefficients of [n choose k]_q by q-Pascal: [n, k] = [n−1, k−1] + q^k [n−1, k]."""
-    if k in (0, n):
-        return [1]
-    left, right = _gaussian_binomial(n - 1, k - 1), _gaussian_binomial(n - 1, k)
-    result = [0] * (k * (n - k) + 1)
-    for i, x in enumerate(left):
-        result[i] += x
-    for i, x in enumerate(right):
-        result[i + k] += x
-    return result

@@ -14,7 +14,7 @@ coefficients reduce the coupling tensor, the radial algebra multiplies the label
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from functools import lru_cache
+from functools import cache
 from itertools import product
 from math import factorial, prod
 from typing import NamedTuple
@@ -22,9 +22,10 @@ from typing import NamedTuple
 import numpy as np
 from scipy.sparse import csr_array
 
+from acepure.basis.algebra import RadialAlgebra
+from acepure.indices import Block, Factor, equality_pattern
 from acepure.operators.coupling import couplings, gaunt_product, symmetric_couplings
-from acepure.operators.linearization import Factor, RadialAlgebra
-from acepure.operators.symmetrization import Block, equality_pattern, multiplicity_factor
+from acepure.operators.symmetrization import multiplicity_factor
 
 __all__ = ["purified_invariants"]
 
@@ -78,7 +79,8 @@ def purified_invariants(
             values.append(matrix[i, j])
     n_rows = int(offsets[len(blocks)])
     operator = csr_array(
-        (np.concatenate(values), (np.concatenate(rows), np.concatenate(columns))), shape=(n_rows, int(offsets[-1]))
+        (np.concatenate(values), (np.concatenate(rows), np.concatenate(columns))),
+        shape=(n_rows, int(offsets[-1])),
     )
     return operator, extended
 
@@ -87,7 +89,7 @@ def _size(block: Block) -> int:
     return len(_symmetric_basis(tuple(f.l for f in block), equality_pattern(block))) if block else 1
 
 
-@lru_cache(maxsize=None)
+@cache
 def _symmetric_basis(ls: tuple[int, ...], pattern: tuple[int, ...]) -> np.ndarray:
     """Orthonormal symmetric invariants û, flattened: shape (d_sym, Π (2 l_t + 1))."""
     tensors, _ = couplings(ls)
@@ -180,7 +182,7 @@ def _angular_map(ls, pattern, scheme, degrees, order, target_pattern) -> np.ndar
     return matrix if matrix.size and np.abs(matrix).max() > _ZERO else None
 
 
-@lru_cache(maxsize=None)
+@cache
 def _reductions(ls: tuple[int, ...], scheme: Scheme) -> dict[tuple[int, ...], np.ndarray]:
     """Coupling tensors of ls with the parts multiplied out.
 
@@ -202,9 +204,7 @@ def _reductions(ls: tuple[int, ...], scheme: Scheme) -> dict[tuple[int, ...], np
     for first, second in scheme.contracted:
         left, right = gaunt_product(tuple(ls[t] for t in first)), gaunt_product(tuple(ls[t] for t in second))
         where = [1 + axes.index(t) for t in (*first, *second)]
-        trace = {
-            L: np.tensordot(left[L], right[L], axes=(len(first), len(second))) for L in left if L in right
-        }
+        trace = {L: np.tensordot(left[L], right[L], axes=(len(first), len(second))) for L in left if L in right}
         partial = {
             (*degrees, L): np.tensordot(tensor, gaunt, axes=(where, list(range(len(where)))))
             for degrees, tensor in partial.items()
@@ -214,7 +214,7 @@ def _reductions(ls: tuple[int, ...], scheme: Scheme) -> dict[tuple[int, ...], np
     return {degrees: t for degrees, t in partial.items() if t.size and np.abs(t).max() > _ZERO}
 
 
-@lru_cache(maxsize=None)
+@cache
 def _schemes(order: int, merge: bool, contract: bool) -> tuple[Scheme, ...]:
     result = []
     for parts in _set_partitions(tuple(range(order))):

@@ -11,72 +11,20 @@ multiplicities of its equal factors, C_ik = û_i[m] √(Π g!) / mult(k)!.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
+from collections.abc import Sequence
+from functools import cache
 from math import factorial, prod, sqrt
 
 import numpy as np
 from scipy.sparse import csr_array
 
+from acepure.indices import Block, Factor, ProductSet, equality_pattern, one_particle_set
 from acepure.operators.coupling import couplings, symmetric_couplings
-from acepure.operators.linearization import Factor, OneParticle
 
-__all__ = ["Block", "ProductSet", "equality_pattern", "multiplicity_factor", "one_particle_set", "symmetrization"]
-
-Block = tuple[Factor, ...]
+__all__ = ["multiplicity_factor", "symmetrization"]
 
 # Entries of an orthonormal tensor below this are exact zeros, up to rounding.
 _ZERO = 1e-13
-
-
-@dataclass(frozen=True, eq=False)
-class ProductSet(Sequence[tuple[OneParticle, ...]]):
-    """An ordered set of products Π_t A_{k_t}, stored as integer arrays.
-
-    Attributes
-    ----------
-    one_particle : tuple of OneParticle
-        The functions φ_v that A is pooled from, sorted.
-    factors : tuple of numpy.ndarray
-        For each run of products of equal order: positions in `one_particle`, shape (n, order), each row sorted.
-        An order of 0 is the constant 1.
-    """
-
-    one_particle: tuple[OneParticle, ...]
-    factors: tuple[np.ndarray, ...]
-
-    def __len__(self) -> int:
-        return sum(len(run) for run in self.factors)
-
-    def __getitem__(self, index):  # type: ignore[override]
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
-        if not -len(self) <= index < len(self):
-            raise IndexError(f"product {index} of {len(self)}")
-        index %= len(self)
-        for run in self.factors:
-            if index < len(run):
-                return tuple(self.one_particle[v] for v in run[index])
-            index -= len(run)
-        raise AssertionError("unreachable")
-
-    def __repr__(self) -> str:
-        return f"ProductSet({len(self)} products of {len(self.one_particle)} sums over neighbors)"
-
-
-def one_particle_set(blocks: Iterable[Block]) -> tuple[OneParticle, ...]:
-    """Return the sorted one-particle functions that the blocks are made of."""
-    channels = sorted({factor for block in blocks for factor in block})
-    return tuple(OneParticle(l, z, q, m) for l, z, q in channels for m in range(-l, l + 1))
-
-
-def equality_pattern(block: Block) -> tuple[int, ...]:
-    """Number the distinct factors of a sorted block: (a, a, b) → (0, 0, 1)."""
-    pattern = [0] if block else []
-    for previous, factor in zip(block, block[1:]):
-        pattern.append(pattern[-1] + (factor != previous))
-    return tuple(pattern)
 
 
 def multiplicity_factor(pattern: tuple[int, ...]) -> float:
@@ -133,7 +81,7 @@ def _join(arrays: list[np.ndarray], dtype: type) -> np.ndarray:
     return np.concatenate(arrays) if arrays else np.zeros(0, dtype=dtype)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _block_coefficients(ls: tuple[int, ...], pattern: tuple[int, ...], L: int) -> tuple[np.ndarray, np.ndarray]:
     """Columns (l + m of each factor, shape (n, ν)) and coefficients, shape (n_couplings (2L + 1), n)."""
     if not ls:

@@ -1,0 +1,40 @@
+"""Private compiled arithmetic.  Python callers check and allocate; nothing here does.
+
+    types.pxd        number types, LANES
+    lanes.pxd        one SIMD value of LANES doubles
+    harmonics        Y_lm of unit vectors
+    radial           f(r), x(r), P_n(x)
+    neighbors        sorting of neighbor lists
+    pooling.pxd      A = Σ_j R Y
+    products.pxd     AA and sparse operators
+    evaluator.pxi    all of it for blocks of centers, compiled once per instruction set
+    cpu              which instruction sets there are
+
+`evaluator` is the best variant that was built and that the processor can run; the environment variable ACEPURE_SIMD
+(avx512, avx2 or baseline) chooses another.
+"""
+
+import importlib
+import os
+from types import ModuleType
+
+from acepure._kernels import cpu
+
+__all__ = ["evaluator", "variant"]
+
+
+def _best_evaluator() -> tuple[str, ModuleType]:
+    wanted = os.environ.get("ACEPURE_SIMD", "")
+    names = cpu.instruction_sets()
+    if wanted and wanted not in names:
+        raise ImportError(f"ACEPURE_SIMD={wanted!r}, but this processor has {', '.join(names)}")
+    for name in (wanted,) if wanted else names:
+        try:
+            return name, importlib.import_module(f"acepure._kernels.evaluator_{name}")
+        except ModuleNotFoundError as error:
+            if error.name != f"acepure._kernels.evaluator_{name}" or name in (wanted, "baseline"):
+                raise
+    raise AssertionError("unreachable")
+
+
+variant, evaluator = _best_evaluator()

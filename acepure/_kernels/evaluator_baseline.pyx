@@ -1,0 +1,2 @@
+"""The evaluator, compiled for the baseline instruction set."""
+include "evaluator.pxi"

@@ -1,0 +1,195 @@
+"""Pairs in any order -> the sorted list, grouped by center (CSR).
+
+A full list holds every pair (i, j, S) with
+
+    r_ij = r_j - r_i + S·cell,    |r_ij| < rcut[z_i, z_j]
+
+The order wanted is: center, then rank of the neighbor (by species, then by atom), then shift.  Sorting
+first by neighbor and then, stably, by center takes two counting sorts, O(pairs + atoms), without a
+comparison.  What is left are runs of images of one atom; they are sorted in place by a heapsort, so a
+cell much smaller than the cutoff costs O(n log n), not O(n²).
+
+Nothing here depends on the order of the input, and so on the number of threads that produced it.
+"""
+
+from acepure._kernels.types cimport index_t, offset_t, real_t
+
+# Two atoms nearer than this are one atom given twice (squared, Å²).
+cdef real_t COINCIDENT2 = 1e-12
+
+
+cdef inline bint shift_less(const int[:, ::1] shifts, index_t p, index_t q) noexcept nogil:
+    if shifts[p, 0] != shifts[q, 0]:
+        return shifts[p, 0] < shifts[q, 0]
+    if shifts[p, 1] != shifts[q, 1]:
+        return shifts[p, 1] < shifts[q, 1]
+    return shifts[p, 2] < shifts[q, 2]
+
+
+cdef void sift_down(
+    const int[:, ::1] shifts, index_t[::1] order, offset_t begin, offset_t root, offset_t size
+) noexcept nogil:
+    cdef offset_t child
+    cdef index_t moved = order[begin + root]
+    while 2 * root + 1 < size:
+        child = 2 * root + 1
+        if child + 1 < size and shift_less(shifts, order[begin + child], order[begin + child + 1]):
+            child += 1
+        if not shift_less(shifts, moved, order[begin + child]):
+            break
+        order[begin + root] = order[begin + child]
+        root = child
+    order[begin + root] = moved
+
+
+cdef void sort_run(
+    const int[:, ::1] shifts, index_t[::1] order, offset_t begin, offset_t end
+) noexcept nogil:
+    # order[begin:end] = sorted(order[begin:end], key=lambda p: tuple(shifts[p]))
+    cdef offset_t size = end - begin, k
+    cdef index_t last
+    for k in range(size // 2 - 1, -1, -1):
+        sift_down(shifts, order, begin, k, size)
+    for k in range(size - 1, 0, -1):
+        last = order[begin + k]
+        order[begin + k] = order[begin]
+        order[begin] = last
+        sift_down(shifts, order, begin, 0, k)
+
+
+cdef void order_pairs(
+    const size_t[:, ::1] pairs, const int[:, ::1] shifts, const index_t[::1] slot, const index_t[::1] rank,
+    const offset_t[::1] offsets, offset_t[::1] next_free, index_t[::1] by_neighbor, index_t[::1] order,
+) noexcept nogil:
+    cdef Py_ssize_t n_pairs = pairs.shape[0], n_centers = offsets.shape[0] - 1, p, q, c
+    cdef offset_t total = 0, count, run, end
+    cdef index_t k
+
+    # by_neighbor = argsort(rank[j]) over the pairs whose center is selected
+    for q in range(next_free.shape[0]):
+        next_free[q] = 0
+    for p in range(n_pairs):
+        if slot[pairs[p, 0]] >= 0:
+            next_free[rank[pairs[p, 1]]] += 1
+    for q in range(next_free.shape[0]):
+        count = next_free[q]
+        next_free[q] = total
+        total += count
+    for p in range(n_pairs):
+        if slot[pairs[p, 0]] >= 0:
+            k = rank[pairs[p, 1]]
+            by_neighbor[next_free[k]] = <index_t>p
+            next_free[k] += 1
+
+    # order = by_neighbor, sorted stably by center
+    for c in range(n_centers):
+        next_free[c] = offsets[c]
+    for q in range(total):
+        k = slot[pairs[by_neighbor[q], 0]]
+        order[next_free[k]] = by_neighbor[q]
+        next_free[k] += 1
+
+    # images of one neighbor: by shift
+    for c in range(n_centers):
+        run = offsets[c]
+        while run < offsets[c + 1]:
+            end = run + 1
+            while end < offsets[c + 1] and pairs[order[end], 1] == pairs[order[run], 1]:
+                end += 1
+            if end > run + 1:
+                sort_run(shifts, order, run, end)
+            run = end
+
+
+cdef offset_t fill(
+    const size_t[:, ::1] pairs, const int[:, ::1] shifts, const index_t[::1] order,
+    const real_t[:, ::1] positions, const real_t[:, ::1] cell, const index_t[::1] species,
+    const real_t[:, ::1] cutoff2, offset_t[::1] offsets, index_t[::1] neighbors,
+    index_t[:, ::1] out_shifts, real_t[:, ::1] vectors,
+) noexcept nogil:
+    cdef Py_ssize_t n_centers = offsets.shape[0] - 1, c
+    cdef offset_t q, begin = 0, end, kept = 0
+    cdef size_t i, j
+    cdef index_t p, s0, s1, s2
+    cdef real_t x, y, z, r2
+    for c in range(n_centers):
+        end = offsets[c + 1]
+        for q in range(begin, end):
+            p = order[q]
+            i = pairs[p, 0]
+            j = pairs[p, 1]
+            s0 = shifts[p, 0]
+            s1 = shifts[p, 1]
+            s2 = shifts[p, 2]
+            # r_ij = r_j - r_i + S @ cell
+            x = positions[j, 0] - positions[i, 0] + (s0 * cell[0, 0] + s1 * cell[1, 0] + s2 * cell[2, 0])
+            y = positions[j, 1] - positions[i, 1] + (s0 * cell[0, 1] + s1 * cell[1, 1] + s2 * cell[2, 1])
+            z = positions[j, 2] - positions[i, 2] + (s0 * cell[0, 2] + s1 * cell[1, 2] + s2 * cell[2, 2])
+            r2 = x * x + y * y + z * z
+            if r2 < COINCIDENT2:
+                return -1 - <offset_t>p
+            if r2 < cutoff2[species[i], species[j]]:
+                neighbors[kept] = <index_t>j
+                out_shifts[kept, 0] = s0
+                out_shifts[kept, 1] = s1
+                out_shifts[kept, 2] = s2
+                vectors[kept, 0] = x
+                vectors[kept, 1] = y
+                vectors[kept, 2] = z
+                kept += 1
+        begin = end
+        offsets[c + 1] = kept
+    return kept
+
+
+def count_pairs(const size_t[:, ::1] pairs, const index_t[::1] slot, offset_t[::1] offsets) -> None:
+    """Count the pairs of each center: offsets[c + 1] - offsets[c] of center c.
+
+    Parameters
+    ----------
+    pairs : (n_pairs, 2), atoms i and j
+    slot : (n_atoms,), number of the center that atom i is, or -1 if it is none
+    offsets : (n_centers + 1,), output
+    """
+    cdef Py_ssize_t p, c
+    with nogil:
+        for c in range(offsets.shape[0]):
+            offsets[c] = 0
+        for p in range(pairs.shape[0]):
+            if slot[pairs[p, 0]] >= 0:
+                offsets[slot[pairs[p, 0]] + 1] += 1
+        for c in range(1, offsets.shape[0]):
+            offsets[c] += offsets[c - 1]
+
+
+def sort_pairs(
+    const size_t[:, ::1] pairs, const int[:, ::1] shifts, const index_t[::1] slot, const index_t[::1] rank,
+    const real_t[:, ::1] positions, const real_t[:, ::1] cell, const index_t[::1] species,
+    const real_t[:, ::1] cutoff2, offset_t[::1] next_free, index_t[::1] by_neighbor, index_t[::1] order,
+    offset_t[::1] offsets, index_t[::1] neighbors, index_t[:, ::1] out_shifts, real_t[:, ::1] vectors,
+) -> int:
+    """Sort the pairs, compute their vectors and keep those inside the cutoff of their species.
+
+    Parameters
+    ----------
+    pairs, slot : as in `count_pairs`
+    shifts : (n_pairs, 3), S
+    rank : (n_atoms,), place of atom j in the order of neighbors
+    positions, cell : (n_atoms, 3) and (3, 3), Å
+    species, cutoff2 : (n_atoms,) and (n_species, n_species), squared cutoffs in Å²
+    next_free, by_neighbor, order : scratch, (n_atoms,), (m,) and (m,) with m = offsets[-1]
+    offsets : (n_centers + 1,), from `count_pairs`; on return, of the pairs kept
+    neighbors, out_shifts, vectors : (m,), (m, 3), (m, 3), outputs, of which the first n are filled
+
+    Returns
+    -------
+    int
+        Number of pairs kept, n; or -1 - p if the atoms of pair p coincide.
+    """
+    cdef offset_t kept
+    with nogil:
+        order_pairs(pairs, shifts, slot, rank, offsets, next_free, by_neighbor, order)
+        kept = fill(
+            pairs, shifts, order, positions, cell, species, cutoff2, offsets, neighbors, out_shifts, vectors
+        )
+    return kept

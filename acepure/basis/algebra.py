@@ -1,0 +1,109 @@
+"""Products of radial functions as sums of radial functions.
+
+    R_a R_b = Σ_q p_q R_q
+
+An algebra knows labels alone, never a distance; what a label means is evaluated by
+`RadialBasis.evaluate_labels`.
+
+    GradedAlgebra   functions f^s P_n(x): exact for every envelope and transform
+    FormalAlgebra   any functions: the product is named by the multiset of its factors
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Hashable, Iterable
+from typing import Any
+
+import numpy as np
+from numpy.polynomial import chebyshev
+
+__all__ = ["FormalAlgebra", "GradedAlgebra", "RadialAlgebra", "Terms", "kept_terms"]
+
+RadialLabel = Hashable
+Terms = tuple[tuple[Any, float], ...]
+
+# Coefficients below this part of the largest one of a product are rounding of exact zeros.
+_NEGLIGIBLE = 1e-14
+
+
+def kept_terms(pairs: Iterable[tuple[Any, float]]) -> Terms:
+    """Return the terms of a product without those that are rounding of exact zeros."""
+    pairs = list(pairs)
+    largest = max((abs(c) for _, c in pairs), default=0.0)
+    return tuple((index, c) for index, c in pairs if abs(c) > _NEGLIGIBLE * largest)
+
+
+class RadialAlgebra(ABC):
+    """Products of the radial functions that one species of center sees."""
+
+    @abstractmethod
+    def basis_label(self, n: int, l: int) -> RadialLabel:
+        """Return the label of the n-th radial function (n = 0, 1, ...) at degree l in the basis."""
+
+    @abstractmethod
+    def product(self, z: int, a: RadialLabel, b: RadialLabel) -> Terms:
+        """Return ((q, coefficient), ...) with R_a R_b = Σ_q coefficient · R_q for neighbors of species z."""
+
+
+class GradedAlgebra(RadialAlgebra):
+    """f^s P_a · f^t P_b = f^{s+t} Σ_c p_c T_c(x), exact for every envelope f and transform x(r).
+
+    Labels are q = (s, n).  Grade s = 1 holds the functions of the basis, f P_n with
+    P_n = Σ_k Q_nk T_k; grades s ≥ 2 occur only in products and are f^s T_n, whatever P is.
+
+    Parameters
+    ----------
+    chebyshev_coefficients : mapping or None
+        Lower-triangular Q, shape (n_radial, n_radial), for each neighbor species z; None when P_n = T_n, where a
+        product has two terms, T_a T_b = ½ (T_{a+b} + T_{|a−b|}).
+    """
+
+    def __init__(self, chebyshev_coefficients: dict[int, np.ndarray] | None = None) -> None:
+        self._coefficients = chebyshev_coefficients
+        self._products: dict[Any, Terms] = {}
+
+    def basis_label(self, n: int, l: int) -> tuple[int, int]:
+        return (1, n)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, GradedAlgebra):
+            return NotImplemented
+        mine, others = self._coefficients, other._coefficients
+        if mine is None or others is None:
+            return mine is others
+        return mine.keys() == others.keys() and all(np.array_equal(mine[z], others[z]) for z in mine)
+
+    __hash__ = None  # type: ignore[assignment]  # equality is by arrays
+
+    def product(self, z: int, a: tuple[int, int], b: tuple[int, int]) -> Terms:
+        key = (z, a, b) if self._coefficients is not None else (a, b)
+        if key not in self._products:
+            grade = a[0] + b[0]
+            coefficients = chebyshev.chebmul(self._series(z, a), self._series(z, b))
+            self._products[key] = kept_terms(((grade, n), float(c)) for n, c in enumerate(coefficients))
+        return self._products[key]
+
+    def _series(self, z: int, label: tuple[int, int]) -> np.ndarray:
+        s, n = label
+        if s == 1 and self._coefficients is not None:
+            return self._coefficients[z][n, : n + 1]
+        return np.eye(1, n + 1, n)[0]
+
+
+class FormalAlgebra(RadialAlgebra):
+    """Products of arbitrary radial functions, named by the multiset of the factors: exact by definition.
+
+    Labels are q = sorted tuple of the radial indices multiplied; the basis has q = (n,).
+    """
+
+    def basis_label(self, n: int, l: int) -> tuple[int, ...]:
+        return (n,)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, FormalAlgebra)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def product(self, z: int, a: tuple[int, ...], b: tuple[int, ...]) -> Terms:
+        return ((tuple(sorted(a + b)), 1.0),)

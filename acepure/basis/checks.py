@@ -1,0 +1,75 @@
+"""Checks of arguments: each returns the value in its final type or says what is needed.
+
+`TypeError` is for a value of the wrong kind, `ValueError` for one out of range; every message names the
+argument and shows the value received.
+"""
+
+from __future__ import annotations
+
+import math
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+from ase.data import atomic_numbers
+from numpy.typing import ArrayLike
+
+__all__ = ["count", "distances", "number", "real_array", "symbol"]
+
+
+def number(
+    name: str, value: Any, *, above: float = -math.inf, least: float = -math.inf, reason: str = ""
+) -> float:
+    """Return `value` as a finite float that is > `above` and >= `least`; `reason` ends the message."""
+    need = f"> {above:g}" if above > -math.inf else f">= {least:g}" if least > -math.inf else ""
+    need = " ".join(["a finite number", need]).strip() + (f" ({reason})" if reason else "")
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, Real):
+        raise TypeError(f"{name} must be {need}; got {value!r} of type {type(value).__name__}")
+    if not (math.isfinite(value) and value > above and value >= least):
+        raise ValueError(f"{name} must be {need}; got {value!r}")
+    return float(value)
+
+
+def count(name: str, value: Any, *, least: int = 1) -> int:
+    """Return `value` as an int that is >= `least`."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, Integral):
+        raise TypeError(f"{name} must be an integer >= {least}; got {value!r} of type {type(value).__name__}")
+    if value < least:
+        raise ValueError(f"{name} must be an integer >= {least}; got {value!r}")
+    return int(value)
+
+
+def symbol(name: str, value: Any) -> str:
+    """Return `value` if it is a chemical symbol."""
+    if not isinstance(value, str):
+        raise TypeError(
+            f'{name} must be a chemical symbol such as "Cu"; got {value!r} of type {type(value).__name__}'
+        )
+    if value not in atomic_numbers:
+        raise ValueError(f'{name} must be a chemical symbol such as "Cu"; got {value!r}')
+    return str(value)
+
+
+def real_array(name: str, value: ArrayLike, shape: tuple[int | None, ...]) -> np.ndarray:
+    """Return `value` as a C-contiguous float64 array of finite numbers; None in `shape` is any length."""
+    shown = "(" + ", ".join("any" if k is None else str(k) for k in shape) + ("," * (len(shape) == 1)) + ")"
+    array = np.asarray(value)
+    if array.size == 0 and array.ndim == 1 and len(shape) > 1:
+        array = array.reshape([0 if k is None else k for k in shape])  # [] has no second dimension to show
+    if array.dtype.kind not in "fiu":
+        raise TypeError(f"{name} must hold real numbers; got an array of type {array.dtype}")
+    if array.ndim != len(shape) or any(k is not None and k != n for k, n in zip(shape, array.shape)):
+        raise ValueError(f"{name} must have shape {shown}; got {array.shape}")
+    array = np.ascontiguousarray(array, dtype=np.float64)
+    bad = np.flatnonzero(~np.isfinite(array).all(axis=tuple(range(1, array.ndim))))
+    if bad.size:
+        raise ValueError(f"{name} must be finite; row {bad[0]} is {array[bad[0]]}")
+    return array
+
+
+def distances(name: str, value: ArrayLike) -> np.ndarray:
+    """Return `value` as a one-dimensional array of distances, finite and >= 0."""
+    r = real_array(name, value, (None,))
+    if r.size and r.min() < 0:
+        raise ValueError(f"{name} must hold distances >= 0; number {np.argmin(r)} is {r.min()!r}")
+    return r

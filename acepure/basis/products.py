@@ -1,0 +1,132 @@
+"""AA: products of neighbor sums, computed as a graph in which each product takes one multiplication.
+
+    AA_k = Π_t A_{k_t} = AA_left · AA_right
+
+Nodes are numbered A first, then the constant 1, then the products, each after its two parts.  Where a product has no pair of
+existing parts, an auxiliary node is added.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from acepure.indices import ProductSet
+
+__all__ = ["ProductGraph", "product_graph"]
+
+
+@dataclass(frozen=True, eq=False)
+class ProductGraph:
+    """How to compute a set of products.
+
+    Attributes
+    ----------
+    n_leaves : int
+        Number of A; node n_leaves is the constant 1.
+    left, right : numpy.ndarray of int32, shape (n_nodes,)
+        Node n_leaves + 1 + i is the product of nodes left[i] and right[i].
+    nodes : numpy.ndarray of int32, shape (n_products,)
+        The node that holds each product of the set.
+    """
+
+    n_leaves: int
+    left: np.ndarray
+    right: np.ndarray
+    nodes: np.ndarray
+
+    @property
+    def n_auxiliary(self) -> int:
+        """Number of nodes that are not in the set themselves."""
+        return len(self.left) - int((self.nodes > self.n_leaves).sum())
+
+    def evaluate(self, A: np.ndarray) -> np.ndarray:
+        """Return the products of given A, plainly.
+
+        Parameters
+        ----------
+        A : numpy.ndarray, shape (..., n_leaves)
+
+        Returns
+        -------
+        numpy.ndarray, shape (..., n_products)
+        """
+        nodes = np.empty((*A.shape[:-1], self.n_leaves + 1 + len(self.left)))
+        nodes[..., : self.n_leaves] = A
+        nodes[..., self.n_leaves] = 1.0
+        for i, (left, right) in enumerate(zip(self.left, self.right), self.n_leaves + 1):
+            nodes[..., i] = nodes[..., left] * nodes[..., right]
+        return nodes[..., self.nodes]
+
+
+def product_graph(products: ProductSet) -> ProductGraph:
+    """Arrange the products into a graph.
+
+    Parameters
+    ----------
+    products : ProductSet
+
+    Returns
+    -------
+    ProductGraph
+
+    Examples
+    --------
+    >>> from acepure.indices import OneParticle, ProductSet
+    >>> v = tuple(OneParticle(0, 0, (1, n), 0) for n in range(2))
+    >>> graph = product_graph(ProductSet(v, (np.array([[0], [1]]), np.array([[0, 1], [1, 1]]))))
+    >>> graph.evaluate(np.array([2.0, 3.0]))
+    array([2., 3., 6., 9.])
+    """
+    builder = _Builder(len(products.one_particle))
+    nodes = [builder.node(tuple(k)) for run in products.factors for k in run.tolist()]
+    return ProductGraph(
+        n_leaves=builder.n_leaves,
+        left=np.array(builder.left, dtype=np.int32),
+        right=np.array(builder.right, dtype=np.int32),
+        nodes=np.array(nodes, dtype=np.int32),
+    )
+
+
+class _Builder:
+    def __init__(self, n_leaves: int) -> None:
+        self.n_leaves = n_leaves
+        self.known: dict[tuple[int, ...], int] = {(v,): v for v in range(n_leaves)}
+        self.known[()] = n_leaves
+        self.left: list[int] = []
+        self.right: list[int] = []
+
+    def node(self, k: tuple[int, ...]) -> int:
+        known = self.known
+        if k in known:
+            return known[k]
+        best: tuple[tuple[int, ...], tuple[int, ...]] | None = None
+        fewest = 3
+        for first, second in _splits(len(k)):
+            a = tuple([k[t] for t in first])
+            b = tuple([k[t] for t in second])
+            missing = (a not in known) + (b not in known)
+            if missing < fewest:
+                best, fewest = (a, b), missing
+                if missing == 0:
+                    break
+        left, right = self.node(best[0]), self.node(best[1])
+        self.left.append(left)
+        self.right.append(right)
+        known[k] = self.n_leaves + len(self.left)
+        return known[k]
+
+
+def _splits(order: int) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
+    """Ways to divide the positions in two, halves first: (2 + 2) before (3 + 1)."""
+    if order not in _SPLITS:
+        ways = []
+        for mask in range(1, 2 ** (order - 1)):
+            first = tuple(t for t in range(order) if mask >> t & 1)
+            ways.append((first, tuple(t for t in range(order) if t not in first)))
+        _SPLITS[order] = sorted(ways, key=lambda way: abs(len(way[0]) - len(way[1])))
+    return _SPLITS[order]
+
+
+_SPLITS: dict[int, list[tuple[tuple[int, ...], tuple[int, ...]]]] = {}

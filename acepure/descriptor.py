@@ -1,0 +1,376 @@
+"""ACEBasis: the stages composed, from structures to features."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+from ase import Atoms
+from scipy.sparse import csr_array
+from tqdm.auto import tqdm
+
+from acepure.arguments import resolve_arguments
+from acepure.basis.radial import PolynomialRadialBasis, RadialBasis
+from acepure.errors import SpeciesError
+from acepure.evaluation import FeatureEvaluator, resolve_num_threads
+from acepure.indices import Block, Factor, ProductSet, equality_pattern
+from acepure.neighbors import NeighborList, neighbor_list
+from acepure.operators.assembly import Operators, assemble
+from acepure.operators.coupling import symmetric_couplings
+from acepure.specification import Specification
+from acepure.structures import check_structure, structure_list
+
+__all__ = ["ACEBasis", "FeatureLabel"]
+
+DEFAULT_RCUT = 5.0
+DEFAULT_TOTALDEGREE = 6
+
+_SPECIFICATION_ARGUMENTS = ("order", "totaldegree", "wL", "n_max", "l_max", "n_functions", "functions", "n_start")
+_BASIS_ARGUMENTS = ("rcut", *_SPECIFICATION_ARGUMENTS, "radial", "canonical")
+_CHOICES = ("totaldegree", "n_max", "l_max", "n_functions", "functions")
+
+
+class FeatureLabel(NamedTuple):
+    """Names one feature: the factors, and the intermediate degrees (L_2, L_3, ...) of their coupling."""
+
+    species: tuple[str, ...]
+    n: tuple[int, ...]
+    l: tuple[int, ...]
+    coupling: tuple[int, ...]
+
+    @property
+    def order(self) -> int:
+        """Correlation order ν; the body order is ν + 1."""
+        return len(self.n)
+
+    def __str__(self) -> str:
+        factors = " ".join(f"{s}(n={n},l={l})" for s, n, l in zip(self.species, self.n, self.l))
+        return factors + (f" L={','.join(map(str, self.coupling))}" if self.coupling else "")
+
+
+@dataclass(frozen=True, eq=False)
+class _CenterGroup:
+    """Species of center that share a product algebra, and so operators."""
+
+    species: tuple[int, ...]
+    operators: Operators
+
+
+class ACEBasis:
+    """Canonical (or self-interacting) ACE features of atomic environments.
+
+    For a center i with neighbors j inside the cutoff, φ_v(r) = f(r) P_n(x(r)) Y_lm(r̂) for v = (z, n, l, m), and
+
+        𝒜_k = Σ_{j_1 ≠ ... ≠ j_ν} Π_t φ_{k_t}(r_{i j_t}),      B = C 𝒜 = P_B C_ext AA_ext,
+
+    the sum over pairwise distinct neighbors, so that B of order ν is a true (ν + 1)-body function
+    (Drautz, Phys. Rev. B 99, 014104 (2019); Ho, Gutleb, Ortner, arXiv:2401.01550).
+    C is orthonormal: Σ_k mult(k)! C_ik C_i'k = δ.
+
+    Parameters
+    ----------
+    species : sequence of str
+        Chemical symbols that may occur, in any order.
+    rcut : float or mapping, optional
+        Cutoff in Å, or one per pair of symbols; default 5.0. Not together with `radial`.
+    order : int, optional
+        Largest correlation order; default 3.
+    totaldegree, wL, n_max, l_max, n_functions, functions, n_start
+        Which functions, in exactly one way, see `Specification`; default totaldegree=6.
+    radial : RadialBasis, optional
+        Radial functions; default `PolynomialRadialBasis(rcut)`.
+    canonical : bool, optional
+        False gives the self-interacting basis, products of full neighbor sums, with the same labels.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For wrong, unknown or contradictory arguments, before any work.
+    BasisTooLargeError
+        When the basis would not fit in memory.
+
+    Notes
+    -----
+    The spellings cutoff, r_cut, nu_max, correlation, nmax and lmax are understood too.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> basis = ACEBasis(["Cu"], rcut=5.0, order=3, totaldegree=8)
+    >>> basis.descriptors(bulk("Cu", cubic=True)).shape
+    (4, 224)
+    """
+
+    def __init__(self, species: Sequence[str], rcut: Any = None, order: int | None = None, **arguments: Any) -> None:
+        positional = {"rcut": rcut, "order": order}
+        given = {name: value for name, value in positional.items() if value is not None}
+        given |= resolve_arguments(arguments, [n for n in _BASIS_ARGUMENTS if n not in given], "ACEBasis")
+        given = {name: value for name, value in given.items() if value is not None}
+        canonical = given.pop("canonical", True)
+        if not isinstance(canonical, (bool, np.bool_)):
+            raise TypeError(f"canonical must be True or False, got {canonical!r}")
+        radial, rcut = given.pop("radial", None), given.pop("rcut", None)
+        if radial is not None and rcut is not None:
+            raise ValueError("rcut and radial exclude each other: the radial basis has its own cutoff")
+        if radial is not None and not isinstance(radial, RadialBasis):
+            raise TypeError(f"radial must be a RadialBasis, got {radial!r} of type {type(radial).__name__}")
+        if not any(choice in given for choice in _CHOICES):
+            given["totaldegree"] = DEFAULT_TOTALDEGREE
+        self._specification = Specification.create(species, **given)
+        self._specification.check_memory()
+        self._radial = PolynomialRadialBasis(DEFAULT_RCUT if rcut is None else rcut) if radial is None else radial
+        self._canonical = bool(canonical)
+        symbols = self._specification.species
+        self._cutoffs = np.array([[float(self._radial.cutoff(a, b)) for b in symbols] for a in symbols])
+
+    # --- what it is ---------------------------------------------------------------------------------------
+
+    @property
+    def species(self) -> tuple[str, ...]:
+        """Chemical symbols, sorted by atomic number."""
+        return self._specification.species
+
+    @property
+    def specification(self) -> Specification:
+        """The resolved index sets."""
+        return self._specification
+
+    @property
+    def radial(self) -> RadialBasis:
+        """The radial functions."""
+        return self._radial
+
+    @property
+    def canonical(self) -> bool:
+        """Whether self-interactions are taken out."""
+        return self._canonical
+
+    @property
+    def order(self) -> int:
+        """Largest correlation order ν."""
+        return self._specification.order
+
+    @property
+    def rcut(self) -> float:
+        """Largest cutoff of all pairs, in Å."""
+        return float(self._cutoffs.max())
+
+    def __len__(self) -> int:
+        return len(self._specification)
+
+    @cached_property
+    def labels(self) -> tuple[FeatureLabel, ...]:
+        """One label per feature, in column order; the same for canonical and self-interacting bases."""
+        symbols = self.species
+        return tuple(
+            FeatureLabel(tuple(symbols[f.z] for f in block), tuple(f.q for f in block), ls, path)
+            for block in self._blocks
+            for ls in [tuple(f.l for f in block)]
+            for path in symmetric_couplings(ls, equality_pattern(block))[1]
+        )
+
+    @property
+    def order_slices(self) -> dict[str, slice]:
+        """Columns of each order: {"nu1": slice, "nu2": slice, ...}."""
+        edges = np.cumsum([0, *self._specification.sizes]).tolist()
+        return {f"nu{nu}": slice(edges[nu - 1], edges[nu]) for nu in range(1, self.order + 1)}
+
+    # --- operators ----------------------------------------------------------------------------------------
+
+    @cached_property
+    def _blocks(self) -> list[Block]:
+        return self._specification.blocks()
+
+    @cached_property
+    def _groups(self) -> list[_CenterGroup]:
+        n_start = self._specification.n_start
+        n_radial = 1 + max(f.q for block in self._blocks for f in block) - n_start
+        algebras: list[tuple[Any, list[int]]] = []
+        for z, center in enumerate(self.species):
+            algebra = self._radial.algebra(center, self.species, n_radial)
+            for known, centers in algebras:
+                if known == algebra:
+                    centers.append(z)
+                    break
+            else:
+                algebras.append((algebra, [z]))
+        groups = []
+        for algebra, centers in algebras:
+            blocks = [
+                tuple(sorted(Factor(f.l, f.z, algebra.basis_label(f.q - n_start, f.l)) for f in block))
+                for block in self._blocks
+            ]
+            groups.append(_CenterGroup(tuple(centers), assemble(blocks, algebra, self._canonical)))
+        return groups
+
+    def operators(self, center: str) -> Operators:
+        """Return the sparse maps for one species of center.
+
+        Parameters
+        ----------
+        center : str
+            Chemical symbol.
+        """
+        if center not in self.species:
+            raise SpeciesError(f"center {center!r} is not one of the species {self.species}")
+        z = self.species.index(center)
+        return next(group.operators for group in self._groups if z in group.species)
+
+    @property
+    def symmetrization(self) -> csr_array:
+        """C, shape (n_features, n_products): rows `labels`, columns `products`."""
+        return self._groups[0].operators.symmetrization
+
+    @property
+    def products(self) -> ProductSet:
+        """The products Π_t A that features combine: columns of C and rows of P."""
+        return self._groups[0].operators.products
+
+    @property
+    def purification(self) -> csr_array:
+        """P over single products, shape (n_products, n_extended): 𝒜 = P AA; rows `products`, columns `extended_products`.
+
+        Built on request, for bases of moderate size; evaluation uses P_B of invariants instead.
+
+        Raises
+        ------
+        ValueError
+            When P differs between species of center; ask `operators(center)` then.
+        """
+        return self._single_group().operators.purification_with_columns[0]
+
+    @property
+    def extended_products(self) -> list[tuple]:
+        """The tuples of one-particle indices that name the columns of `purification`."""
+        return self._single_group().operators.purification_with_columns[1]
+
+    def _single_group(self) -> _CenterGroup:
+        if len(self._groups) > 1:
+            raise ValueError(
+                "the purification operator differs between species of center, because their radial functions do; "
+                f"use operators(center).purification_with_columns with center one of {self.species}"
+            )
+        return self._groups[0]
+
+    # --- evaluation ---------------------------------------------------------------------------------------
+
+    @cached_property
+    def _evaluators(self) -> list[FeatureEvaluator]:
+        return [FeatureEvaluator(group.operators, self._radial, self.species) for group in self._groups]
+
+    def neighbor_list(self, atoms: Atoms, indices: Any = None, num_threads: int | None = None) -> NeighborList:
+        """Return the neighbor list that the features of a structure need, to be used again.
+
+        Parameters
+        ----------
+        atoms : ase.Atoms
+        indices : sequence of int or mask, optional
+            Which atoms are centers; default all.
+        num_threads : int, optional
+        """
+        check_structure(atoms)
+        species = self._species_indices(atoms)
+        threads = resolve_num_threads(num_threads)
+        return neighbor_list(atoms, self._cutoffs, species=species, indices=indices, num_threads=threads)
+
+    def descriptors(
+        self,
+        atoms: Atoms | Sequence[Atoms],
+        *,
+        indices: Any = None,
+        neighbors: NeighborList | None = None,
+        num_threads: int | None = None,
+        progress: bool | None = None,
+    ) -> np.ndarray | list[np.ndarray]:
+        """Return the features of every atom.
+
+        Parameters
+        ----------
+        atoms : ase.Atoms or sequence of them
+            Not modified. `atoms.pbc` decides along which axes images count.
+        indices : sequence of int or mask, optional
+            Which atoms, in which order; default all. For one structure.
+        neighbors : NeighborList, optional
+            From `neighbor_list` of the same structure.
+        num_threads : int, optional
+            Default: ACEPURE_NUM_THREADS, else OMP_NUM_THREADS, else all cores. The result does not depend on it.
+        progress : bool, optional
+            Show a bar for several structures; default: when writing to a terminal.
+
+        Returns
+        -------
+        numpy.ndarray of float64, shape (n_atoms, n_features), or a list of such arrays
+            In units of the radial functions; dimensionless by default.
+
+        Raises
+        ------
+        TypeError, ValueError
+            For anything that is no structure, NaN positions, coincident atoms (named), unknown species.
+        """
+        if isinstance(atoms, Atoms):
+            return self._descriptors(atoms, indices, neighbors, num_threads)
+        structures = structure_list(atoms, "atoms")
+        if indices is not None or neighbors is not None:
+            raise ValueError("indices and neighbors belong to one structure, but several were given")
+        for structure in structures:  # all are checked before work begins
+            self._species_indices(structure)
+        bar = tqdm(structures, desc="descriptors", unit="structure", disable=None if progress is None else not progress)
+        return [self._descriptors(structure, None, None, num_threads) for structure in bar]
+
+    def _descriptors(self, atoms, indices, neighbors, num_threads) -> np.ndarray:
+        threads = resolve_num_threads(num_threads)
+        if neighbors is None:
+            neighbors = self.neighbor_list(atoms, indices, threads)
+        elif indices is not None:
+            raise ValueError("indices and neighbors exclude each other: the list has its centers")
+        species = self._species_indices(atoms)
+        out = np.empty((neighbors.n_centers, len(self)))
+        center_species = species[neighbors.centers]
+        for group, evaluator in zip(self._groups, self._evaluators):
+            # Equal species side by side, so that the lanes of a block are of one kind.
+            rows = np.concatenate([np.flatnonzero(center_species == z) for z in group.species])
+            evaluator.evaluate(neighbors, rows, species, out, threads)
+        return out
+
+    def _species_indices(self, atoms: Atoms) -> np.ndarray:
+        index = {symbol: z for z, symbol in enumerate(self.species)}
+        symbols = atoms.get_chemical_symbols()
+        unknown = sorted(set(symbols) - set(index))
+        if unknown:
+            raise SpeciesError(f"atoms holds {', '.join(unknown)}, but the basis is for {', '.join(self.species)}")
+        return np.array([index[symbol] for symbol in symbols], dtype=np.int32)
+
+    # --- identity -----------------------------------------------------------------------------------------
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain Python values from which `from_dict` makes an equal basis."""
+        return {
+            **self._specification.to_dict(),
+            "radial": self._radial.to_dict(),
+            "canonical": self._canonical,
+        }
+
+    @classmethod
+    def from_dict(cls, dictionary: Mapping[str, Any]) -> ACEBasis:
+        """Inverse of `to_dict`."""
+        arguments = dict(dictionary)
+        return cls(arguments.pop("species"), radial=RadialBasis.from_dict(arguments.pop("radial")), **arguments)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, ACEBasis):
+            return NotImplemented
+        mine = (self._specification, self._radial, self._canonical)
+        return mine == (other._specification, other._radial, other._canonical)
+
+    def __hash__(self) -> int:
+        return hash((self._specification, self._canonical))
+
+    def __repr__(self) -> str:
+        dictionary = self._specification.to_dict()
+        dictionary.pop("functions", None)
+        arguments = ", ".join(f"{name}={value!r}" for name, value in dictionary.items())
+        sizes = " + ".join(map(str, self._specification.sizes))
+        return f"ACEBasis({arguments}, canonical={self._canonical}, radial={self._radial!r}): {len(self)} features = {sizes}"

@@ -1,0 +1,445 @@
+"""Which functions a basis holds: index sets of radial and angular labels, and their exact sizes.
+
+A *function* of correlation order ν is a multiset of ν factors (species, n, l) with an O(3)-invariant coupling.
+Four ways to choose them:
+
+    totaldegree, wL      Σ_t (n_t + wL l_t) ≤ D_ν, one D or one per order (the ACEpotentials convention: n_start=1)
+    n_max, l_max         a box: n < n_start + n_max, l ≤ l_max, one number or one per order
+    n_functions          the largest total-degree set with D_ν = 0.8^(ν−1) D_1 that has at most so many functions
+    functions            an explicit list
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from itertools import combinations_with_replacement
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+from ase.data import atomic_numbers
+
+from acepure.characters import coupling_count, product_counts
+from acepure.errors import BasisTooLargeError
+from acepure.indices import Block, Factor, equality_pattern
+
+__all__ = ["Specification"]
+
+#: D_ν / D_{ν−1} of the sets chosen by `n_functions`; 20, 16, 12.8 is close to the sets used in practice.
+BUDGET_RATIO = 0.8
+
+# Sums n + wL·l are compared with D up to this much rounding.
+_ROUNDING = 1e-9
+
+# Set-up memory per product of the extended set, measured from above with benchmarks/setup_time.py.
+_BYTES_PER_PRODUCT = 4096
+
+
+@dataclass(frozen=True)
+class Specification:
+    """The index sets of a basis.
+
+    Use `Specification.create`, which checks and resolves the arguments; the fields are the resolved ones.
+
+    Attributes
+    ----------
+    species : tuple of str
+        Chemical symbols, sorted by atomic number.
+    order : int
+        Largest correlation order ν; body order is ν + 1.
+    totaldegree : tuple of float, or None
+        D_ν for ν = 1..order.
+    n_max, l_max : tuple of int, or None
+        The box for ν = 1..order.
+    wL : float
+        Weight of l in the total degree.
+    n_start : int
+        First radial label.
+    functions : tuple, or None
+        Explicit list; each function a sorted tuple of (l, species index, n).
+    """
+
+    species: tuple[str, ...]
+    order: int
+    totaldegree: tuple[float, ...] | None = None
+    n_max: tuple[int, ...] | None = None
+    l_max: tuple[int, ...] | None = None
+    wL: float = 1.0
+    n_start: int = 0
+    functions: tuple[Block, ...] | None = field(default=None, repr=False)
+
+    @classmethod
+    def create(
+        cls,
+        species: Sequence[str],
+        order: int | None = None,
+        *,
+        totaldegree: float | Sequence[float] | None = None,
+        wL: float = 1.0,
+        n_max: int | Sequence[int] | None = None,
+        l_max: int | Sequence[int] | None = None,
+        n_functions: int | None = None,
+        functions: Iterable[Sequence[Sequence[Any]]] | None = None,
+        n_start: int = 0,
+    ) -> Specification:
+        """Check the arguments and resolve them.
+
+        Parameters
+        ----------
+        species : sequence of str
+            Chemical symbols, in any order, without repetition.
+        order : int, optional
+            Correlation order; by default the length of the per-order lists, else of the longest explicit function, else 3.
+        totaldegree, wL, n_max, l_max, n_functions, functions, n_start
+            See the module; exactly one way of choosing. An explicit function is a sequence of factors (n, l), for a single species, or
+            (symbol, n, l).
+
+        Raises
+        ------
+        TypeError, ValueError
+            For wrong types, contradictory or impossible arguments, naming them.
+
+        Examples
+        --------
+        >>> len(Specification.create(["Si"], totaldegree=[20, 16, 12], wL=1.5, n_start=1))
+        299
+        >>> Specification.create(["Cu"], 2, n_max=4, l_max=6).sizes
+        (4, 70)
+        """
+        symbols = _check_species(species)
+        n_start = _integer("n_start", n_start, 0)
+        wL = _positive("wL", wL)
+        ways = {
+            "totaldegree": totaldegree is not None,
+            "n_max and l_max": n_max is not None or l_max is not None,
+            "n_functions": n_functions is not None,
+            "functions": functions is not None,
+        }
+        given = [name for name, present in ways.items() if present]
+        if len(given) != 1:
+            raise ValueError(
+                f"choose the functions in exactly one way, of {', '.join(ways)}; got {' and '.join(given) or 'none'}"
+            )
+        if functions is not None:
+            blocks = _explicit(functions, symbols, n_start)
+            longest = max(len(block) for block in blocks)
+            order = longest if order is None else _integer("order", order, 1)
+            if order != longest:
+                raise ValueError(f"order={order}, but the longest of the explicit functions has order {longest}")
+            return cls(symbols, order, wL=wL, n_start=n_start, functions=blocks)
+        order = _resolve_order(order, totaldegree=totaldegree, n_max=n_max, l_max=l_max)
+        if totaldegree is not None:
+            degrees = tuple(
+                _positive("totaldegree", d, zero=True) for d in _per_order("totaldegree", totaldegree, order)
+            )
+            return cls(symbols, order, totaldegree=degrees, wL=wL, n_start=n_start)._checked()
+        if n_functions is not None:
+            template = cls(symbols, order, totaldegree=(0.0,) * order, wL=wL, n_start=n_start)
+            return _largest_within(template, _integer("n_functions", n_functions, 1))
+        if n_max is None or l_max is None:
+            raise ValueError("a box needs both n_max and l_max")
+        return cls(
+            symbols,
+            order,
+            n_max=tuple(_integer("n_max", n, 1) for n in _per_order("n_max", n_max, order)),
+            l_max=tuple(_integer("l_max", l, 0) for l in _per_order("l_max", l_max, order)),
+            wL=wL,
+            n_start=n_start,
+        )
+
+    def _checked(self) -> Specification:
+        for nu, degree in enumerate(self.totaldegree or (), 1):
+            if degree + _ROUNDING < nu * self.n_start:
+                raise ValueError(
+                    f"totaldegree={degree:g} leaves order {nu} empty: with n_start={self.n_start} its lowest "
+                    f"degree is {nu * self.n_start}"
+                )
+        return self
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Exact number of functions per order, by character count, without building them."""
+        return tuple(count for count, _ in self._counts)
+
+    def __len__(self) -> int:
+        return sum(self.sizes)
+
+    @property
+    def _counts(self) -> tuple[tuple[int, int], ...]:
+        return _counts(self)
+
+    def check_memory(self, available: float | None = None) -> None:
+        """Refuse what would not fit.
+
+        Parameters
+        ----------
+        available : float, optional
+            Bytes; by default the physical memory of the machine.
+
+        Raises
+        ------
+        BasisTooLargeError
+            With the exact size and the estimate.
+        """
+        available = physical_memory() if available is None else available
+        n_products = sum(products for _, products in self._counts)
+        estimate = _BYTES_PER_PRODUCT * float(n_products)
+        if estimate > available:
+            raise BasisTooLargeError(
+                f"this specification has {len(self):,} functions ({', '.join(f'{n:,}' for n in self.sizes)} for orders "
+                f"1 to {self.order}) from about {n_products:,} products; building them needs about {estimate / 2**30:,.1f} GiB, "
+                f"and there are {available / 2**30:,.1f} GiB. Lower the order or the degree, or use n_functions"
+            )
+
+    def blocks(self) -> list[Block]:
+        """Return the multisets of factors (l, species index, n) that have a coupling, in feature order."""
+        if self.functions is not None:
+            return sorted(self.functions, key=_feature_order)
+        result = [block for nu in range(1, self.order + 1) for block in self._blocks_of_order(nu)]
+        return sorted(result, key=_feature_order)
+
+    def _blocks_of_order(self, nu: int) -> Iterator[Block]:
+        l_top, n_top = self._limits(nu)
+        labels = [
+            Factor(l, z, self.n_start + n)
+            for l in range(l_top + 1)
+            for z in range(len(self.species))
+            for n in range(n_top(l) + 1)
+        ]
+        degrees = [f.q + self.wL * f.l for f in labels]
+        budget = math.inf if self.totaldegree is None else self.totaldegree[nu - 1] + _ROUNDING
+        lowest = self.n_start  # every further factor costs at least this much
+
+        def extend(start: int, chosen: Block, rest: float) -> Iterator[Block]:
+            missing = nu - len(chosen)
+            if missing == 0:
+                if _has_coupling(chosen):
+                    yield chosen
+                return
+            for i in range(start, len(labels)):
+                if degrees[i] + (missing - 1) * lowest <= rest:
+                    yield from extend(i, (*chosen, labels[i]), rest - degrees[i])
+
+        return extend(0, (), budget)
+
+    def _limits(self, nu: int):
+        """Largest l of a factor at order ν, and the largest n − n_start as a function of l."""
+        if self.totaldegree is None:
+            return self.l_max[nu - 1], lambda l: self.n_max[nu - 1] - 1
+        spare = self.totaldegree[nu - 1] - nu * self.n_start + _ROUNDING
+        l_top = math.floor(spare / self.wL) if nu > 1 else 0
+        return l_top, lambda l: math.floor(spare - self.wL * l)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain Python values from which `from_dict` makes an equal specification."""
+        result: dict[str, Any] = {"species": list(self.species), "order": self.order, "n_start": self.n_start}
+        if self.functions is not None:
+            result["functions"] = [[[self.species[f.z], f.q, f.l] for f in block] for block in self.functions]
+        elif self.totaldegree is not None:
+            result.update(totaldegree=list(self.totaldegree), wL=self.wL)
+        else:
+            result.update(n_max=list(self.n_max), l_max=list(self.l_max))
+        return result
+
+    @classmethod
+    def from_dict(cls, dictionary: dict[str, Any]) -> Specification:
+        """Inverse of `to_dict`."""
+        return cls.create(**dictionary)
+
+
+def _feature_order(block: Block) -> tuple:
+    """By order, species, degrees, radial labels."""
+    species = tuple(f.z for f in block)
+    return len(block), tuple(sorted(species)), tuple(f.l for f in block), species, tuple(f.q for f in block)
+
+
+def _has_coupling(block: Block) -> bool:
+    if sum(f.l for f in block) % 2:
+        return False
+    pattern = equality_pattern(block)
+    groups = [(block[pattern.index(g)].l, pattern.count(g)) for g in range(pattern[-1] + 1)]
+    return coupling_count(tuple(sorted(groups))) > 0
+
+
+# --- sizes -----------------------------------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=64)
+def _counts(spec: Specification) -> tuple[tuple[int, int], ...]:
+    """(functions, estimated products) per order.
+
+    For each multiset of l's, the multisets of (species, n) and their m's are counted by generating functions in
+    (Σ n, Σ m); invariants are N(Σm = 0) − N(Σm = 1).  Complex harmonics need N(Σm = 0) products, real ones about 1.4 times
+    as many; purification at most about doubles that.
+    """
+    if spec.functions is not None:
+        return tuple(_count_explicit([b for b in spec.functions if len(b) == nu]) for nu in range(1, spec.order + 1))
+    result = []
+    for nu in range(1, spec.order + 1):
+        l_top, n_top = spec._limits(nu)
+        functions = products = 0.0
+        for ls in combinations_with_replacement(range(l_top + 1), nu):
+            if sum(ls) % 2 or 2 * ls[-1] > sum(ls):  # parity; polygon rule
+                continue
+            if spec.totaldegree is None:
+                width, step = spec.n_max[nu - 1], 0
+            else:
+                spare = spec.totaldegree[nu - 1] - nu * spec.n_start - spec.wL * sum(ls) + _ROUNDING
+                if spare < 0:
+                    continue
+                width, step = math.floor(spare) + 1, 1
+            zero, one = product_counts(tuple(sorted({(l, ls.count(l)) for l in ls})), len(spec.species), width, step)
+            functions += zero - one
+            products += 1.4 * zero
+        result.append((round(functions), round(products * (1 if nu < 2 else 2))))
+    return tuple(result)
+
+
+def _count_explicit(blocks: list[Block]) -> tuple[int, int]:
+    functions = products = 0
+    for block in blocks:
+        pattern = equality_pattern(block)
+        groups = tuple(sorted((block[pattern.index(g)].l, pattern.count(g)) for g in set(pattern)))
+        functions += coupling_count(groups)
+        products += 2 * math.prod(2 * f.l + 1 for f in block)
+    return functions, products
+
+
+def _largest_within(template: Specification, n_functions: int) -> Specification:
+    """Largest set with budgets D_ν = BUDGET_RATIO^(ν−1) D that has at most n_functions functions."""
+
+    def with_degree(top: float) -> Specification:
+        degrees = tuple(
+            _achievable(top * BUDGET_RATIO ** (nu - 1), nu, template) for nu in range(1, template.order + 1)
+        )
+        return Specification(
+            template.species, template.order, totaldegree=degrees, wL=template.wL, n_start=template.n_start
+        )
+
+    lowest = max(template.n_start * nu / BUDGET_RATIO ** (nu - 1) for nu in range(1, template.order + 1))
+    minimum = len(with_degree(lowest))
+    if minimum > n_functions:
+        raise ValueError(
+            f"n_functions={n_functions} is too small: order {template.order} with {len(template.species)} species has at "
+            f"least {minimum} functions; lower the order"
+        )
+    high = lowest + 1.0
+    while len(with_degree(high)) <= n_functions:
+        high *= 1.5
+    candidates = sorted(
+        {
+            (n + template.wL * l) / BUDGET_RATIO ** (nu - 1)
+            for nu in range(1, template.order + 1)
+            for n in range(math.floor(high) + 1)
+            for l in range(math.floor(high / template.wL) + 1)
+            if lowest <= (n + template.wL * l) / BUDGET_RATIO ** (nu - 1) <= high
+        }
+        | {lowest}
+    )
+    below, above = 0, len(candidates)
+    while above - below > 1:
+        middle = (below + above) // 2
+        below, above = (middle, above) if len(with_degree(candidates[middle])) <= n_functions else (below, middle)
+    return with_degree(candidates[below])
+
+
+def _achievable(budget: float, nu: int, template: Specification) -> float:
+    """Largest n + wL·l ≤ budget, so that the resolved numbers are those a person would write."""
+    ls = range(math.floor(budget / template.wL + _ROUNDING) + 1)
+    return max(math.floor(budget - template.wL * l + _ROUNDING) + template.wL * l for l in ls)
+
+
+def physical_memory() -> float:
+    """Bytes of physical memory; infinite where the system does not tell."""
+    import os
+
+    try:
+        return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    except (AttributeError, ValueError, OSError):
+        return math.inf
+
+
+# --- checks ----------------------------------------------------------------------------------------------------
+
+
+def _check_species(species: Sequence[str]) -> tuple[str, ...]:
+    if isinstance(species, str):
+        raise TypeError(
+            f"species must be a sequence of chemical symbols such as ['{species}'], got the string {species!r}"
+        )
+    symbols = list(species)
+    if not symbols:
+        raise ValueError("species is empty; at least one chemical symbol is needed")
+    for symbol in symbols:
+        if not isinstance(symbol, str):
+            raise TypeError(f"species must hold chemical symbols, got {symbol!r} of type {type(symbol).__name__}")
+        if symbol not in atomic_numbers:
+            raise ValueError(f"species holds {symbol!r}, which is no chemical symbol")
+    if len(set(symbols)) != len(symbols):
+        raise ValueError(f"species holds a symbol twice: {symbols}")
+    return tuple(sorted(symbols, key=atomic_numbers.__getitem__))
+
+
+def _resolve_order(order: int | None, **lists: Any) -> int:
+    lengths = {name: len(value) for name, value in lists.items() if isinstance(value, (Sequence, np.ndarray))}
+    if order is not None:
+        return _integer("order", order, 1)
+    if len(set(lengths.values())) > 1:
+        raise ValueError(f"lists per order have different lengths: {lengths}")
+    return next(iter(lengths.values()), 3)
+
+
+def _per_order(name: str, value: Any, order: int) -> list[Any]:
+    if isinstance(value, (Sequence, np.ndarray)) and not isinstance(value, str):
+        if len(value) != order:
+            raise ValueError(f"{name}={list(value)} has {len(value)} entries, but order={order} needs {order}")
+        return list(value)
+    return [value] * order
+
+
+def _integer(name: str, value: Any, minimum: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise TypeError(f"{name} must be an integer, got {value!r} of type {type(value).__name__}")
+    if value < minimum:
+        raise ValueError(f"{name} must be at least {minimum}, got {value}")
+    return int(value)
+
+
+def _positive(name: str, value: Any, zero: bool = False) -> float:
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(f"{name} must be a number, got {value!r} of type {type(value).__name__}")
+    if not math.isfinite(value) or value < 0 or (value == 0 and not zero):
+        raise ValueError(f"{name} must be finite and {'not negative' if zero else 'positive'}, got {value}")
+    return float(value)
+
+
+def _explicit(functions: Iterable[Any], species: tuple[str, ...], n_start: int) -> tuple[Block, ...]:
+    blocks: list[Block] = []
+    for function in functions:
+        factors = []
+        for factor in function:
+            if len(factor) == 2 and len(species) == 1:
+                symbol, (n, l) = species[0], factor
+            elif len(factor) == 3:
+                symbol, n, l = factor
+            else:
+                raise ValueError(
+                    f"functions: the factor {factor!r} of {function!r} must be (symbol, n, l), or (n, l) for one species"
+                )
+            if symbol not in species:
+                raise ValueError(f"functions: {symbol!r} in {function!r} is not one of the species {species}")
+            factors.append(Factor(_integer("l", l, 0), species.index(symbol), _integer("n", n, n_start)))
+        block = tuple(sorted(factors))
+        if not block:
+            raise ValueError("functions holds an empty function; the constant is not part of a basis")
+        if not _has_coupling(block):
+            raise ValueError(f"functions: {function!r} has no invariant coupling under rotations and reflections")
+        if block in blocks:
+            raise ValueError(f"functions holds {function!r} twice")
+        blocks.append(block)
+    if not blocks:
+        raise ValueError("functions is empty")
+    return tuple(sorted(blocks, key=_feature_order))
