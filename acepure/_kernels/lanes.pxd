@@ -1,28 +1,44 @@
-# One SIMD value of LANES doubles.  GCC and Clang lower their vector extension to whatever the instruction set of the
-# variant offers (SSE2, AVX2, AVX-512, NEON); other compilers get plain loops.
+# One SIMD value of LANES doubles: as many vectors of the native width as it takes.  A wider vector type would be left to
+# the compiler to split, which GCC does through memory.  Compilers without GCC's vector extension get plain loops.
 from acepure._kernels.types cimport real_t
 
 cdef extern from *:
     """
-    #include <string.h>
-    #if defined(__GNUC__) || defined(__clang__)
-      typedef double acepure_lanes __attribute__((vector_size(64)));
-      static inline acepure_lanes acepure_lanes_zero(void) {
-          acepure_lanes v = {0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0}; return v; }
-      static inline acepure_lanes acepure_lanes_multiply(acepure_lanes a, acepure_lanes b) { return a * b; }
-      static inline acepure_lanes acepure_lanes_multiply_add(double a, acepure_lanes x, acepure_lanes y) {
-          return a * x + y; }
+    #if defined(__AVX512F__)
+      #define ACEPURE_VECTOR 8
+    #elif defined(__AVX__)
+      #define ACEPURE_VECTOR 4
     #else
-      typedef struct { double v[8]; } acepure_lanes;
-      static inline acepure_lanes acepure_lanes_zero(void) { acepure_lanes r; memset(&r, 0, sizeof r); return r; }
-      static inline acepure_lanes acepure_lanes_multiply(acepure_lanes a, acepure_lanes b) {
-          int i; for (i = 0; i < 8; ++i) a.v[i] *= b.v[i]; return a; }
-      static inline acepure_lanes acepure_lanes_multiply_add(double a, acepure_lanes x, acepure_lanes y) {
-          int i; for (i = 0; i < 8; ++i) y.v[i] += a * x.v[i]; return y; }
+      #define ACEPURE_VECTOR 2
     #endif
+    #if defined(__GNUC__) || defined(__clang__)
+      typedef double acepure_vector __attribute__((vector_size(8 * ACEPURE_VECTOR)));
+      typedef double acepure_unaligned __attribute__((vector_size(8 * ACEPURE_VECTOR), aligned(8)));
+      #define ACEPURE_PARTS (8 / ACEPURE_VECTOR)
+    #else
+      typedef double acepure_vector;
+      typedef double acepure_unaligned;
+      #undef ACEPURE_VECTOR
+      #define ACEPURE_VECTOR 1
+      #define ACEPURE_PARTS 8
+    #endif
+    typedef struct { acepure_vector part[ACEPURE_PARTS]; } acepure_lanes;
+
+    /* Part by part: a copy of the whole struct goes through the stack in smaller pieces, and reading it back stalls. */
     static inline acepure_lanes acepure_lanes_load(const double *p) {
-        acepure_lanes v; memcpy(&v, p, sizeof v); return v; }
-    static inline void acepure_lanes_store(double *p, acepure_lanes v) { memcpy(p, &v, sizeof v); }
+        acepure_lanes v; int i;
+        for (i = 0; i < ACEPURE_PARTS; ++i) v.part[i] = *(const acepure_unaligned *) (p + i * ACEPURE_VECTOR);
+        return v; }
+    static inline void acepure_lanes_store(double *p, acepure_lanes v) {
+        int i; for (i = 0; i < ACEPURE_PARTS; ++i) *(acepure_unaligned *) (p + i * ACEPURE_VECTOR) = v.part[i]; }
+    static inline acepure_lanes acepure_lanes_zero(void) {
+        acepure_lanes v; int i;
+        for (i = 0; i < ACEPURE_PARTS; ++i) v.part[i] = (acepure_vector) {0.0};
+        return v; }
+    static inline acepure_lanes acepure_lanes_multiply(acepure_lanes a, acepure_lanes b) {
+        int i; for (i = 0; i < ACEPURE_PARTS; ++i) a.part[i] = a.part[i] * b.part[i]; return a; }
+    static inline acepure_lanes acepure_lanes_multiply_add(double a, acepure_lanes x, acepure_lanes y) {
+        int i; for (i = 0; i < ACEPURE_PARTS; ++i) y.part[i] = a * x.part[i] + y.part[i]; return y; }
     """
     ctypedef struct lanes_t "acepure_lanes":
         pass
