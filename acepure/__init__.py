@@ -16,8 +16,9 @@ Data flows one way; nothing imports from its right:
     cli.py             the command line
 """
 
+from acepure.api import descriptors
 from acepure.descriptor import ACEBasis, FeatureLabel
 
-__all__ = ["ACEBasis", "FeatureLabel", "__version__"]
+__all__ = ["ACEBasis", "FeatureLabel", "__version__", "descriptors"]
 
 __version__ = "0.1.0"

@@ -14,7 +14,7 @@ from acepure.basis.atomic import pooling_layout
 from acepure.basis.polynomials import Chebyshev
 from acepure.basis.products import product_graph
 from acepure.basis.radial import RadialBasis
-from acepure.basis.checks import count
+from acepure.checks import count
 from acepure.neighbors import NeighborList
 from acepure.operators.assembly import Operators
 

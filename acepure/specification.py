@@ -16,13 +16,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import combinations_with_replacement
-from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
 from ase.data import atomic_numbers
 
 from acepure.characters import coupling_count, product_counts
+from acepure.checks import count, number, symbol
 from acepure.errors import BasisTooLargeError
 from acepure.indices import Block, Factor, equality_pattern
 
@@ -110,8 +110,8 @@ class Specification:
         (4, 70)
         """
         symbols = _check_species(species)
-        n_start = _integer("n_start", n_start, 0)
-        wL = _positive("wL", wL)
+        n_start = count("n_start", n_start, least=0)
+        wL = number("wL", wL, above=0)
         ways = {
             "totaldegree": totaldegree is not None,
             "n_max and l_max": n_max is not None or l_max is not None,
@@ -126,26 +126,26 @@ class Specification:
         if functions is not None:
             blocks = _explicit(functions, symbols, n_start)
             longest = max(len(block) for block in blocks)
-            order = longest if order is None else _integer("order", order, 1)
+            order = longest if order is None else count("order", order)
             if order != longest:
                 raise ValueError(f"order={order}, but the longest of the explicit functions has order {longest}")
             return cls(symbols, order, wL=wL, n_start=n_start, functions=blocks)
         order = _resolve_order(order, totaldegree=totaldegree, n_max=n_max, l_max=l_max)
         if totaldegree is not None:
             degrees = tuple(
-                _positive("totaldegree", d, zero=True) for d in _per_order("totaldegree", totaldegree, order)
+                number("totaldegree", d, least=0) for d in _per_order("totaldegree", totaldegree, order)
             )
             return cls(symbols, order, totaldegree=degrees, wL=wL, n_start=n_start)._checked()
         if n_functions is not None:
             template = cls(symbols, order, totaldegree=(0.0,) * order, wL=wL, n_start=n_start)
-            return _largest_within(template, _integer("n_functions", n_functions, 1))
+            return _largest_within(template, count("n_functions", n_functions))
         if n_max is None or l_max is None:
             raise ValueError("a box needs both n_max and l_max")
         return cls(
             symbols,
             order,
-            n_max=tuple(_integer("n_max", n, 1) for n in _per_order("n_max", n_max, order)),
-            l_max=tuple(_integer("l_max", l, 0) for l in _per_order("l_max", l_max, order)),
+            n_max=tuple(count("n_max", n) for n in _per_order("n_max", n_max, order)),
+            l_max=tuple(count("l_max", l, least=0) for l in _per_order("l_max", l_max, order)),
             wL=wL,
             n_start=n_start,
         )
@@ -373,11 +373,8 @@ def _check_species(species: Sequence[str]) -> tuple[str, ...]:
     symbols = list(species)
     if not symbols:
         raise ValueError("species is empty; at least one chemical symbol is needed")
-    for symbol in symbols:
-        if not isinstance(symbol, str):
-            raise TypeError(f"species must hold chemical symbols, got {symbol!r} of type {type(symbol).__name__}")
-        if symbol not in atomic_numbers:
-            raise ValueError(f"species holds {symbol!r}, which is no chemical symbol")
+    for k, name in enumerate(symbols):
+        symbol(f"species[{k}]", name)
     if len(set(symbols)) != len(symbols):
         raise ValueError(f"species holds a symbol twice: {symbols}")
     return tuple(sorted(symbols, key=atomic_numbers.__getitem__))
@@ -386,7 +383,7 @@ def _check_species(species: Sequence[str]) -> tuple[str, ...]:
 def _resolve_order(order: int | None, **lists: Any) -> int:
     lengths = {name: len(value) for name, value in lists.items() if isinstance(value, (Sequence, np.ndarray))}
     if order is not None:
-        return _integer("order", order, 1)
+        return count("order", order)
     if len(set(lengths.values())) > 1:
         raise ValueError(f"lists per order have different lengths: {lengths}")
     return next(iter(lengths.values()), 3)
@@ -400,38 +397,22 @@ def _per_order(name: str, value: Any, order: int) -> list[Any]:
     return [value] * order
 
 
-def _integer(name: str, value: Any, minimum: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, Integral):
-        raise TypeError(f"{name} must be an integer, got {value!r} of type {type(value).__name__}")
-    if value < minimum:
-        raise ValueError(f"{name} must be at least {minimum}, got {value}")
-    return int(value)
-
-
-def _positive(name: str, value: Any, zero: bool = False) -> float:
-    if isinstance(value, bool) or not isinstance(value, Real):
-        raise TypeError(f"{name} must be a number, got {value!r} of type {type(value).__name__}")
-    if not math.isfinite(value) or value < 0 or (value == 0 and not zero):
-        raise ValueError(f"{name} must be finite and {'not negative' if zero else 'positive'}, got {value}")
-    return float(value)
-
-
 def _explicit(functions: Iterable[Any], species: tuple[str, ...], n_start: int) -> tuple[Block, ...]:
     blocks: list[Block] = []
     for function in functions:
         factors = []
         for factor in function:
             if len(factor) == 2 and len(species) == 1:
-                symbol, (n, l) = species[0], factor
+                name, (n, l) = species[0], factor
             elif len(factor) == 3:
-                symbol, n, l = factor
+                name, n, l = factor
             else:
                 raise ValueError(
                     f"functions: the factor {factor!r} of {function!r} must be (symbol, n, l), or (n, l) for one species"
                 )
-            if symbol not in species:
-                raise ValueError(f"functions: {symbol!r} in {function!r} is not one of the species {species}")
-            factors.append(Factor(_integer("l", l, 0), species.index(symbol), _integer("n", n, n_start)))
+            if name not in species:
+                raise ValueError(f"functions: {name!r} in {function!r} is not one of the species {species}")
+            factors.append(Factor(count("l in functions", l, least=0), species.index(name), count("n in functions", n, least=n_start)))
         block = tuple(sorted(factors))
         if not block:
             raise ValueError("functions holds an empty function; the constant is not part of a basis")

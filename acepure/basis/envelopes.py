@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from acepure._kernels import radial as kernel
-from acepure.basis.checks import distances, number
+from acepure.checks import distances, number
 from acepure.basis.serialization import Serializable
 
 __all__ = ["CosineEnvelope", "Envelope", "PolynomialEnvelope", "SmoothEnvelope"]

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from acepure._kernels import harmonics as kernel
-from acepure.basis.checks import count, real_array
+from acepure.checks import count, real_array
 
 __all__ = ["RealSphericalHarmonics"]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from acepure.basis.checks import symbol
+from acepure.checks import symbol
 
 __all__ = ["PairTable", "per_pair", "value_at"]
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from acepure.basis.checks import count, real_array
+from acepure.checks import count, real_array
 from acepure.basis.pairs import per_pair, value_at
 from acepure.basis.serialization import Serializable
 

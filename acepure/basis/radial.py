@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 
 from acepure._kernels import radial as kernel
 from acepure.basis.algebra import FormalAlgebra, GradedAlgebra, RadialAlgebra
-from acepure.basis.checks import count, distances, number, symbol
+from acepure.checks import count, distances, number, symbol
 from acepure.basis.envelopes import KERNEL_ENVELOPES, Envelope, SmoothEnvelope
 from acepure.basis.pairs import per_pair, value_at
 from acepure.basis.polynomials import Chebyshev, Polynomials, chebyshev_coefficients

@@ -16,7 +16,7 @@ from ase.data import atomic_numbers, covalent_radii
 from numpy.typing import ArrayLike
 
 from acepure._kernels import radial as kernel
-from acepure.basis.checks import distances, number, symbol
+from acepure.checks import distances, number, symbol
 from acepure.basis.pairs import per_pair, value_at
 from acepure.basis.serialization import Serializable
 
