@@ -35,7 +35,7 @@ BUDGET_RATIO = 0.8
 _ROUNDING = 1e-9
 
 # Set-up memory per product of the extended set, measured from above with benchmarks/setup_time.py.
-_BYTES_PER_PRODUCT = 4096
+_BYTES_PER_PRODUCT = 2048
 
 
 @dataclass(frozen=True)
@@ -272,8 +272,8 @@ def _counts(spec: Specification) -> tuple[tuple[int, int], ...]:
     """(functions, estimated products) per order.
 
     For each multiset of l's, the multisets of (species, n) and their m's are counted by generating functions in
-    (Σ n, Σ m); invariants are N(Σm = 0) − N(Σm = 1).  Complex harmonics need N(Σm = 0) products, real ones about 1.4 times
-    as many; purification at most about doubles that.
+    (Σ n, Σ m); invariants are N(Σm = 0) − N(Σm = 1).  Complex harmonics need N(Σm = 0) products, real ones about 1.4
+    times as many; purification adds about as many again at order 4, and doubles the total with each further order.
     """
     if spec.functions is not None:
         return tuple(_count_explicit([b for b in spec.functions if len(b) == nu]) for nu in range(1, spec.order + 1))
@@ -294,7 +294,7 @@ def _counts(spec: Specification) -> tuple[tuple[int, int], ...]:
             zero, one = product_counts(tuple(sorted({(l, ls.count(l)) for l in ls})), len(spec.species), width, step)
             functions += zero - one
             products += 1.4 * zero
-        result.append((round(functions), round(products * (1 if nu < 2 else 2))))
+        result.append((round(functions), round(products * max(1, 2 ** (nu - 3)))))
     return tuple(result)
 
 
