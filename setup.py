@@ -40,15 +40,13 @@ def targets_x86_64() -> bool:
 
 
 def extensions() -> list[Extension]:
-    names = ["cpu", "harmonics", "neighbors", "radial"]
+    names = ["cpu", "forces", "harmonics", "neighbors", "radial"]
     variants = VARIANTS if targets_x86_64() and sys.platform != "win32" else {"baseline": []}
     result = [Extension(f"acepure._kernels.{name}", [f"acepure/_kernels/{name}.pyx"]) for name in names]
     for variant, flags in variants.items():
         name = f"evaluator_{variant}"
         result.append(
-            Extension(
-                f"acepure._kernels.{name}", [f"acepure/_kernels/{name}.pyx"], extra_compile_args=list(flags)
-            )
+            Extension(f"acepure._kernels.{name}", [f"acepure/_kernels/{name}.pyx"], extra_compile_args=list(flags))
         )
     return result
 

@@ -9,16 +9,34 @@ Data flows one way; nothing imports from its right:
     specification.py   which functions: index sets and their sizes
     basis/             geometry → numbers: radial functions φ, harmonics, sums A, products AA
     operators/         sparse maps between index sets: product algebras, recursion, coupling, symmetrization
-    evaluation.py      operators → tables of the compiled kernel
+    evaluation.py      operators → tables of the compiled kernels
     descriptor.py      ACEBasis: all stages composed
     api.py             descriptors(atoms, ...)
+    gradients.py       derivatives of features
+    linear.py          energies, forces and virial of linear functions of features
+    verlet.py          neighbor lists that last for many steps
     plotting.py        figures
-    cli.py             the command line
+    demo.py, cli.py    the command line
 """
 
 from acepure.api import descriptors
+from acepure.config import show_config
 from acepure.descriptor import ACEBasis, FeatureLabel
+from acepure.gradients import pair_jacobian, pullback, summed_gradients
+from acepure.linear import LinearFunction
+from acepure.verlet import VerletList
 
-__all__ = ["ACEBasis", "FeatureLabel", "__version__", "descriptors"]
+__all__ = [
+    "ACEBasis",
+    "FeatureLabel",
+    "LinearFunction",
+    "VerletList",
+    "__version__",
+    "descriptors",
+    "pair_jacobian",
+    "pullback",
+    "show_config",
+    "summed_gradients",
+]
 
 __version__ = "0.1.0"

@@ -17,9 +17,7 @@ from numpy.typing import ArrayLike
 __all__ = ["count", "distances", "number", "real_array", "symbol"]
 
 
-def number(
-    name: str, value: Any, *, above: float = -math.inf, least: float = -math.inf, reason: str = ""
-) -> float:
+def number(name: str, value: Any, *, above: float = -math.inf, least: float = -math.inf, reason: str = "") -> float:
     """Return `value` as a finite float that is > `above` and >= `least`; `reason` ends the message."""
     need = f"> {above:g}" if above > -math.inf else f">= {least:g}" if least > -math.inf else ""
     need = " ".join(["a finite number", need]).strip() + (f" ({reason})" if reason else "")
@@ -42,9 +40,7 @@ def count(name: str, value: Any, *, least: int = 1) -> int:
 def symbol(name: str, value: Any) -> str:
     """Return `value` if it is a chemical symbol."""
     if not isinstance(value, str):
-        raise TypeError(
-            f'{name} must be a chemical symbol such as "Cu"; got {value!r} of type {type(value).__name__}'
-        )
+        raise TypeError(f'{name} must be a chemical symbol such as "Cu"; got {value!r} of type {type(value).__name__}')
     if value not in atomic_numbers:
         raise ValueError(f'{name} must be a chemical symbol such as "Cu"; got {value!r}')
     return str(value)

@@ -14,8 +14,15 @@ from tqdm.auto import tqdm
 
 from acepure.arguments import resolve_arguments
 from acepure.basis.radial import PolynomialRadialBasis, RadialBasis
-from acepure.errors import SpeciesError
-from acepure.evaluation import FeatureEvaluator, resolve_num_threads
+from acepure.errors import CoincidentAtomsError, SpeciesError
+from acepure.evaluation import (
+    FeatureEvaluator,
+    LinearEvaluator,
+    PairGeometry,
+    PullbackEvaluator,
+    resolve_num_threads,
+    useful_threads,
+)
 from acepure.indices import Block, Factor, ProductSet, equality_pattern
 from acepure.neighbors import NeighborList, neighbor_list
 from acepure.operators.assembly import Operators, assemble
@@ -52,7 +59,7 @@ class FeatureLabel(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class _CenterGroup:
+class CenterGroup:
     """Species of center that share a product algebra, and so operators."""
 
     species: tuple[int, ...]
@@ -118,13 +125,18 @@ class ACEBasis:
         if radial is not None and not isinstance(radial, RadialBasis):
             raise TypeError(f"radial must be a RadialBasis, got {radial!r} of type {type(radial).__name__}")
         if not any(choice in given for choice in _CHOICES):
+            for name in ("n_start", "wL"):
+                if name in given:
+                    raise ValueError(
+                        f"{name}={given[name]!r} needs totaldegree too: the default of 6 is for n_start=0, wL=1"
+                    )
             given["totaldegree"] = DEFAULT_TOTALDEGREE
         self._specification = Specification.create(species, **given)
         self._specification.check_memory()
         self._radial = PolynomialRadialBasis(DEFAULT_RCUT if rcut is None else rcut) if radial is None else radial
         self._canonical = bool(canonical)
         symbols = self._specification.species
-        self._cutoffs = np.array([[float(self._radial.cutoff(a, b)) for b in symbols] for a in symbols])
+        self.cutoffs = np.array([[float(self._radial.cutoff(a, b)) for b in symbols] for a in symbols])
 
     # --- what it is ---------------------------------------------------------------------------------------
 
@@ -156,7 +168,7 @@ class ACEBasis:
     @property
     def rcut(self) -> float:
         """Largest cutoff of all pairs, in Å."""
-        return float(self._cutoffs.max())
+        return float(self.cutoffs.max())
 
     def __len__(self) -> int:
         return len(self._specification)
@@ -185,7 +197,8 @@ class ACEBasis:
         return self._specification.blocks()
 
     @cached_property
-    def _groups(self) -> list[_CenterGroup]:
+    def groups(self) -> list[CenterGroup]:
+        """Species of center by product algebra, with their operators."""
         n_start = self._specification.n_start
         n_radial = 1 + max(f.q for block in self._blocks for f in block) - n_start
         algebras: list[tuple[Any, list[int]]] = []
@@ -203,7 +216,7 @@ class ACEBasis:
                 tuple(sorted(Factor(f.l, f.z, algebra.basis_label(f.q - n_start, f.l)) for f in block))
                 for block in self._blocks
             ]
-            groups.append(_CenterGroup(tuple(centers), assemble(blocks, algebra, self._canonical)))
+            groups.append(CenterGroup(tuple(centers), assemble(blocks, algebra, self._canonical)))
         return groups
 
     def operators(self, center: str) -> Operators:
@@ -217,17 +230,17 @@ class ACEBasis:
         if center not in self.species:
             raise SpeciesError(f"center {center!r} is not one of the species {self.species}")
         z = self.species.index(center)
-        return next(group.operators for group in self._groups if z in group.species)
+        return next(group.operators for group in self.groups if z in group.species)
 
     @property
     def symmetrization(self) -> csr_array:
         """C, shape (n_features, n_products): rows `labels`, columns `products`."""
-        return self._groups[0].operators.symmetrization
+        return self.groups[0].operators.symmetrization
 
     @property
     def products(self) -> ProductSet:
         """The products Π_t A that features combine: columns of C and rows of P."""
-        return self._groups[0].operators.products
+        return self.groups[0].operators.products
 
     @property
     def purification(self) -> csr_array:
@@ -247,19 +260,25 @@ class ACEBasis:
         """The tuples of one-particle indices that name the columns of `purification`."""
         return self._single_group().operators.purification_with_columns[1]
 
-    def _single_group(self) -> _CenterGroup:
-        if len(self._groups) > 1:
+    def _single_group(self) -> CenterGroup:
+        if len(self.groups) > 1:
             raise ValueError(
                 "the purification operator differs between species of center, because their radial functions do; "
                 f"use operators(center).purification_with_columns with center one of {self.species}"
             )
-        return self._groups[0]
+        return self.groups[0]
 
     # --- evaluation ---------------------------------------------------------------------------------------
 
     @cached_property
-    def _evaluators(self) -> list[FeatureEvaluator]:
-        return [FeatureEvaluator(group.operators, self._radial, self.species) for group in self._groups]
+    def geometries(self) -> list[PairGeometry]:
+        """The compiled tables of each group."""
+        return [PairGeometry(group.operators, self._radial, self.species) for group in self.groups]
+
+    @cached_property
+    def evaluators(self) -> list[FeatureEvaluator]:
+        """The compiled evaluator of each group."""
+        return [FeatureEvaluator(geometry, group.operators) for geometry, group in zip(self.geometries, self.groups)]
 
     def neighbor_list(self, atoms: Atoms, indices: Any = None, num_threads: int | None = None) -> NeighborList:
         """Return the neighbor list that the features of a structure need, to be used again.
@@ -272,9 +291,14 @@ class ACEBasis:
         num_threads : int, optional
         """
         check_structure(atoms)
-        species = self._species_indices(atoms)
-        threads = resolve_num_threads(num_threads)
-        return neighbor_list(atoms, self._cutoffs, species=species, indices=indices, num_threads=threads)
+        species = self.species_indices(atoms)
+        threads = useful_threads(len(atoms), resolve_num_threads(num_threads))
+        return neighbor_list(atoms, self.cutoffs, species=species, indices=indices, num_threads=threads)
+
+    def prepare(self) -> ACEBasis:
+        """Build operators and tables now rather than at the first evaluation; return the basis itself."""
+        _ = self.evaluators
+        return self
 
     def descriptors(
         self,
@@ -315,10 +339,16 @@ class ACEBasis:
         structures = structure_list(atoms, "atoms")
         if indices is not None or neighbors is not None:
             raise ValueError("indices and neighbors belong to one structure, but several were given")
-        for structure in structures:  # all are checked before work begins
-            self._species_indices(structure)
+        for k, structure in enumerate(structures):  # all are checked before work begins
+            self.species_indices(structure, f"atoms[{k}]")
         bar = tqdm(structures, desc="descriptors", unit="structure", disable=None if progress is None else not progress)
-        return [self._descriptors(structure, None, None, num_threads) for structure in bar]
+        return [self._numbered(k, structure, num_threads) for k, structure in enumerate(bar)]
+
+    def _numbered(self, k: int, atoms: Atoms, num_threads: int | None) -> np.ndarray:
+        try:
+            return self._descriptors(atoms, None, None, num_threads)
+        except CoincidentAtomsError as error:
+            raise CoincidentAtomsError(f"atoms[{k}]: {error}") from None
 
     def _descriptors(self, atoms, indices, neighbors, num_threads) -> np.ndarray:
         threads = resolve_num_threads(num_threads)
@@ -326,21 +356,39 @@ class ACEBasis:
             neighbors = self.neighbor_list(atoms, indices, threads)
         elif indices is not None:
             raise ValueError("indices and neighbors exclude each other: the list has its centers")
-        species = self._species_indices(atoms)
+        species = self.species_indices(atoms)
         out = np.empty((neighbors.n_centers, len(self)))
         center_species = species[neighbors.centers]
-        for group, evaluator in zip(self._groups, self._evaluators):
+        for group, evaluator in zip(self.groups, self.evaluators):
             # Equal species side by side, so that the lanes of a block are of one kind.
             rows = np.concatenate([np.flatnonzero(center_species == z) for z in group.species])
             evaluator.evaluate(neighbors, rows, species, out, threads)
         return out
 
-    def _species_indices(self, atoms: Atoms) -> np.ndarray:
+    @cached_property
+    def pullback_evaluators(self) -> list[PullbackEvaluator]:
+        """The compiled vector-Jacobian product of each group."""
+        return [PullbackEvaluator(geometry, group.operators) for geometry, group in zip(self.geometries, self.groups)]
+
+    def linear_evaluators(self, weights: np.ndarray) -> list[LinearEvaluator]:
+        """Fold weights, shape (n_species, n_features), into products: one evaluator per species of center."""
+        return [
+            LinearEvaluator(geometry, group.operators, weights[z])
+            for z in range(len(self.species))
+            for geometry, group in zip(self.geometries, self.groups)
+            if z in group.species
+        ]
+
+    def species_indices(self, atoms: Atoms, name: str = "atoms") -> np.ndarray:
+        """Return the species index of every atom, shape (n_atoms,) int32; raise SpeciesError for others."""
         index = {symbol: z for z, symbol in enumerate(self.species)}
         symbols = atoms.get_chemical_symbols()
         unknown = sorted(set(symbols) - set(index))
         if unknown:
-            raise SpeciesError(f"atoms holds {', '.join(unknown)}, but the basis is for {', '.join(self.species)}")
+            raise SpeciesError(
+                f"{name} holds {', '.join(unknown)}, but the basis is for {', '.join(self.species)}; "
+                "name all species when making the basis"
+            )
         return np.array([index[symbol] for symbol in symbols], dtype=np.int32)
 
     # --- identity -----------------------------------------------------------------------------------------

@@ -12,20 +12,30 @@ from acepure._kernels import evaluator as kernel
 from acepure._kernels import harmonics as harmonics_kernel
 from acepure.basis.atomic import pooling_layout
 from acepure.basis.polynomials import Chebyshev
-from acepure.basis.products import product_graph
+from acepure.basis.products import product_graph, weighted_products
 from acepure.basis.radial import RadialBasis
 from acepure.checks import count
 from acepure.neighbors import NeighborList
 from acepure.operators.assembly import Operators
 
-__all__ = ["FeatureEvaluator", "resolve_num_threads"]
+__all__ = [
+    "FeatureEvaluator",
+    "LinearEvaluator",
+    "PairGeometry",
+    "PullbackEvaluator",
+    "resolve_num_threads",
+    "useful_threads",
+]
 
 # Radial functions without a kernel are tabulated for this many pairs at a time (8 MB for 25 functions).
 _PAIRS_PER_TABLE = 40_000
 
+# Fewer centers than this are done sooner by one thread than another one wakes up.
+_CENTERS_PER_THREAD = 64
 
-class FeatureEvaluator:
-    """Evaluates the features of one set of operators; read-only once built.
+
+class PairGeometry:
+    """Tables of the sums A of one set of operators, and the radial functions of pairs that have no kernel.
 
     Parameters
     ----------
@@ -38,27 +48,28 @@ class FeatureEvaluator:
     def __init__(self, operators: Operators, radial: RadialBasis, species: Sequence[str]) -> None:
         self._radial = radial
         self._species = tuple(species)
-        self.n_features = operators.symmetrization.shape[0]
-        extended = operators.extended_products
-        layout = pooling_layout(extended.one_particle, len(species), operators.algebra, harmonics_kernel.lanes)
+        one_particle = operators.extended_products.one_particle
+        layout = pooling_layout(one_particle, len(species), operators.algebra, harmonics_kernel.lanes)
         self._channels = layout.channels
-        graph = product_graph(extended)
-        P_B = operators.invariant_purification
-        self._kernel = kernel.Evaluator(
+        position = {q: i for i, q in enumerate(layout.channels)}
+        self.leaf_tables = tuple(  # channel, harmonic and species of each one-particle function
+            np.array(column, dtype=np.int32)
+            for column in zip(*((position[v.q], v.l * v.l + v.l + v.m, v.z) for v in one_particle))
+        )
+        self.pooling = kernel.Pooling(
             len(species),
             layout.lmax,
+            np.array([[float(radial.cutoff(a, b)) for b in species] for a in species]),
             _harmonics_coefficients(layout.lmax),
             *self._radial_tables(layout.grade_sizes),
             layout.grade_sizes,
             layout.start,
             layout.n_blocks,
+            layout.l_indptr,
+            layout.l_channels,
             layout.size,
             layout.leaves,
-            graph.left,
-            graph.right,
             np.empty((0, 0)),
-            *_csr(operators.extended_symmetrization, graph.nodes),
-            *(_csr(P_B) if P_B is not None else (_EMPTY, _EMPTY, np.empty(0))),
         )
 
     def _radial_tables(self, grade_sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -71,6 +82,86 @@ class FeatureEvaluator:
             np.array([self._radial.parameters(*pair) for pair in pairs]),
             np.array([self._radial.recurrence(*pair, n_radial) for pair in pairs]),
             Chebyshev().recurrence(int(grade_sizes.max())),
+        )
+
+    def parts(
+        self, neighbors: NeighborList, rows: np.ndarray, species: np.ndarray, gradients: bool = False
+    ) -> Iterator[tuple[slice, slice, tuple[np.ndarray, ...]]]:
+        """Divide a neighbor list into parts of bounded memory.
+
+        Yields
+        ------
+        centers, pairs : slice
+            The part, as a range of centers and of pairs of the list.
+        arguments : tuple
+            rows, offsets, vectors, center species, pair species, radial table and its derivatives, as the kernels take
+            them, counted from the start of the part.
+        """
+        center_species = species[neighbors.centers]
+        pair_species = species[neighbors.neighbors]
+        for first, last in self._ranges(neighbors.offsets):
+            start, stop = int(neighbors.offsets[first]), int(neighbors.offsets[last])
+            chosen = rows[(rows >= first) & (rows < last)] - first
+            offsets = neighbors.offsets[first : last + 1] - start
+            vectors, zi, zj = neighbors.vectors[start:stop], center_species[first:last], pair_species[start:stop]
+            tables = self._tables(vectors, np.repeat(zi, np.diff(offsets)), zj, gradients)
+            yield slice(first, last), slice(start, stop), (chosen, offsets, vectors, zi, zj, *tables)
+
+    def _ranges(self, offsets: np.ndarray) -> Iterator[tuple[int, int]]:
+        """Ranges of centers: all at once with a kernel, else of bounded numbers of pairs."""
+        n_centers = len(offsets) - 1
+        first = 0
+        while first < n_centers:
+            last = n_centers
+            if not self._radial.has_kernel:
+                last = int(np.searchsorted(offsets, offsets[first] + _PAIRS_PER_TABLE, side="right")) - 1
+                last = min(max(last, first + 1), n_centers)
+            yield first, last
+            first = last
+
+    def _tables(
+        self, vectors: np.ndarray, centers: np.ndarray, neighbors: np.ndarray, gradients: bool
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Radial functions of pairs and d/dr, shape (n_pairs, n_channels); empty where the kernel computes them."""
+        tables = np.empty((2, 0, 0))
+        if self._radial.has_kernel:
+            return tables[0], tables[1]
+        r = np.linalg.norm(vectors, axis=1)
+        tables = np.zeros((2, len(r), len(self._channels)))
+        for zi, center in enumerate(self._species):
+            for zj, neighbor in enumerate(self._species):
+                pairs = np.flatnonzero((centers == zi) & (neighbors == zj))
+                if not len(pairs):
+                    continue
+                arguments = (r[pairs], center, neighbor, self._channels)
+                if gradients:
+                    values = self._radial.evaluate_labels_with_gradients(*arguments)
+                else:
+                    values = (self._radial.evaluate_labels(*arguments),)
+                for table, value in zip(tables, values):
+                    table[pairs] = _checked_values(value, (len(pairs), len(self._channels)), self._radial)
+        return tables[0], tables[1]
+
+
+class FeatureEvaluator:
+    """Evaluates the features of one set of operators; read-only once built.
+
+    Parameters
+    ----------
+    geometry : PairGeometry
+    operators : Operators
+    """
+
+    def __init__(self, geometry: PairGeometry, operators: Operators) -> None:
+        self._geometry = geometry
+        graph = product_graph(operators.extended_products)
+        P_B = operators.invariant_purification
+        self._kernel = kernel.Features(
+            geometry.pooling,
+            graph.left,
+            graph.right,
+            *_csr(operators.extended_symmetrization, graph.nodes),
+            *(_csr(P_B) if P_B is not None else (_EMPTY, _EMPTY, np.empty(0))),
         )
 
     def evaluate(
@@ -94,41 +185,124 @@ class FeatureEvaluator:
             Receives the rows `rows`.
         num_threads : int
         """
-        center_species = species[neighbors.centers]
-        pair_species = species[neighbors.neighbors]
-        for first, last in self._ranges(neighbors.offsets):
-            chosen = rows[(rows >= first) & (rows < last)] - first
-            start, stop = neighbors.offsets[first], neighbors.offsets[last]
-            vectors, zi, zj = neighbors.vectors[start:stop], center_species[first:last], pair_species[start:stop]
-            offsets = neighbors.offsets[first : last + 1] - start
-            table = self._table(vectors, np.repeat(zi, np.diff(offsets)), zj)
-            self._kernel.evaluate(chosen, offsets, vectors, zi, zj, table, out[first:last], num_threads)
+        for centers, _, (*arguments, _) in self._geometry.parts(neighbors, rows, species):
+            self._kernel.evaluate(*arguments, out[centers], useful_threads(len(rows), num_threads))
 
-    def _ranges(self, offsets: np.ndarray) -> Iterator[tuple[int, int]]:
-        """Ranges of centers: all at once with a kernel, else of bounded numbers of pairs."""
-        n_centers = len(offsets) - 1
-        first = 0
-        while first < n_centers:
-            last = n_centers
-            if not self._radial.has_kernel:
-                last = int(np.searchsorted(offsets, offsets[first] + _PAIRS_PER_TABLE, side="right")) - 1
-                last = min(max(last, first + 1), n_centers)
-            yield first, last
-            first = last
+    def jacobian(
+        self, neighbors: NeighborList, rows: np.ndarray, species: np.ndarray, out: np.ndarray, num_threads: int
+    ) -> None:
+        """Write ∂B_f(i)/∂r_ij of the pairs of some centers.
 
-    def _table(self, vectors: np.ndarray, centers: np.ndarray, neighbors: np.ndarray) -> np.ndarray:
-        """Radial functions of pairs, shape (n_pairs, n_channels); empty where the kernel computes them."""
-        if self._radial.has_kernel:
-            return np.empty((0, 0))
-        r = np.linalg.norm(vectors, axis=1)
-        table = np.empty((len(r), len(self._channels)))
-        for zi, center in enumerate(self._species):
-            for zj, neighbor in enumerate(self._species):
-                pairs = np.flatnonzero((centers == zi) & (neighbors == zj))
-                if len(pairs):
-                    values = self._radial.evaluate_labels(r[pairs], center, neighbor, self._channels)
-                    table[pairs] = _checked_values(values, (len(pairs), len(self._channels)), self._radial)
-        return table
+        Parameters
+        ----------
+        neighbors, rows, species, num_threads
+            As in `evaluate`.
+        out : numpy.ndarray of float64, shape (n_pairs, 3, n_features)
+        """
+        leaves = self._geometry.leaf_tables
+        for _, pairs, arguments in self._geometry.parts(neighbors, rows, species, True):
+            self._kernel.jacobian(*arguments, *leaves, out[pairs], num_threads)
+
+
+class PullbackEvaluator:
+    """Vector-Jacobian products of the features of one set of operators.
+
+    Parameters
+    ----------
+    geometry : PairGeometry
+    operators : Operators
+    """
+
+    def __init__(self, geometry: PairGeometry, operators: Operators) -> None:
+        self._geometry = geometry
+        graph = product_graph(operators.extended_products)
+        C, P_B = operators.extended_symmetrization, operators.invariant_purification
+        n_nodes = graph.n_leaves + 1 + len(graph.left)
+        C = csr_array((C.data, graph.nodes[C.indices], C.indptr), shape=(C.shape[0], n_nodes))
+        self._kernel = kernel.Pullback(
+            geometry.pooling,
+            operators.symmetrization.shape[0],
+            graph.left,
+            graph.right,
+            *_csr(C.T.tocsr()),
+            *(_csr(P_B.T.tocsr()) if P_B is not None else (_EMPTY, _EMPTY, np.empty(0))),
+        )
+
+    def evaluate(
+        self,
+        neighbors: NeighborList,
+        rows: np.ndarray,
+        species: np.ndarray,
+        cotangents: np.ndarray,
+        gradients: np.ndarray,
+        num_threads: int,
+    ) -> None:
+        """Write Σ_f g_if ∂B_f(i)/∂r_ij for the pairs of some centers.
+
+        Parameters
+        ----------
+        neighbors, rows, species, num_threads
+            As in `FeatureEvaluator.evaluate`.
+        cotangents : numpy.ndarray of float64, shape (n_centers, n_features)
+            g.
+        gradients : numpy.ndarray of float64, shape (n_pairs, 3)
+        """
+        threads = useful_threads(len(rows), num_threads)
+        for centers, pairs, arguments in self._geometry.parts(neighbors, rows, species, True):
+            self._kernel.evaluate(*arguments, cotangents[centers], gradients[pairs], threads)
+
+
+class LinearEvaluator:
+    """Evaluates E_i = Σ_f θ_f B_f of the centers of one species, θ folded into the products once.
+
+    Parameters
+    ----------
+    geometry : PairGeometry
+    operators : Operators
+    weights : numpy.ndarray of float64, shape (n_features,)
+        θ.
+    """
+
+    def __init__(self, geometry: PairGeometry, operators: Operators, weights: np.ndarray) -> None:
+        self._geometry = geometry
+        if operators.invariant_purification is not None:
+            weights = operators.invariant_purification.T @ weights
+        folded = weighted_products(operators.extended_products, operators.extended_symmetrization.T @ weights)
+        self._kernel = kernel.Linear(
+            geometry.pooling,
+            folded.left,
+            folded.right,
+            folded.weight_nodes,
+            folded.weights,
+            folded.group_left,
+            folded.group_indptr,
+            folded.terminal_right,
+            folded.terminal_weights,
+        )
+
+    def evaluate(
+        self,
+        neighbors: NeighborList,
+        rows: np.ndarray,
+        species: np.ndarray,
+        energies: np.ndarray,
+        gradients: np.ndarray | None,
+        num_threads: int,
+    ) -> None:
+        """Write the energies of some centers, and the gradients of their pairs.
+
+        Parameters
+        ----------
+        neighbors, rows, species, num_threads
+            As in `FeatureEvaluator.evaluate`; centers of one species.
+        energies : numpy.ndarray of float64, shape (n_centers,)
+        gradients : numpy.ndarray of float64, shape (n_pairs, 3), or None
+            Receives ∂E_i/∂r_ij.
+        """
+        wanted = gradients is not None
+        for centers, pairs, arguments in self._geometry.parts(neighbors, rows, species, wanted):
+            part = gradients[pairs] if wanted else np.empty((0, 3))
+            self._kernel.evaluate(*arguments, energies[centers], part, useful_threads(len(rows), num_threads))
 
 
 def resolve_num_threads(num_threads: int | None) -> int:
@@ -142,6 +316,11 @@ def resolve_num_threads(num_threads: int | None) -> int:
         if value and variable == "ACEPURE_NUM_THREADS":
             raise ValueError(f"the environment variable {variable} must be a positive integer; got {value!r}")
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def useful_threads(n_centers: int, num_threads: int) -> int:
+    """Return how many of the threads are worth waking for so many centers."""
+    return min(num_threads, 1 + n_centers // _CENTERS_PER_THREAD)
 
 
 def _harmonics_coefficients(lmax: int) -> np.ndarray:

@@ -211,9 +211,7 @@ def _coincident(atoms, pair, shift) -> CoincidentAtomsError:
     first, second = f"atom {i} ({atoms.symbols[i]})", f"atom {j} ({atoms.symbols[j]})"
     if shift.any():
         second = f"the periodic image {tuple(shift.tolist())} of {second}"
-    return CoincidentAtomsError(
-        f"{first} and {second} are at the same place (nearer than 1e-6 Å); remove one of them"
-    )
+    return CoincidentAtomsError(f"{first} and {second} are at the same place (nearer than 1e-6 Å); remove one of them")
 
 
 @dataclass(frozen=True)
@@ -236,9 +234,7 @@ class _SearchBox:
         if self.wraps is not None:
             result += self.wraps[pairs[:, 0]] - self.wraps[pairs[:, 1]]
         if len(result) and np.abs(result).max() > np.iinfo(np.int32).max:
-            raise ValueError(
-                "atoms has positions too many cells apart for 32-bit shifts; wrap them with atoms.wrap()"
-            )
+            raise ValueError("atoms has positions too many cells apart for 32-bit shifts; wrap them with atoms.wrap()")
         return result.astype(np.int32)
 
 
@@ -270,8 +266,7 @@ def _box_and_heights(atoms, search) -> tuple[_SearchBox, np.ndarray]:
         wraps = np.where(pbc, np.floor(fractional), 0.0)
         if np.abs(wraps).max() > np.iinfo(np.int32).max:
             raise ValueError(
-                f"atoms has positions {np.abs(wraps).max():.1e} cells away from the cell; "
-                f"wrap them with atoms.wrap()"
+                f"atoms has positions {np.abs(wraps).max():.1e} cells away from the cell; wrap them with atoms.wrap()"
             )
         points = points - wraps @ cell
         wraps = wraps.astype(np.int64)

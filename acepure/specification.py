@@ -78,7 +78,7 @@ class Specification:
         order: int | None = None,
         *,
         totaldegree: float | Sequence[float] | None = None,
-        wL: float = 1.0,
+        wL: float | None = None,
         n_max: int | Sequence[int] | None = None,
         l_max: int | Sequence[int] | None = None,
         n_functions: int | None = None,
@@ -111,18 +111,19 @@ class Specification:
         """
         symbols = _check_species(species)
         n_start = count("n_start", n_start, least=0)
-        wL = number("wL", wL, above=0)
+        if wL is not None and (functions is not None or n_max is not None or l_max is not None):
+            raise ValueError(f"wL={wL!r} is the weight of l in a total degree; it has no meaning for a box or a list")
+        wL = 1.0 if wL is None else number("wL", wL, above=0)
         ways = {
-            "totaldegree": totaldegree is not None,
-            "n_max and l_max": n_max is not None or l_max is not None,
-            "n_functions": n_functions is not None,
-            "functions": functions is not None,
+            "totaldegree": {"totaldegree": totaldegree},
+            "n_max with l_max": {"n_max": n_max, "l_max": l_max},
+            "n_functions": {"n_functions": n_functions},
+            "functions": {"functions": functions},
         }
-        given = [name for name, present in ways.items() if present]
-        if len(given) != 1:
-            raise ValueError(
-                f"choose the functions in exactly one way, of {', '.join(ways)}; got {' and '.join(given) or 'none'}"
-            )
+        given = {way: [name for name, value in named.items() if value is not None] for way, named in ways.items()}
+        if sum(map(bool, given.values())) != 1:
+            names = " and ".join(name for named in given.values() for name in named)
+            raise ValueError(f"choose the functions in exactly one way, of {', '.join(ways)}; got {names or 'none'}")
         if functions is not None:
             blocks = _explicit(functions, symbols, n_start)
             longest = max(len(block) for block in blocks)
@@ -132,13 +133,17 @@ class Specification:
             return cls(symbols, order, wL=wL, n_start=n_start, functions=blocks)
         order = _resolve_order(order, totaldegree=totaldegree, n_max=n_max, l_max=l_max)
         if totaldegree is not None:
-            degrees = tuple(
-                number("totaldegree", d, least=0) for d in _per_order("totaldegree", totaldegree, order)
-            )
+            degrees = tuple(number("totaldegree", d, least=0) for d in _per_order("totaldegree", totaldegree, order))
             return cls(symbols, order, totaldegree=degrees, wL=wL, n_start=n_start)._checked()
         if n_functions is not None:
+            n_functions = count("n_functions", n_functions)
+            if _BYTES_PER_PRODUCT * n_functions > physical_memory():
+                raise BasisTooLargeError(
+                    f"n_functions={n_functions:.1e} functions come from at least as many products; building them needs more "
+                    f"than {_BYTES_PER_PRODUCT * n_functions / 2**30:.1e} GiB. Lower n_functions"
+                )
             template = cls(symbols, order, totaldegree=(0.0,) * order, wL=wL, n_start=n_start)
-            return _largest_within(template, count("n_functions", n_functions))
+            return _largest_within(template, n_functions)
         if n_max is None or l_max is None:
             raise ValueError("a box needs both n_max and l_max")
         return cls(
@@ -185,6 +190,13 @@ class Specification:
             With the exact size and the estimate.
         """
         available = physical_memory() if available is None else available
+        at_least = self._at_least()
+        if _BYTES_PER_PRODUCT * at_least > available:
+            raise BasisTooLargeError(
+                f"this specification has more than {at_least:.1e} functions from as many products; building them needs "
+                f"more than {_BYTES_PER_PRODUCT * at_least / 2**30:.1e} GiB, and there are {available / 2**30:,.1f} GiB. "
+                "Lower the order or the degree, or use n_functions"
+            )
         n_products = sum(products for _, products in self._counts)
         estimate = _BYTES_PER_PRODUCT * float(n_products)
         if estimate > available:
@@ -193,6 +205,17 @@ class Specification:
                 f"1 to {self.order}) from about {n_products:,} products; building them needs about {estimate / 2**30:,.1f} GiB, "
                 f"and there are {available / 2**30:,.1f} GiB. Lower the order or the degree, or use n_functions"
             )
+
+    def _at_least(self) -> float:
+        """A lower bound of the size that costs nothing: functions of the highest order with l = 0 alone."""
+        nu, n_species = self.order, len(self.species)
+        if self.functions is not None:
+            return len(self.functions)
+        if self.totaldegree is None:
+            return math.comb(n_species * self.n_max[-1] + nu - 1, nu)
+        spare = math.floor(self.totaldegree[-1] - nu * self.n_start + _ROUNDING)
+        # ordered ν-tuples of n with sum ≤ spare, of which at most ν! are one multiset
+        return math.comb(spare + nu, nu) / math.factorial(nu) if spare >= 0 else 0
 
     def blocks(self) -> list[Block]:
         """Return the multisets of factors (l, species index, n) that have a coupling, in feature order."""
@@ -324,7 +347,7 @@ def _largest_within(template: Specification, n_functions: int) -> Specification:
     if minimum > n_functions:
         raise ValueError(
             f"n_functions={n_functions} is too small: order {template.order} with {len(template.species)} species has at "
-            f"least {minimum} functions; lower the order"
+            f"least {minimum} functions; raise n_functions or lower the order"
         )
     high = lowest + 1.0
     while len(with_degree(high)) <= n_functions:
@@ -366,6 +389,8 @@ def physical_memory() -> float:
 
 
 def _check_species(species: Sequence[str]) -> tuple[str, ...]:
+    if not isinstance(species, (Sequence, np.ndarray)):
+        raise TypeError(f"species must be a sequence of chemical symbols such as ['Cu'], got {species!r}")
     if isinstance(species, str):
         raise TypeError(
             f"species must be a sequence of chemical symbols such as ['{species}'], got the string {species!r}"
@@ -381,7 +406,10 @@ def _check_species(species: Sequence[str]) -> tuple[str, ...]:
 
 
 def _resolve_order(order: int | None, **lists: Any) -> int:
-    lengths = {name: len(value) for name, value in lists.items() if isinstance(value, (Sequence, np.ndarray))}
+    lengths = {name: len(value) for name, value in lists.items() if _is_list(value)}
+    for name, length in lengths.items():
+        if length == 0:
+            raise ValueError(f"{name} is an empty list; it needs one entry per order")
     if order is not None:
         return count("order", order)
     if len(set(lengths.values())) > 1:
@@ -389,17 +417,26 @@ def _resolve_order(order: int | None, **lists: Any) -> int:
     return next(iter(lengths.values()), 3)
 
 
+def _is_list(value: Any) -> bool:
+    return isinstance(value, (Sequence, np.ndarray)) and not isinstance(value, str) and np.ndim(value) > 0
+
+
 def _per_order(name: str, value: Any, order: int) -> list[Any]:
-    if isinstance(value, (Sequence, np.ndarray)) and not isinstance(value, str):
-        if len(value) != order:
-            raise ValueError(f"{name}={list(value)} has {len(value)} entries, but order={order} needs {order}")
-        return list(value)
-    return [value] * order
+    if not _is_list(value):
+        return [value.item() if isinstance(value, np.ndarray) else value] * order
+    if len(value) != order:
+        raise ValueError(f"{name}={list(value)} has {len(value)} entries, but order={order} needs {order}")
+    return list(value)
 
 
 def _explicit(functions: Iterable[Any], species: tuple[str, ...], n_start: int) -> tuple[Block, ...]:
+    if not isinstance(functions, Iterable):
+        raise TypeError(f"functions must be a sequence of functions, each a sequence of factors; got {functions!r}")
     blocks: list[Block] = []
     for function in functions:
+        listed = (Sequence, np.ndarray)
+        if not isinstance(function, listed) or not all(isinstance(factor, listed) for factor in function):
+            raise TypeError(f"functions: {function!r} must be a sequence of factors (symbol, n, l), or (n, l)")
         factors = []
         for factor in function:
             if len(factor) == 2 and len(species) == 1:
@@ -412,7 +449,11 @@ def _explicit(functions: Iterable[Any], species: tuple[str, ...], n_start: int) 
                 )
             if name not in species:
                 raise ValueError(f"functions: {name!r} in {function!r} is not one of the species {species}")
-            factors.append(Factor(count("l in functions", l, least=0), species.index(name), count("n in functions", n, least=n_start)))
+            factors.append(
+                Factor(
+                    count("l in functions", l, least=0), species.index(name), count("n in functions", n, least=n_start)
+                )
+            )
         block = tuple(sorted(factors))
         if not block:
             raise ValueError("functions holds an empty function; the constant is not part of a basis")

@@ -107,9 +107,7 @@ def structure_list(structures: Atoms | Iterable[Atoms], name: str = "structures"
         check_structure(structures, name)
         return [structures]
     if isinstance(structures, str) or not isinstance(structures, Iterable):
-        raise TypeError(
-            f"{name} must be an ase.Atoms or an iterable of them, got {type(structures).__name__}"
-        )
+        raise TypeError(f"{name} must be an ase.Atoms or an iterable of them, got {type(structures).__name__}")
     result = list(structures)
     if not result:
         raise ValueError(f"{name} is empty; at least one ase.Atoms is needed")

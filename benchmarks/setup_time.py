@@ -1,6 +1,6 @@
 """Set-up time, sizes and memory of bases, each in a fresh process.
 
-    python benchmarks/setup_time.py
+python benchmarks/setup_time.py
 """
 
 from __future__ import annotations
@@ -26,7 +26,9 @@ CASES = [
 
 def main() -> None:
     print(machine(1))
-    header = f"{'species':8s}{'order':>6s}{'D':>4s}{'features':>10s}{'products':>10s}{'extended':>10s}{'nnz(C_ext)':>12s}"
+    header = (
+        f"{'species':8s}{'order':>6s}{'D':>4s}{'features':>10s}{'products':>10s}{'extended':>10s}{'nnz(C_ext)':>12s}"
+    )
     print(header + f"{'nnz(P_B)':>10s}{'set-up, s':>11s}{'aim, s':>8s}{'peak, MiB':>11s}")
     for species, arguments, aim in CASES:
         command = [sys.executable, __file__, json.dumps([species, arguments])]
@@ -43,8 +45,7 @@ def measure(species: list[str], arguments: dict) -> None:
     from acepure import ACEBasis
 
     start = time.perf_counter()
-    basis = ACEBasis(species, **arguments)
-    basis._evaluators  # noqa: B018 - everything that the first evaluation needs
+    basis = ACEBasis(species, **arguments).prepare()
     seconds = time.perf_counter() - start
     operators = basis.operators(species[0])
     print(

@@ -231,9 +231,7 @@ def recursion_value(phi, k, mu=None, c=None, canonical=True):
             return 1.0, 1.0
         *front, last = histories
         terms = [
-            _product_with_scale(
-                [_centred_pool(phi, last, mu(last) if mu else 0.0), value_and_scale(tuple(front))]
-            )
+            _product_with_scale([_centred_pool(phi, last, mu(last) if mu else 0.0), value_and_scale(tuple(front))])
         ]
         for t, history in enumerate(front):
             before, after = front[:t], front[t + 1 :]
@@ -290,9 +288,7 @@ def iid_moment(k, k_prime, product_mean, n_particles):
     total = []
     for matching in partial_matchings(len(k), len(k_prime)):
         n_atoms = len(k) + len(k_prime) - len(matching)
-        total.append(
-            math.perm(n_particles, n_atoms) * math.prod(_matching_product(matching, k, k_prime, product_mean))
-        )
+        total.append(math.perm(n_particles, n_atoms) * math.prod(_matching_product(matching, k, k_prime, product_mean)))
     return math.fsum(total)
 
 
@@ -344,9 +340,7 @@ def toy_gram(family, indices, n_particles, canonical):
     points = np.array(list(itertools.combinations_with_replacement(range(degree + 1), n_particles)))
     orderings = [math.factorial(n_particles) / _factorial_of_multiplicities(point) for point in points]
     phi = values[points]  # (grid point, particle, function)
-    columns = [
-        _canonical_columns(phi, k) if canonical else phi.sum(axis=1)[:, k].prod(axis=1) for k in indices
-    ]
+    columns = [_canonical_columns(phi, k) if canonical else phi.sum(axis=1)[:, k].prod(axis=1) for k in indices]
     design = np.stack(columns, axis=1)
     return design.T @ (design * (weights[points].prod(axis=1) * orderings)[:, None])
 
@@ -387,9 +381,7 @@ def chebyshev_purification(k):
                     product[a + k[t]] += coefficient / 2
                     product[abs(a - k[t])] += coefficient / 2
                 pool = product
-            combination = {
-                (*indices, a): x * y for indices, x in combination.items() for a, y in pool.items()
-            }
+            combination = {(*indices, a): x * y for indices, x in combination.items() for a, y in pool.items()}
         for indices, coefficient in combination.items():
             row[tuple(sorted(indices))] += coefficient
     return {indices: coefficient for indices, coefficient in row.items() if coefficient}
@@ -441,10 +433,7 @@ def count_total_degree(degree, order, wL=1, n_start=0):
     """Number of invariants of exactly `order` with Σ_t (n_t + wL l_t) ≤ degree, n ≥ n_start."""
     wL, degree = Fraction(wL), Fraction(degree)  # exact comparisons for wL such as 3/2
     functions = [
-        (n, l)
-        for n in range(n_start, int(degree) + 1)
-        for l in range(int(degree / wL) + 1)
-        if n + wL * l <= degree
+        (n, l) for n in range(n_start, int(degree) + 1) for l in range(int(degree / wL) + 1) if n + wL * l <= degree
     ]
     return _count_multisets(functions, order, lambda nl: nl[0] + wL * nl[1], degree)
 
@@ -508,8 +497,7 @@ def naive_feature(radial_values, vectors, label, canonical=True):
     else:
         tuples = itertools.product(neighbors, repeat=len(label))
     total = math.fsum(
-        weights @ np.prod([factor[j] for factor, j in zip(factors, chosen, strict=True)], axis=0)
-        for chosen in tuples
+        weights @ np.prod([factor[j] for factor, j in zip(factors, chosen, strict=True)], axis=0) for chosen in tuples
     )
     return total / math.sqrt(norm_squared * _factorial_of_multiplicities(map(tuple, label)))
 

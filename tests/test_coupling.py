@@ -253,7 +253,6 @@ def test_features_rotate_as_the_target(L):
         np.testing.assert_allclose(after, before @ matrix.T, atol=1e-13 * scale)
 
 
-@pytest.mark.xfail(raises=ValueError, reason="symmetrization cannot yet reshape the empty tensor of such a block")
 @pytest.mark.parametrize("factors, L", [([(1, 0), (2, 0)], 0), ([(1, 0), (1, 1)], 1), ([(0, 0), (0, 0)], 2)])
 def test_blocks_without_coupling_have_no_rows(factors, L):
     block = tuple(Factor(l, 0, q) for l, q in factors)

@@ -68,9 +68,7 @@ def test_addition_theorem(vectors):
     for l in range(LMAX + 1):
         m = slice(l * l, (l + 1) ** 2)
         expected = (2 * l + 1) / (4 * np.pi) * scipy.special.eval_legendre(l, cosine)
-        np.testing.assert_allclose(
-            (a[:, m] * b[:, m]).sum(axis=1), expected, atol=20 * EPS * (2 * l + 1) * l + EPS
-        )
+        np.testing.assert_allclose((a[:, m] * b[:, m]).sum(axis=1), expected, atol=20 * EPS * (2 * l + 1) * l + EPS)
 
 
 def test_poles():
@@ -125,9 +123,7 @@ def test_gradients_are_tangential_and_obey_the_laplacian_sum_rule(vectors):
 @pytest.mark.parametrize("length", [1e-200, 1e-10, 1e10, 1e200])
 def test_length_does_not_matter(vectors, length):
     harmonics = RealSphericalHarmonics(6)
-    np.testing.assert_allclose(
-        harmonics.evaluate(length * vectors), harmonics.evaluate(vectors), atol=100 * EPS
-    )
+    np.testing.assert_allclose(harmonics.evaluate(length * vectors), harmonics.evaluate(vectors), atol=100 * EPS)
 
 
 def test_result_of_a_row_does_not_depend_on_the_others(vectors):
@@ -151,9 +147,7 @@ def test_value_semantics():
     assert len({RealSphericalHarmonics(3), RealSphericalHarmonics(3)}) == 1
 
 
-@pytest.mark.parametrize(
-    "lmax, error", [(-1, ValueError), (1.5, TypeError), ("2", TypeError), (True, TypeError)]
-)
+@pytest.mark.parametrize("lmax, error", [(-1, ValueError), (1.5, TypeError), ("2", TypeError), (True, TypeError)])
 def test_wrong_lmax(lmax, error):
     with pytest.raises(error, match=r"lmax must be an integer >= 0; got"):
         RealSphericalHarmonics(lmax)

@@ -197,8 +197,8 @@ def test_products_have_the_factors_of_their_block():
         assert tuple((v.l, v.z, v.q) for v in products[j]) == block
 
 
-def test_no_product_of_two_features_of_different_parity():
-    """Real harmonics: each feature is invariant under reflection y → −y, so m < 0 occurs an even number of times."""
+def test_products_are_even_under_reflection():
+    """Real harmonics: features are invariant under reflection y → −y, so m < 0 occurs an even number of times."""
     _, products, _ = symmetrization(blocks_of(GradedAlgebra(), order=4, totaldegree=6))
     assert all(sum(v.m < 0 for v in k) % 2 == 0 for k in products)
 

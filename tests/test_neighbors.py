@@ -83,9 +83,7 @@ STRUCTURES = {
     "graphene, no third cell vector": graphene(vacuum=None),
     "chain": Atoms("CH", [[0, 0, 0], [0, 1.1, 0.2]], cell=[0, 0, 1.3], pbc=[False, False, True]),
     "molecule": molecule("C6H6"),
-    "left-handed": Atoms(
-        "CO", [[0, 0, 0], [1, 0.3, 0.2]], cell=[[0, 3, 0], [3.1, 0, 0.2], [0, 0.1, 4]], pbc=True
-    ),
+    "left-handed": Atoms("CO", [[0, 0, 0], [1, 0.3, 0.2]], cell=[[0, 3, 0], [3.1, 0, 0.2], [0, 0.1, 4]], pbc=True),
     "skewed": Atoms("CO", [[0, 0, 0], [0.9, 0.3, 0.2]], cell=[[2, 0, 0], [7, 2, 0], [-5, 3, 2]], pbc=True),
     "very skewed slab": Atoms("C", cell=[[2, 0, 0], [0, 0, 0], [91, 0.2, 2]], pbc=[True, False, True]),
 }
@@ -116,9 +114,7 @@ def test_mixed_boundary_conditions(pbc, cell):
         atoms.set_cell(np.where(np.array(pbc)[:, None], atoms.cell.array, 0))
     atoms.pbc = pbc
     # Every atom in another image: the vectors are the same, the shifts are not.
-    atoms.positions += np.random.default_rng(3).integers(-4, 5, (8, 3)) @ (
-        atoms.cell.array * atoms.pbc[:, None]
-    )
+    atoms.positions += np.random.default_rng(3).integers(-4, 5, (8, 3)) @ (atoms.cell.array * atoms.pbc[:, None])
     compare(atoms, 4.2, tolerance=1e-11)
 
 
@@ -305,9 +301,7 @@ def test_coincident_atoms():
         neighbor_list(atoms, 3.0)
     assert neighbor_list(atoms, 3.0, indices=[0]).n_pairs == 2
     atoms = Atoms("HC", [[0, 0, 0], [0, 0, 4]], cell=[3, 3, 4], pbc=True)
-    with pytest.raises(
-        CoincidentAtomsError, match=r"atom 0 \(H\) and the periodic image \(0, 0, -1\) of atom 1"
-    ):
+    with pytest.raises(CoincidentAtomsError, match=r"atom 0 \(H\) and the periodic image \(0, 0, -1\) of atom 1"):
         neighbor_list(atoms, 3.0)
     with pytest.raises(ValueError):
         neighbor_list(atoms, 1e-3)

@@ -76,9 +76,7 @@ def test_orthonormal_with_as_many_functions_as_nodes():
     t, f = coordinates(measure.nodes)
     R = f[:, None] * evaluate(Orthonormal(measure).recurrence(4, coordinates=coordinates), t)
     np.testing.assert_allclose(R.T @ R, np.eye(4), atol=1e-12)
-    with pytest.raises(
-        ValueError, match=r"Measure\(6 nodes.*supports only 4 independent .* 5 were asked for"
-    ):
+    with pytest.raises(ValueError, match=r"Measure\(6 nodes.*supports only 4 independent .* 5 were asked for"):
         Orthonormal(measure).recurrence(5, coordinates=coordinates)
 
 
@@ -117,9 +115,7 @@ def test_chebyshev_coefficients(family, n):
     recurrence = family.recurrence(n, coordinates=coordinates)
     T = chebyshev_coefficients(recurrence)
     P = evaluate(recurrence, x)
-    np.testing.assert_allclose(
-        np.polynomial.chebyshev.chebvander(x, n - 1) @ T.T, P, atol=1e-12 * abs(P).max()
-    )
+    np.testing.assert_allclose(np.polynomial.chebyshev.chebvander(x, n - 1) @ T.T, P, atol=1e-12 * abs(P).max())
     np.testing.assert_array_equal(T, np.tril(T))
     assert (np.diag(T) > 0).all()
 

@@ -272,9 +272,9 @@ def test_own_radial_basis():
             r"rcut has no value for the pair Cu-Cu; it has Cu-Zr",
         ),
         (
-            lambda: PolynomialRadialBasis(
-                RCUT, polynomials=Orthonormal(Measure([2.0, 3.0], [1.0, 1.0]))
-            ).evaluate([1.0], "Cu", "Zr", 3),
+            lambda: PolynomialRadialBasis(RCUT, polynomials=Orthonormal(Measure([2.0, 3.0], [1.0, 1.0]))).evaluate(
+                [1.0], "Cu", "Zr", 3
+            ),
             ValueError,
             r"of the pair Cu-Zr: it supports only 2 independent functions",
         ),

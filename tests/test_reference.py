@@ -80,17 +80,13 @@ def test_numbers_of_partitions_pairings_matchings():
 @pytest.mark.parametrize("n_neighbors", [0, 1, 2, 3, 4, 7])
 def test_closed_form_is_brute_force(k, n_neighbors):
     phi = np.random.default_rng(n_neighbors).normal(size=(n_neighbors, 4))
-    assert_equal_to_round_off(
-        reference.canonical_closed_form(phi, k), reference.canonical_brute_force(phi, k)
-    )
+    assert_equal_to_round_off(reference.canonical_closed_form(phi, k), reference.canonical_brute_force(phi, k))
 
 
 def test_closed_form_is_brute_force_at_orders_five_and_six():
     phi = np.random.default_rng(0).normal(size=(7, 3))
     for k in [(0, 0, 1, 1, 2), (0, 0, 0, 1, 1, 2)]:
-        assert_equal_to_round_off(
-            reference.canonical_closed_form(phi, k), reference.canonical_brute_force(phi, k)
-        )
+        assert_equal_to_round_off(reference.canonical_closed_form(phi, k), reference.canonical_brute_force(phi, k))
 
 
 def test_canonical_counts_distinct_tuples():
@@ -173,9 +169,7 @@ def test_poisson_moments_on_two_points():
     canonical, centred = np.zeros((2, len(keys), len(keys)))
     n_max = 25  # the tail beyond is below 1e-20
     for counts in itertools.product(range(n_max), repeat=2):
-        probability = math.prod(
-            math.exp(-a) * a**n / math.factorial(n) for a, n in zip(intensity, counts, strict=True)
-        )
+        probability = math.prod(math.exp(-a) * a**n / math.factorial(n) for a, n in zip(intensity, counts, strict=True))
         phi = np.repeat(values, counts, axis=0)
         row = np.array([reference.canonical_closed_form(phi, k)[0] for k in keys])
         canonical += probability * np.outer(row, row)
@@ -203,9 +197,7 @@ def test_iid_moments_by_enumeration():
         expected = 0.0
         for particles in itertools.product(range(3), repeat=n_particles):
             phi = values[list(particles)]
-            product = (
-                reference.canonical_brute_force(phi, k)[0] * reference.canonical_brute_force(phi, k_prime)[0]
-            )
+            product = reference.canonical_brute_force(phi, k)[0] * reference.canonical_brute_force(phi, k_prime)[0]
             expected += probability[list(particles)].prod() * product
         assert reference.iid_moment(k, k_prime, mean, n_particles) == pytest.approx(expected, abs=1e-12)
 
@@ -230,9 +222,7 @@ def test_toy_gram_matrices(family, order, condition_number):
     pooled = reference.toy_gram(family, indices, order, canonical=False)
     assert reference.scaled_condition_number(pooled) == pytest.approx(condition_number, rel=2e-4)
     canonical = reference.toy_gram(family, indices, order, canonical=True)
-    diagonal = [
-        math.perm(order, len(k)) * math.prod(math.factorial(n) for n in Counter(k).values()) for k in indices
-    ]
+    diagonal = [math.perm(order, len(k)) * math.prod(math.factorial(n) for n in Counter(k).values()) for k in indices]
     np.testing.assert_allclose(canonical, np.diag(diagonal), atol=1e-11)
 
 
@@ -246,9 +236,7 @@ def test_toy_gram_is_the_iid_moment():
     np.testing.assert_allclose(gram, expected, atol=1e-10)
 
 
-@pytest.mark.parametrize(
-    ("order", "degree", "n_indices", "n_nonzeros"), [(3, 19, 444, 2913), (4, 20, 1217, 20083)]
-)
+@pytest.mark.parametrize(("order", "degree", "n_indices", "n_nonzeros"), [(3, 19, 444, 2913), (4, 20, 1217, 20083)])
 def test_chebyshev_purification_counts(order, degree, n_indices, n_nonzeros):
     indices = reference.toy_indices(order, degree, 0)
     assert len(indices) == n_indices
@@ -286,9 +274,7 @@ def test_invariants_per_block(ls, distinct, equal):
     assert reference.invariant_count(ls, [0] * len(ls)) == equal
 
 
-@pytest.mark.parametrize(
-    "ls", [(0,), (2,), (3, 3), (1, 2, 3), (1, 2, 4), (1, 1, 1), (1, 2, 3, 4), (3, 2, 2, 2, 1)]
-)
+@pytest.mark.parametrize("ls", [(0,), (2,), (3, 3), (1, 2, 3), (1, 2, 4), (1, 1, 1), (1, 2, 3, 4), (3, 2, 2, 2, 1)])
 def test_invariants_by_character_integral(ls):
     """For distinct functions the count is (1/2π) ∫_0^{2π} (1 − cos ω) Π_t χ_{l_t}(ω) dω."""
     omega = 2 * np.pi * np.arange(64) / 64  # a trapezoid is exact: the integrand has frequencies below 64
@@ -380,9 +366,7 @@ def test_naive_feature_is_the_coupled_product(environment, label, canonical):
         k = [column[n, l, index - l] for (n, l), index in zip(label, m, strict=True)]
         combination[tuple(sorted(k))] += c
     # unit norm in ⟨k, k⟩ = Π mult(k)!
-    norm_squared = sum(
-        c**2 * math.prod(math.factorial(n) for n in Counter(k).values()) for k, c in combination.items()
-    )
+    norm_squared = sum(c**2 * math.prod(math.factorial(n) for n in Counter(k).values()) for k, c in combination.items())
     expected = sum(c * product(phi, k)[0] for k, c in combination.items() if abs(c) > 1e-14)
     feature = reference.naive_feature(*environment, label, canonical)
     assert feature == pytest.approx(expected / math.sqrt(norm_squared), abs=1e-12)

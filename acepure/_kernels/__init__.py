@@ -5,9 +5,14 @@
     harmonics        Y_lm of unit vectors
     radial           f(r), x(r), P_n(x)
     neighbors        sorting of neighbor lists
-    pooling.pxd      A = Σ_j R Y
-    products.pxd     AA and sparse operators
-    evaluator.pxi    all of it for blocks of centers, compiled once per instruction set
+    forces           from gradients of pairs to forces, virial and rows of a fit
+    products.pxd     products along a graph, sparse operators
+    evaluator_*      for blocks of centers, compiled once per instruction set from
+      pooling.pxi      pairs → A, and ∂E/∂A → ∂E/∂r_ij
+      features.pxi     A → features
+      jacobian.pxi     ∂ features / ∂r_ij, forward
+      linear.pxi       weighted products and their gradients, in reverse
+      pullback.pxi     vector-Jacobian products, in reverse
     cpu              which instruction sets there are
 
 `evaluator` is the best variant that was built and that the processor can run; the environment variable ACEPURE_SIMD

@@ -1,2 +1,6 @@
-"""The evaluator, compiled for the avx2 instruction set."""
-include "evaluator.pxi"
+"""The evaluators, compiled for the avx2 instruction set."""
+include "pooling.pxi"
+include "features.pxi"
+include "jacobian.pxi"
+include "linear.pxi"
+include "pullback.pxi"

@@ -19,6 +19,18 @@
 # Y:            Y[(l*l + l + m) * LANES + lane]
 # G:            G[(xyz * (lmax + 1)**2 + l*l + l + m) * LANES + lane]
 # Cost:         about 4 flops per harmonic and lane, 20 with gradients.
+from acepure._kernels.lanes cimport (
+    lanes_fill,
+    lanes_fused,
+    lanes_fused_negative,
+    lanes_load,
+    lanes_multiply,
+    lanes_multiply_add,
+    lanes_scale,
+    lanes_store,
+    lanes_t,
+    lanes_zero,
+)
 from acepure._kernels.types cimport LANES, real_t
 
 
@@ -51,71 +63,48 @@ cdef inline void harmonics_any(
     real_t* Y,
     real_t* G,
 ) noexcept nogil:
-    # Local copies tell the compiler that the output overlaps none of the inputs.
-    cdef real_t[LANES] u, v, w           # the unit vector
-    cdef real_t[LANES] c, s              # Re, Im of (x + iy)^m
-    cdef real_t[LANES] dc, ds            # Re, Im of m (x + iy)^(m-1)
-    cdef real_t[LANES] older, old        # Q_{l-2}, Q_{l-1}
-    cdef real_t[LANES] dolder, dold      # their derivatives
-    cdef real_t[LANES] radial            # m Q + z Q'
-    cdef real_t a, b, q
-    cdef Py_ssize_t size = (lmax + 1) * (lmax + 1) * LANES
-    cdef Py_ssize_t plus, minus
-    cdef int l, m, lane
-    for lane in range(LANES):
-        u[lane] = x[lane]
-        v[lane] = y[lane]
-        w[lane] = z[lane]
-        c[lane] = 1.0
-        s[lane] = 0.0
-        dc[lane] = 0.0
-        ds[lane] = 0.0
+    cdef lanes_t u = lanes_load(x), v = lanes_load(y), w = lanes_load(z)
+    cdef lanes_t c = lanes_fill(1.0), s = lanes_zero()       # Re, Im of (x + iy)^m
+    cdef lanes_t dc = lanes_zero(), ds = lanes_zero()        # Re, Im of m (x + iy)^(m-1)
+    cdef lanes_t older, old, dolder, dold                    # Q_{l-2}, Q_{l-1} and their derivatives
+    cdef lanes_t q, radial, along, polar                     # m Q + z Q', that times c or s, Q' - z (m Q + z Q')
+    cdef real_t a, b
+    cdef Py_ssize_t size = (lmax + 1) * (lmax + 1) * LANES, at
+    cdef int l, m
     for m in range(lmax + 1):
-        for lane in range(LANES):
-            older[lane] = 0.0
-            old[lane] = coefficients[0]
-            dolder[lane] = 0.0
-            dold[lane] = 0.0
+        older = dolder = dold = lanes_zero()
+        old = lanes_fill(coefficients[0])
         for l in range(m, lmax + 1):
-            plus = (l * l + l + m) * LANES
-            minus = (l * l + l - m) * LANES
             if l > m:
                 a = coefficients[0]
                 b = coefficients[1]
-                if gradients:
-                    for lane in range(LANES):  # Q'_l = a (z Q'_{l-1} + Q_{l-1}) + b Q'_{l-2}
-                        q = a * (w[lane] * dold[lane] + old[lane]) + b * dolder[lane]
-                        dolder[lane] = dold[lane]
-                        dold[lane] = q
-                for lane in range(LANES):      # Q_l = a z Q_{l-1} + b Q_{l-2}
-                    q = a * w[lane] * old[lane] + b * older[lane]
-                    older[lane] = old[lane]
-                    old[lane] = q
+                if gradients:                                # Q'_l = a (z Q'_{l-1} + Q_{l-1}) + b Q'_{l-2}
+                    q = lanes_multiply_add(a, lanes_fused(w, dold, old), lanes_scale(b, dolder))
+                    dolder = dold
+                    dold = q
+                q = lanes_multiply_add(a, lanes_multiply(w, old), lanes_scale(b, older))
+                older = old
+                old = q                                      # Q_l = a z Q_{l-1} + b Q_{l-2}
             coefficients += 2
+            at = (l * l + l + m) * LANES
+            lanes_store(Y + at, lanes_multiply(old, c))      # Y_{l,m} = Q c
+            if gradients:                                    # dc_m/dx = m c_{m-1},  dc_m/dy = -m s_{m-1}
+                radial = lanes_fused(w, dold, lanes_scale(m, old))
+                polar = lanes_fused_negative(w, radial, dold)
+                along = lanes_multiply(radial, c)
+                lanes_store(G + at, lanes_fused_negative(u, along, lanes_multiply(old, dc)))
+                lanes_store(G + size + at, lanes_fused_negative(v, along, lanes_multiply(lanes_scale(-1.0, old), ds)))
+                lanes_store(G + 2 * size + at, lanes_multiply(polar, c))
             if m > 0:
-                for lane in range(LANES):      # Y_{l,-m} = Q s
-                    Y[minus + lane] = old[lane] * s[lane]
-            for lane in range(LANES):          # Y_{l,m} = Q c
-                Y[plus + lane] = old[lane] * c[lane]
-            if gradients:
-                for lane in range(LANES):
-                    radial[lane] = m * old[lane] + w[lane] * dold[lane]
-                if m > 0:                      # ds_m/dx = m s_{m-1},  ds_m/dy = m c_{m-1}
-                    for lane in range(LANES):
-                        G[minus + lane] = old[lane] * ds[lane] - u[lane] * radial[lane] * s[lane]
-                    for lane in range(LANES):
-                        G[size + minus + lane] = old[lane] * dc[lane] - v[lane] * radial[lane] * s[lane]
-                    for lane in range(LANES):
-                        G[2 * size + minus + lane] = (dold[lane] - w[lane] * radial[lane]) * s[lane]
-                for lane in range(LANES):      # dc_m/dx = m c_{m-1},  dc_m/dy = -m s_{m-1}
-                    G[plus + lane] = old[lane] * dc[lane] - u[lane] * radial[lane] * c[lane]
-                for lane in range(LANES):
-                    G[size + plus + lane] = -old[lane] * ds[lane] - v[lane] * radial[lane] * c[lane]
-                for lane in range(LANES):
-                    G[2 * size + plus + lane] = (dold[lane] - w[lane] * radial[lane]) * c[lane]
-        for lane in range(LANES):              # (x + iy)^(m+1) = (x + iy) (x + iy)^m
-            dc[lane] = (m + 1) * c[lane]
-            ds[lane] = (m + 1) * s[lane]
-            q = u[lane] * c[lane] - v[lane] * s[lane]
-            s[lane] = u[lane] * s[lane] + v[lane] * c[lane]
-            c[lane] = q
+                at = (l * l + l - m) * LANES
+                lanes_store(Y + at, lanes_multiply(old, s))  # Y_{l,-m} = Q s
+                if gradients:                                # ds_m/dx = m s_{m-1},  ds_m/dy = m c_{m-1}
+                    along = lanes_multiply(radial, s)
+                    lanes_store(G + at, lanes_fused_negative(u, along, lanes_multiply(old, ds)))
+                    lanes_store(G + size + at, lanes_fused_negative(v, along, lanes_multiply(old, dc)))
+                    lanes_store(G + 2 * size + at, lanes_multiply(polar, s))
+        dc = lanes_scale(m + 1, c)
+        ds = lanes_scale(m + 1, s)
+        q = lanes_fused_negative(v, s, lanes_multiply(u, c))
+        s = lanes_fused(u, s, lanes_multiply(v, c))          # (x + iy)^(m+1) = (x + iy) (x + iy)^m
+        c = q

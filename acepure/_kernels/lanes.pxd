@@ -39,6 +39,16 @@ cdef extern from *:
         int i; for (i = 0; i < ACEPURE_PARTS; ++i) a.part[i] = a.part[i] * b.part[i]; return a; }
     static inline acepure_lanes acepure_lanes_multiply_add(double a, acepure_lanes x, acepure_lanes y) {
         int i; for (i = 0; i < ACEPURE_PARTS; ++i) y.part[i] = a * x.part[i] + y.part[i]; return y; }
+    static inline acepure_lanes acepure_lanes_fill(double a) {
+        double values[8] = {a, a, a, a, a, a, a, a}; return acepure_lanes_load(values); }
+    static inline acepure_lanes acepure_lanes_scale(double a, acepure_lanes x) {
+        int i; for (i = 0; i < ACEPURE_PARTS; ++i) x.part[i] = a * x.part[i]; return x; }
+    static inline acepure_lanes acepure_lanes_add(acepure_lanes a, acepure_lanes b) {
+        int i; for (i = 0; i < ACEPURE_PARTS; ++i) a.part[i] = a.part[i] + b.part[i]; return a; }
+    static inline acepure_lanes acepure_lanes_fused_negative(acepure_lanes a, acepure_lanes b, acepure_lanes c) {
+        int i; for (i = 0; i < ACEPURE_PARTS; ++i) c.part[i] = c.part[i] - a.part[i] * b.part[i]; return c; }
+    static inline acepure_lanes acepure_lanes_fused(acepure_lanes a, acepure_lanes b, acepure_lanes c) {
+        int i; for (i = 0; i < ACEPURE_PARTS; ++i) c.part[i] = a.part[i] * b.part[i] + c.part[i]; return c; }
     """
     ctypedef struct lanes_t "acepure_lanes":
         pass
@@ -47,3 +57,8 @@ cdef extern from *:
     void lanes_store "acepure_lanes_store"(real_t* p, lanes_t v) noexcept nogil
     lanes_t lanes_multiply "acepure_lanes_multiply"(lanes_t a, lanes_t b) noexcept nogil
     lanes_t lanes_multiply_add "acepure_lanes_multiply_add"(real_t a, lanes_t x, lanes_t y) noexcept nogil  # a x + y
+    lanes_t lanes_fused "acepure_lanes_fused"(lanes_t a, lanes_t b, lanes_t c) noexcept nogil  # a b + c
+    lanes_t lanes_fused_negative "acepure_lanes_fused_negative"(lanes_t a, lanes_t b, lanes_t c) noexcept nogil  # c - a b
+    lanes_t lanes_fill "acepure_lanes_fill"(real_t a) noexcept nogil
+    lanes_t lanes_scale "acepure_lanes_scale"(real_t a, lanes_t x) noexcept nogil
+    lanes_t lanes_add "acepure_lanes_add"(lanes_t a, lanes_t b) noexcept nogil

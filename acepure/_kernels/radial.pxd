@@ -8,6 +8,16 @@
 # Cost: about 30 flops for x and f with integer exponents, then 4 per function (9 with derivatives) and lane.
 from libc.math cimport cos, pow, sin
 
+from acepure._kernels.lanes cimport (
+    lanes_fill,
+    lanes_fused,
+    lanes_load,
+    lanes_multiply_add,
+    lanes_scale,
+    lanes_store,
+    lanes_t,
+    lanes_zero,
+)
 from acepure._kernels.types cimport LANES, real_t
 
 
@@ -159,24 +169,18 @@ cdef inline void power_lanes(const real_t* base, real_t exponent, real_t* result
 cdef inline void polynomial_lanes(
     const real_t* x, const real_t* f, int n, const real_t* recurrence, real_t* R
 ) noexcept nogil:
-    cdef real_t[LANES] s, older, old
-    cdef real_t a, b, c, new
-    cdef int k, lane
-    for lane in range(LANES):
-        s[lane] = x[lane]
-        older[lane] = 0.0
-        old[lane] = recurrence[0] * f[lane]
-    for k in range(n):
-        if k > 0:
-            a = recurrence[3 * k]
-            b = recurrence[3 * k + 1]
-            c = recurrence[3 * k + 2]
-            for lane in range(LANES):  # P_k = (A x + B) P_{k-1} + C P_{k-2}
-                new = (a * s[lane] + b) * old[lane] + c * older[lane]
-                older[lane] = old[lane]
-                old[lane] = new
-        for lane in range(LANES):
-            R[k * LANES + lane] = old[lane]
+    cdef lanes_t s = lanes_load(x), older = lanes_zero(), old = lanes_scale(recurrence[0], lanes_load(f)), new
+    cdef int k
+    lanes_store(R, old)
+    for k in range(1, n):  # P_k = (A x + B) P_{k-1} + C P_{k-2}
+        new = lanes_fused(
+            lanes_multiply_add(recurrence[3 * k], s, lanes_fill(recurrence[3 * k + 1])),
+            old,
+            lanes_scale(recurrence[3 * k + 2], older),
+        )
+        older = old
+        old = new
+        lanes_store(R + k * LANES, old)
 
 
 # The same and dR/dr, from dx/dr and df/dr.
@@ -190,30 +194,23 @@ cdef inline void polynomial_gradients_lanes(
     real_t* R,
     real_t* dR,
 ) noexcept nogil:
-    cdef real_t[LANES] s, ds, older, old, dolder, dold
-    cdef real_t a, b, c, new
-    cdef int k, lane
-    for lane in range(LANES):
-        s[lane] = x[lane]
-        ds[lane] = dx[lane]
-        older[lane] = 0.0
-        dolder[lane] = 0.0
-        old[lane] = recurrence[0] * f[lane]
-        dold[lane] = recurrence[0] * df[lane]
-    for k in range(n):
-        if k > 0:
-            a = recurrence[3 * k]
-            b = recurrence[3 * k + 1]
-            c = recurrence[3 * k + 2]
-            for lane in range(LANES):  # P'_k = (A x + B) P'_{k-1} + A x' P_{k-1} + C P'_{k-2}
-                new = (a * s[lane] + b) * dold[lane] + a * ds[lane] * old[lane] + c * dolder[lane]
-                dolder[lane] = dold[lane]
-                dold[lane] = new
-            for lane in range(LANES):
-                new = (a * s[lane] + b) * old[lane] + c * older[lane]
-                older[lane] = old[lane]
-                old[lane] = new
-        for lane in range(LANES):
-            R[k * LANES + lane] = old[lane]
-        for lane in range(LANES):
-            dR[k * LANES + lane] = dold[lane]
+    cdef lanes_t s = lanes_load(x), ds = lanes_load(dx), older = lanes_zero(), dolder = lanes_zero()
+    cdef lanes_t old = lanes_scale(recurrence[0], lanes_load(f)), dold = lanes_scale(recurrence[0], lanes_load(df))
+    cdef lanes_t new, dnew, factor
+    cdef real_t a, c
+    cdef int k
+    lanes_store(R, old)
+    lanes_store(dR, dold)
+    for k in range(1, n):
+        a = recurrence[3 * k]
+        c = recurrence[3 * k + 2]
+        factor = lanes_multiply_add(a, s, lanes_fill(recurrence[3 * k + 1]))
+        # P'_k = (A x + B) P'_{k-1} + A x' P_{k-1} + C P'_{k-2}
+        dnew = lanes_fused(factor, dold, lanes_fused(lanes_scale(a, ds), old, lanes_scale(c, dolder)))
+        new = lanes_fused(factor, old, lanes_scale(c, older))
+        older = old
+        old = new
+        dolder = dold
+        dold = dnew
+        lanes_store(R + k * LANES, old)
+        lanes_store(dR + k * LANES, dold)

@@ -35,6 +35,8 @@ class PoolingLayout:
         Length of the sums of one center, padding included.
     leaves : numpy.ndarray of int32, shape (n_one_particle,)
         Position of each one-particle function.
+    l_indptr, l_channels : numpy.ndarray of int32, shapes (n_species, lmax + 2) and (n,)
+        The channels that use each degree, for each species: l_channels[l_indptr[z, l]:l_indptr[z, l + 1]].
     """
 
     lmax: int
@@ -44,6 +46,8 @@ class PoolingLayout:
     n_blocks: np.ndarray
     size: int
     leaves: np.ndarray
+    l_indptr: np.ndarray
+    l_channels: np.ndarray
 
 
 def pooling_layout(
@@ -77,7 +81,24 @@ def pooling_layout(
         n_blocks=n_blocks.astype(np.int32),
         size=int(end[-1]),
         leaves=np.array(leaves, dtype=np.int32),
+        **_channels_by_degree(one_particle, n_species, position),
     )
+
+
+def _channels_by_degree(
+    one_particle: tuple[OneParticle, ...], n_species: int, position: dict[Any, int]
+) -> dict[str, np.ndarray]:
+    n_l = max(v.l for v in one_particle) + 1
+    users: list[list[int]] = [[] for _ in range(n_species * n_l)]
+    for v in one_particle:
+        if v.m == 0:
+            users[v.z * n_l + v.l].append(position[v.q])
+    ends = np.cumsum([0, *map(len, users)])
+    rows = np.arange(n_species)[:, None] * n_l + np.arange(n_l + 1)
+    return {
+        "l_indptr": ends[rows].astype(np.int32),
+        "l_channels": np.array([q for channels in users for q in sorted(channels)], dtype=np.int32),
+    }
 
 
 def _channels(labels: set[Any], algebra: RadialAlgebra) -> tuple[tuple[Any, ...], list[int]]:

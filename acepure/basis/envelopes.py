@@ -54,8 +54,7 @@ class Envelope(Serializable, ABC):
     def evaluate_with_gradients(self, r: np.ndarray, rcut: float) -> tuple[np.ndarray, np.ndarray]:
         """Return f(r) and df/dr in 1/Å, each of shape (n,)."""
         raise NotImplementedError(
-            f"{type(self).__name__} defines no evaluate_with_gradients(r, rcut); "
-            "forces need it to return f and df/dr"
+            f"{type(self).__name__} defines no evaluate_with_gradients(r, rcut); forces need it to return f and df/dr"
         )
 
 

@@ -123,9 +123,7 @@ def directions(vectors: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     largest = np.abs(vectors).max(axis=1, initial=0.0)
     if not largest.all():
         row = np.flatnonzero(largest == 0)[0]
-        raise ValueError(
-            f"vectors must not be zero, a zero vector has no direction; row {row} is {vectors[row]}"
-        )
+        raise ValueError(f"vectors must not be zero, a zero vector has no direction; row {row} is {vectors[row]}")
     units = vectors / largest[:, None]  # first to length 1..sqrt(3), because the square of 1e-200 is 0
     norms = np.sqrt((units * units).sum(axis=1))
     return units / norms[:, None], largest * norms

@@ -259,9 +259,7 @@ def lanczos(x: np.ndarray, weights: np.ndarray, n: int) -> np.ndarray:
             step -= (vectors[:k] @ step) @ vectors[:k]
         beta = np.sqrt(step @ step)
         if beta < SMALLEST_STEP:
-            raise ValueError(
-                f"it supports only {k} independent functions inside the cutoff, {n} were asked for"
-            )
+            raise ValueError(f"it supports only {k} independent functions inside the cutoff, {n} were asked for")
         vectors[k] = step / beta
         table[k] = (1.0 / beta, -alpha / beta, -previous / beta)
         previous = beta

@@ -14,7 +14,33 @@ import numpy as np
 
 from acepure.indices import ProductSet
 
-__all__ = ["ProductGraph", "product_graph"]
+__all__ = ["ProductGraph", "WeightedProducts", "product_graph", "weighted_products"]
+
+
+@dataclass(frozen=True, eq=False)
+class WeightedProducts:
+    """How to compute Σ_k w_k AA_k: *interior* nodes are stored, *terminal* products are used at once.
+
+    Attributes
+    ----------
+    left, right : numpy.ndarray of int32, shape (n_interior,)
+        Interior node n_leaves + 1 + i is the product of nodes left[i] and right[i].
+    weight_nodes, weights : numpy.ndarray of int32 and float64
+        Nodes that have a weight of their own.
+    group_left, group_indptr : numpy.ndarray of int32
+        Terminal products grouped by their left node.
+    terminal_right, terminal_weights : numpy.ndarray of int32 and float64
+        Right nodes and weights, group by group.
+    """
+
+    left: np.ndarray
+    right: np.ndarray
+    weight_nodes: np.ndarray
+    weights: np.ndarray
+    group_left: np.ndarray
+    group_indptr: np.ndarray
+    terminal_right: np.ndarray
+    terminal_weights: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +84,56 @@ class ProductGraph:
         for i, (left, right) in enumerate(zip(self.left, self.right), self.n_leaves + 1):
             nodes[..., i] = nodes[..., left] * nodes[..., right]
         return nodes[..., self.nodes]
+
+
+def weighted_products(products: ProductSet, weights: np.ndarray) -> WeightedProducts:
+    """Arrange a linear function of products; those without weight are left out.
+
+    Parameters
+    ----------
+    products : ProductSet
+    weights : numpy.ndarray of float64, shape (n_products,)
+    """
+    edges = np.cumsum([0, *map(len, products.factors)])
+    used = [weights[i:j] != 0 for i, j in zip(edges, edges[1:])]
+    graph = product_graph(
+        ProductSet(products.one_particle, tuple(run[keep] for run, keep in zip(products.factors, used)))
+    )
+    first = graph.n_leaves + 1
+    node_weights = np.zeros(first + len(graph.left))
+    np.add.at(node_weights, graph.nodes, weights[weights != 0])
+    interior = np.zeros(len(node_weights), dtype=bool)
+    interior[:first] = True
+    interior[graph.left] = interior[graph.right] = True
+    number = np.cumsum(interior) - 1
+    stored = interior[first:]
+    direct = np.flatnonzero(interior & (node_weights != 0))
+    return WeightedProducts(
+        left=_int32(number[graph.left[stored]]),
+        right=_int32(number[graph.right[stored]]),
+        weight_nodes=_int32(number[direct]),
+        weights=node_weights[direct],
+        **_terminal_groups(number[graph.left[~stored]], number[graph.right[~stored]], node_weights[first:][~stored]),
+    )
+
+
+def _terminal_groups(left: np.ndarray, right: np.ndarray, weights: np.ndarray) -> dict[str, np.ndarray]:
+    """Group by the factor that occurs in more products: fewer groups, fewer loads."""
+    degree = np.bincount(np.concatenate([left, right]), minlength=1)
+    swap = degree[right] > degree[left]
+    left, right = np.where(swap, right, left), np.where(swap, left, right)
+    order = np.lexsort((right, left))
+    groups, counts = np.unique(left, return_counts=True)
+    return {
+        "group_left": _int32(groups),
+        "group_indptr": _int32(np.cumsum([0, *counts])),
+        "terminal_right": _int32(right[order]),
+        "terminal_weights": np.ascontiguousarray(weights[order]),
+    }
+
+
+def _int32(array: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(array, dtype=np.int32)
 
 
 def product_graph(products: ProductSet) -> ProductGraph:
@@ -106,7 +182,7 @@ class _Builder:
         for first, second in _splits(len(k)):
             a = tuple([k[t] for t in first])
             b = tuple([k[t] for t in second])
-            missing = (a not in known) + (b not in known)
+            missing = (a not in known) + (b not in known and b != a)
             if missing < fewest:
                 best, fewest = (a, b), missing
                 if missing == 0:

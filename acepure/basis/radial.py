@@ -243,9 +243,7 @@ class PolynomialRadialBasis(RadialBasis):
         """Return R_n(r) and dR_n/dr in 1/Å, each (len(r), n_radial); arguments as `evaluate`."""
         return self._products(r, center, neighbor, 1, n_radial, True)
 
-    def evaluate_graded(
-        self, r: ArrayLike, center: str, neighbor: str, grade: int, n_radial: int
-    ) -> np.ndarray:
+    def evaluate_graded(self, r: ArrayLike, center: str, neighbor: str, grade: int, n_radial: int) -> np.ndarray:
         """Return the functions of one grade: f P_n for grade 1, f^grade T_n (Chebyshev) above.
 
         Products of radial functions of grades s and t are combinations of those of grade s + t, exactly;

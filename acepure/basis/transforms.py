@@ -64,9 +64,7 @@ class KernelTransform(Transform):
     def kernel_parameters(self, center: str | None, neighbor: str | None) -> dict[str, Any]:
         """Return the transform's part of the arguments of the kernel's `fill_parameters`."""
 
-    def evaluate(
-        self, r: ArrayLike, rcut: float, center: str | None = None, neighbor: str | None = None
-    ) -> np.ndarray:
+    def evaluate(self, r: ArrayLike, rcut: float, center: str | None = None, neighbor: str | None = None) -> np.ndarray:
         """Return x(r).
 
         Parameters
@@ -95,9 +93,7 @@ class KernelTransform(Transform):
         """Return x(r) and dx/dr in 1/Å, each (n,) float64; arguments and errors as `evaluate`."""
         r = distances("r", r)
         parameters = np.empty(kernel.n_parameters)
-        kernel.fill_parameters(
-            parameters, number("rcut", rcut, above=0), **self.kernel_parameters(center, neighbor)
-        )
+        kernel.fill_parameters(parameters, number("rcut", rcut, above=0), **self.kernel_parameters(center, neighbor))
         out = np.empty((4, len(r)))
         kernel.transform_and_envelope(r, parameters, out)
         return out[0], out[1]

@@ -1,8 +1,8 @@
 """The sparse maps of a basis, put together: products → invariants → purified invariants.
 
-    B = C AA                          self-interacting
-    B = P_B (C_ext AA_ext)            every other row of the table in `purification`
-    C P AA_ext' = B                   the same with P over single products, on request
+B = C AA                          self-interacting
+B = P_B (C_ext AA_ext)            every other row of the table in `purification`
+C P AA_ext' = B                   the same with P over single products, on request
 """
 
 from __future__ import annotations

@@ -93,7 +93,7 @@ def _size(block: Block) -> int:
 def _symmetric_basis(ls: tuple[int, ...], pattern: tuple[int, ...]) -> np.ndarray:
     """Orthonormal symmetric invariants û, flattened: shape (d_sym, Π (2 l_t + 1))."""
     tensors, _ = couplings(ls)
-    return symmetric_couplings(ls, pattern)[0] @ tensors.reshape(len(tensors), -1)
+    return symmetric_couplings(ls, pattern)[0] @ tensors.reshape(len(tensors), prod(2 * l + 1 for l in ls))
 
 
 class _Builder:

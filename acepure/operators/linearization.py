@@ -32,7 +32,6 @@ __all__ = [
 ]
 
 
-
 class Algebra(ABC):
     """One-particle functions that are closed under multiplication."""
 
@@ -57,7 +56,9 @@ class _PolynomialParticles(Algebra):
     def _product(self, u: int, v: int) -> Terms:
         coefficients = self._multiply([0] * u + [1], [0] * v + [1])
         scale = [self._norm(k) if self.normalized else 1.0 for k in range(u + v + 1)]
-        return kept_terms((k, float(coefficients[k]) * scale[u] * scale[v] / scale[k]) for k in range(len(coefficients)))
+        return kept_terms(
+            (k, float(coefficients[k]) * scale[u] * scale[v] / scale[k]) for k in range(len(coefficients))
+        )
 
     @staticmethod
     @abstractmethod

@@ -88,9 +88,10 @@ def _block_coefficients(ls: tuple[int, ...], pattern: tuple[int, ...], L: int) -
         return np.zeros((1, 0), dtype=np.int64), np.ones((1 if L == 0 else 0, 1))
     tensors, _ = couplings(ls, L)
     symmetric, _ = symmetric_couplings(ls, pattern, L)
-    d = len(symmetric)
-    dense = (symmetric @ tensors.reshape(len(tensors), -1)).reshape(d, -1, 2 * L + 1) * sqrt(2 * L + 1)
-    dense = np.swapaxes(dense, 1, 2).reshape(d * (2 * L + 1), -1)
+    d, n_products = len(symmetric), prod(2 * l + 1 for l in ls)
+    flat = tensors.reshape(len(tensors), n_products * (2 * L + 1))
+    dense = (symmetric @ flat).reshape(d, n_products, 2 * L + 1) * sqrt(2 * L + 1)
+    dense = np.swapaxes(dense, 1, 2).reshape(d * (2 * L + 1), n_products)
     dense[np.abs(dense) < _ZERO] = 0.0
     ms = np.stack(np.unravel_index(np.arange(dense.shape[1]), [2 * l + 1 for l in ls]), axis=1)
     canonical = np.ones(len(ms), dtype=bool)

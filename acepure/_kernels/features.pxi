@@ -1,0 +1,172 @@
+# Features of many centers: A -> products -> sparse operators -> features.
+#
+# Work goes by blocks of LANES centers, which stand side by side in every product and every sparse row; threads take whole
+# blocks, so the result does not depend on their number.  Memory beyond the output: one scratch area per thread.
+from cython.parallel cimport prange, threadid
+from libc.stdlib cimport free, malloc
+
+from acepure._kernels.products cimport multiply_nodes, sparse_apply
+
+
+cdef struct FeaturePlan:
+    index_t n_products, n_rows, n_features
+    bint has_purification
+    const index_t* left                # (n_products,)
+    const index_t* right
+    const index_t* symmetrize_indptr
+    const index_t* symmetrize_indices
+    const real_t* symmetrize_data
+    const index_t* purify_indptr
+    const index_t* purify_indices
+    const real_t* purify_data
+
+
+# B = P_B (C_ext AA_ext), or C AA
+cdef inline void apply_operators(
+    const FeaturePlan* plan, const real_t* nodes, real_t* invariants, real_t* features
+) noexcept nogil:
+    if plan.has_purification:
+        sparse_apply(
+            plan.n_rows, plan.symmetrize_indptr, plan.symmetrize_indices, plan.symmetrize_data, nodes, invariants
+        )
+        sparse_apply(
+            plan.n_features, plan.purify_indptr, plan.purify_indices, plan.purify_data, invariants, features
+        )
+    else:
+        sparse_apply(
+            plan.n_features, plan.symmetrize_indptr, plan.symmetrize_indices, plan.symmetrize_data, nodes, features
+        )
+
+
+# Features of up to LANES centers; memory holds nodes, invariants and features, then the scratch for pairs.
+cdef void features_block(
+    const PoolingPlan* pooling, const FeaturePlan* plan, const Pairs* pairs, int count, const offset_t* rows,
+    real_t* memory, real_t* out,
+) noexcept nogil:
+    cdef Py_ssize_t n_nodes = <Py_ssize_t> pooling.n_leaves + 1 + plan.n_products
+    cdef real_t* nodes = memory
+    cdef real_t* invariants = nodes + n_nodes * LANES
+    cdef real_t* features = invariants + <Py_ssize_t> plan.n_rows * LANES
+    cdef PairScratch scratch = pair_scratch_at(pooling, features + <Py_ssize_t> plan.n_features * LANES)
+    cdef Py_ssize_t f
+    cdef int c
+    pool_block(pooling, pairs, count, rows, &scratch, nodes)
+    for c in range(LANES):
+        nodes[pooling.n_leaves * LANES + c] = 1.0
+    multiply_nodes(plan.n_products, plan.left, plan.right, pooling.n_leaves + 1, nodes)
+    apply_operators(plan, nodes, invariants, features)
+    for c in range(count):
+        for f in range(plan.n_features):
+            out[rows[c] * plan.n_features + f] = features[f * LANES + c]
+
+
+cdef class Features:
+    """Tables of one basis, built once; `evaluate` may be called from many threads at the same time."""
+
+    cdef Pooling pooling
+    cdef FeaturePlan plan
+    cdef tuple keep_alive
+
+    def __init__(
+        self,
+        Pooling pooling,
+        const index_t[::1] left,
+        const index_t[::1] right,
+        const index_t[::1] symmetrize_indptr,
+        const index_t[::1] symmetrize_indices,
+        const real_t[::1] symmetrize_data,
+        const index_t[::1] purify_indptr,
+        const index_t[::1] purify_indices,
+        const real_t[::1] purify_data,
+    ):
+        cdef FeaturePlan plan
+        plan.n_products = left.shape[0]
+        plan.has_purification = purify_indptr.shape[0] > 1
+        plan.n_rows = symmetrize_indptr.shape[0] - 1
+        plan.n_features = purify_indptr.shape[0] - 1 if plan.has_purification else plan.n_rows
+        plan.left = &left[0] if plan.n_products > 0 else NULL
+        plan.right = &right[0] if plan.n_products > 0 else NULL
+        plan.symmetrize_indptr = &symmetrize_indptr[0]
+        plan.symmetrize_indices = &symmetrize_indices[0]
+        plan.symmetrize_data = &symmetrize_data[0]
+        plan.purify_indptr = &purify_indptr[0] if plan.has_purification else NULL
+        plan.purify_indices = &purify_indices[0] if plan.has_purification else NULL
+        plan.purify_data = &purify_data[0] if plan.has_purification else NULL
+        self.pooling = pooling
+        self.plan = plan
+        self.keep_alive = (
+            left, right, symmetrize_indptr, symmetrize_indices, symmetrize_data, purify_indptr, purify_indices,
+            purify_data,
+        )
+
+    def evaluate(
+        self,
+        const offset_t[::1] rows,
+        const offset_t[::1] offsets,
+        const real_t[:, ::1] vectors,
+        const index_t[::1] center_species,
+        const index_t[::1] pair_species,
+        const real_t[:, ::1] table,
+        real_t[:, ::1] out,
+        int num_threads,
+    ):
+        """Write the features of the centers `rows` of a neighbor list into the rows of the same numbers of `out`."""
+        cdef Py_ssize_t n = rows.shape[0], n_blocks = (n + LANES - 1) // LANES, block, size
+        cdef const PoolingPlan* pooling = &self.pooling.plan
+        cdef const FeaturePlan* plan = &self.plan
+        cdef Pairs pairs
+        cdef real_t* memory
+        if n == 0:
+            return
+        if out.shape[1] != plan.n_features or out.shape[0] != offsets.shape[0] - 1:
+            raise ValueError(f"out has shape ({out.shape[0]}, {out.shape[1]})")
+        pairs = pairs_of(offsets, vectors, center_species, pair_species, table, table)
+        size = pair_scratch_size(pooling) + LANES * (
+            <Py_ssize_t> pooling.n_leaves + 1 + plan.n_products + plan.n_rows + plan.n_features
+        )
+        memory = <real_t*> malloc(num_threads * size * sizeof(real_t))
+        if memory == NULL:
+            raise MemoryError(f"scratch of {num_threads * size * sizeof(real_t)} bytes")
+        for block in prange(n_blocks, nogil=True, num_threads=num_threads, schedule="dynamic"):
+            features_block(
+                pooling, plan, &pairs, min(<Py_ssize_t> LANES, n - block * LANES), &rows[block * LANES],
+                memory + threadid() * size, &out[0, 0],
+            )
+        free(memory)
+
+    def jacobian(
+        self,
+        const offset_t[::1] rows,
+        const offset_t[::1] offsets,
+        const real_t[:, ::1] vectors,
+        const index_t[::1] center_species,
+        const index_t[::1] pair_species,
+        const real_t[:, ::1] table,
+        const real_t[:, ::1] table_gradients,
+        const index_t[::1] leaf_channel,
+        const index_t[::1] leaf_lm,
+        const index_t[::1] leaf_species,
+        real_t[:, :, ::1] out,
+        int num_threads,
+    ):
+        """Write out[pair, a, f] = ∂B_f(i)/∂r_ij,a for the pairs of the centers `rows`."""
+        cdef Py_ssize_t n = rows.shape[0], n_blocks = (n + LANES - 1) // LANES, block, size
+        cdef const PoolingPlan* pooling = &self.pooling.plan
+        cdef const FeaturePlan* plan = &self.plan
+        cdef Pairs pairs
+        cdef real_t* memory
+        if n == 0 or vectors.shape[0] == 0:
+            return
+        pairs = pairs_of(offsets, vectors, center_species, pair_species, table, table_gradients)
+        size = pair_scratch_size(pooling) + LANES * (
+            2 * (<Py_ssize_t> pooling.n_leaves + 1 + plan.n_products) + plan.n_rows + plan.n_features
+        )
+        memory = <real_t*> malloc(num_threads * size * sizeof(real_t))
+        if memory == NULL:
+            raise MemoryError(f"scratch of {num_threads * size * sizeof(real_t)} bytes")
+        for block in prange(n_blocks, nogil=True, num_threads=num_threads, schedule="dynamic"):
+            jacobian_block(
+                pooling, plan, &pairs, min(<Py_ssize_t> LANES, n - block * LANES), &rows[block * LANES],
+                &leaf_channel[0], &leaf_lm[0], &leaf_species[0], memory + threadid() * size, &out[0, 0, 0],
+            )
+        free(memory)

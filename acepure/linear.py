@@ -1,0 +1,112 @@
+"""Linear functions of the features: energies, forces and virial in one pass."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from ase import Atoms
+from numpy.typing import ArrayLike
+
+from acepure._kernels.forces import accumulate_forces
+from acepure.checks import real_array
+from acepure.descriptor import ACEBasis
+from acepure.evaluation import resolve_num_threads
+from acepure.neighbors import NeighborList
+
+__all__ = ["EnergyAndForces", "LinearFunction"]
+
+
+@dataclass(frozen=True, eq=False)
+class EnergyAndForces:
+    """Energies and their derivatives.
+
+    Attributes
+    ----------
+    energies : numpy.ndarray, shape (n_atoms,)
+        E_i, in units of the weights (eV for a potential).
+    forces : numpy.ndarray, shape (n_atoms, 3)
+        −∂E/∂r_k, per Å.
+    virial : numpy.ndarray, shape (3, 3)
+        W_ab = −∂E/∂ε_ab; the stress of ASE is −W / volume.
+    """
+
+    energies: np.ndarray
+    forces: np.ndarray
+    virial: np.ndarray
+
+    @property
+    def energy(self) -> float:
+        """Σ_i E_i."""
+        return float(self.energies.sum())
+
+
+class LinearFunction:
+    """E = Σ_i Σ_f θ_{z_i f} B_f(i), with gradients by reverse accumulation.
+
+    The weights are folded into products once, θ ↦ (P_B C_ext)ᵀ θ, so that evaluation costs the same for canonical
+    and other bases of equal extended products.
+
+    Parameters
+    ----------
+    basis : ACEBasis
+    weights : array_like of float64, shape (n_species, n_features), or (n_features,) for one species
+        θ, rows by species of center in the order of `basis.species`.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> basis = ACEBasis(["Cu"], order=2)
+    >>> function = LinearFunction(basis, np.ones(len(basis)))
+    >>> result = function.evaluate_with_gradients(bulk("Cu", cubic=True))
+    >>> bool(abs(result.forces).max() < 1e-10)
+    True
+    """
+
+    def __init__(self, basis: ACEBasis, weights: ArrayLike) -> None:
+        if not isinstance(basis, ACEBasis):
+            raise TypeError(f"basis must be an ACEBasis, got {basis!r} of type {type(basis).__name__}")
+        weights = np.asarray(weights)
+        if weights.ndim == 1 and len(basis.species) == 1:
+            weights = weights[None]
+        self.basis = basis
+        self.weights = real_array("weights", weights, (len(basis.species), len(basis)))
+        self._evaluators = basis.linear_evaluators(self.weights)
+
+    def evaluate(
+        self, atoms: Atoms, *, neighbors: NeighborList | None = None, num_threads: int | None = None
+    ) -> np.ndarray:
+        """Return E_i, shape (n_atoms,).
+
+        Parameters
+        ----------
+        atoms : ase.Atoms
+        neighbors : NeighborList, optional
+            From `ACEBasis.neighbor_list` or `VerletList.update` of the same structure.
+        num_threads : int, optional
+        """
+        return self._evaluate(atoms, neighbors, num_threads, False)[0]
+
+    def evaluate_with_gradients(
+        self, atoms: Atoms, *, neighbors: NeighborList | None = None, num_threads: int | None = None
+    ) -> EnergyAndForces:
+        """Return energies, forces and virial; arguments as `evaluate`."""
+        energies, neighbors, gradients = self._evaluate(atoms, neighbors, num_threads, True)
+        forces, virial = np.zeros((len(atoms), 3)), np.zeros((3, 3))
+        accumulate_forces(
+            neighbors.offsets, neighbors.centers, neighbors.neighbors, neighbors.vectors, gradients, forces, virial
+        )
+        return EnergyAndForces(energies, forces, virial)
+
+    def _evaluate(self, atoms, neighbors, num_threads, with_gradients):
+        threads = resolve_num_threads(num_threads)
+        if neighbors is None:
+            neighbors = self.basis.neighbor_list(atoms, num_threads=threads)
+        species = self.basis.species_indices(atoms)
+        energies = np.zeros(neighbors.n_centers)
+        gradients = np.empty((neighbors.n_pairs, 3)) if with_gradients else None
+        center_species = species[neighbors.centers]
+        for z, evaluator in enumerate(self._evaluators):
+            rows = np.flatnonzero(center_species == z)
+            evaluator.evaluate(neighbors, rows, species, energies, gradients, threads)
+        return energies, neighbors, gradients
