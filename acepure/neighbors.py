@@ -20,10 +20,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import vesin
-from acepure._kernels.neighbors import count_pairs, sort_pairs
 from ase import Atoms
 from ase.geometry import complete_cell, minkowski_reduce
 
+from acepure._kernels.neighbors import count_pairs, sort_pairs
 from acepure.errors import CoincidentAtomsError
 from acepure.structures import check_structure
 

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from acepure._kernels import radial as kernel
-from acepure.checks import distances, number
 from acepure.basis.serialization import Serializable
+from acepure.checks import distances, number
 
 __all__ = ["CosineEnvelope", "Envelope", "PolynomialEnvelope", "SmoothEnvelope"]
 

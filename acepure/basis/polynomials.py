@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from acepure.checks import count, real_array
 from acepure.basis.pairs import per_pair, value_at
 from acepure.basis.serialization import Serializable
+from acepure.checks import count, real_array
 
 __all__ = ["Chebyshev", "Legendre", "Measure", "Orthonormal", "Polynomials", "chebyshev_coefficients"]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,12 +11,12 @@ from numpy.typing import ArrayLike
 
 from acepure._kernels import radial as kernel
 from acepure.basis.algebra import FormalAlgebra, GradedAlgebra, RadialAlgebra
-from acepure.checks import count, distances, number, symbol
 from acepure.basis.envelopes import KERNEL_ENVELOPES, Envelope, SmoothEnvelope
 from acepure.basis.pairs import per_pair, value_at
 from acepure.basis.polynomials import Chebyshev, Polynomials, chebyshev_coefficients
 from acepure.basis.serialization import Serializable
 from acepure.basis.transforms import KERNEL_TRANSFORMS, AgnesiTransform, Transform
+from acepure.checks import count, distances, number, symbol
 
 __all__ = ["PolynomialRadialBasis", "RadialBasis"]
 
@@ -113,6 +113,21 @@ class RadialBasis(Serializable, ABC):
         """
         values = self.evaluate(r, center, neighbor, 1 + max(n for label in labels for n in label))
         return np.stack([np.prod(values[:, list(label)], axis=1) for label in labels], axis=1)
+
+    def evaluate_labels_with_gradients(
+        self, r: ArrayLike, center: str, neighbor: str, labels: Sequence[tuple[int, ...]]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return the functions that labels name and their d/dr in 1/Å, each (len(r), len(labels))."""
+        n_radial = 1 + max(n for label in labels for n in label)
+        values, slopes = self.evaluate_with_gradients(r, center, neighbor, n_radial)
+        products = np.empty((2, len(values), len(labels)))
+        for column, label in enumerate(labels):
+            value, slope = np.ones(len(values)), np.zeros(len(values))
+            for n in label:  # (R S)' = R' S + R S'
+                slope = slope * values[:, n] + value * slopes[:, n]
+                value = value * values[:, n]
+            products[0, :, column], products[1, :, column] = value, slope
+        return products[0], products[1]
 
 
 @dataclass(frozen=True)
@@ -227,11 +242,25 @@ class PolynomialRadialBasis(RadialBasis):
         self, r: ArrayLike, center: str, neighbor: str, labels: Sequence[tuple[int, ...]]
     ) -> np.ndarray:
         """Return the functions f^s P_n of the labels (s, n), shape (len(r), len(labels))."""
+        return self._by_label(self.evaluate_graded, r, center, neighbor, labels)[0]
+
+    def evaluate_labels_with_gradients(
+        self, r: ArrayLike, center: str, neighbor: str, labels: Sequence[tuple[int, ...]]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return the functions f^s P_n of the labels (s, n) and their d/dr in 1/Å."""
+        values, slopes = self._by_label(self.evaluate_graded_with_gradients, r, center, neighbor, labels)
+        return values, slopes
+
+    @staticmethod
+    def _by_label(
+        evaluate: Callable, r: ArrayLike, center: str, neighbor: str, labels: Sequence[tuple[int, ...]]
+    ) -> np.ndarray:
+        """Evaluate whole grades and pick columns: shape (1 or 2, len(r), len(labels))."""
         sizes: dict[int, int] = {}
         for grade, n in labels:
             sizes[grade] = max(sizes.get(grade, 0), n + 1)
-        values = {grade: self.evaluate_graded(r, center, neighbor, grade, n) for grade, n in sizes.items()}
-        return np.stack([values[grade][:, n] for grade, n in labels], axis=1)
+        values = {grade: np.array(evaluate(r, center, neighbor, grade, n), ndmin=3) for grade, n in sizes.items()}
+        return np.stack([values[grade][:, :, n] for grade, n in labels], axis=2)
 
     def evaluate(self, r: ArrayLike, center: str, neighbor: str, n_radial: int) -> np.ndarray:
         """Return R_n(r), shape (len(r), n_radial); see `RadialBasis.evaluate`."""

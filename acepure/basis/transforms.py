@@ -16,9 +16,9 @@ from ase.data import atomic_numbers, covalent_radii
 from numpy.typing import ArrayLike
 
 from acepure._kernels import radial as kernel
-from acepure.checks import distances, number, symbol
 from acepure.basis.pairs import per_pair, value_at
 from acepure.basis.serialization import Serializable
+from acepure.checks import distances, number, symbol
 
 __all__ = ["AgnesiTransform", "InverseTransform", "LinearTransform", "PowerTransform", "Transform"]
 
