@@ -39,8 +39,8 @@ def descriptors(
 ) -> Features | list[Features]:
     """Return the ACE features of every atom.
 
-    B = C 𝒜, with 𝒜_k = Σ_{j_1 ≠ ... ≠ j_ν} Π_t φ_{k_t}(r_{i j_t}) over pairwise distinct neighbors; see `ACEBasis`, which this
-    function builds and uses. Use `ACEBasis` itself for many structures that come one by one.
+    B = C 𝒜, with 𝒜_k = Σ_{j_1 ≠ ... ≠ j_ν} Π_t φ_{k_t}(r_{i j_t}) over pairwise distinct neighbors; see `ACEBasis`,
+    which this function builds and uses. Use `ACEBasis` itself for many structures that come one by one.
 
     Parameters
     ----------
@@ -56,8 +56,8 @@ def descriptors(
     blocks : bool
         Return a dictionary {"nu1": ..., "nu2": ..., "full": ...} of views by correlation order.
     store : bool
-        Also put the features into ``atoms.arrays["acepure_descriptors"]`` and the parameters of the basis, as JSON, into
-        ``atoms.info["acepure_basis"]``.
+        Also put the features into ``atoms.arrays["acepure_descriptors"]`` and the parameters of the basis, as JSON,
+        into ``atoms.info["acepure_basis"]``.
     num_threads : int, optional
         Default: ACEPURE_NUM_THREADS, else OMP_NUM_THREADS, else all cores.
     progress : bool, optional

@@ -244,9 +244,9 @@ class ACEBasis:
 
     @property
     def purification(self) -> csr_array:
-        """P over single products, shape (n_products, n_extended): 𝒜 = P AA; rows `products`, columns `extended_products`.
+        """P over single products, shape (n_products, n_extended): 𝒜 = P AA.
 
-        Built on request, for bases of moderate size; evaluation uses P_B of invariants instead.
+        Rows are named by `products`, columns by `extended_products`. Built on request, for bases of moderate size; evaluation uses P_B of invariants instead.
 
         Raises
         ------
@@ -421,4 +421,5 @@ class ACEBasis:
         dictionary.pop("functions", None)
         arguments = ", ".join(f"{name}={value!r}" for name, value in dictionary.items())
         sizes = " + ".join(map(str, self._specification.sizes))
-        return f"ACEBasis({arguments}, canonical={self._canonical}, radial={self._radial!r}): {len(self)} features = {sizes}"
+        arguments += f", canonical={self._canonical}, radial={self._radial!r}"
+        return f"ACEBasis({arguments}): {len(self)} features = {sizes}"

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -83,6 +84,6 @@ def one_particle_set(blocks: Iterable[Block]) -> tuple[OneParticle, ...]:
 def equality_pattern(block: Block) -> tuple[int, ...]:
     """Number the distinct factors of a sorted block: (a, a, b) → (0, 0, 1)."""
     pattern = [0] if block else []
-    for previous, factor in zip(block, block[1:]):
+    for previous, factor in pairwise(block):
         pattern.append(pattern[-1] + (factor != previous))
     return tuple(pattern)

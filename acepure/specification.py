@@ -14,28 +14,20 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
-from itertools import combinations_with_replacement
 from typing import Any
 
 import numpy as np
 from ase.data import atomic_numbers
 
-from acepure.characters import coupling_count, product_counts
+from acepure.characters import coupling_count
 from acepure.checks import count, number, symbol
-from acepure.errors import BasisTooLargeError
 from acepure.indices import Block, Factor, equality_pattern
+from acepure.sizes import ROUNDING, check_memory, function_counts, refuse_at_least
 
 __all__ = ["Specification"]
 
 #: D_ν / D_{ν−1} of the sets chosen by `n_functions`; 20, 16, 12.8 is close to the sets used in practice.
 BUDGET_RATIO = 0.8
-
-# Sums n + wL·l are compared with D up to this much rounding.
-_ROUNDING = 1e-9
-
-# Set-up memory per product of the extended set, measured from above with benchmarks/setup_time.py.
-_BYTES_PER_PRODUCT = 2048
 
 
 @dataclass(frozen=True)
@@ -92,10 +84,11 @@ class Specification:
         species : sequence of str
             Chemical symbols, in any order, without repetition.
         order : int, optional
-            Correlation order; by default the length of the per-order lists, else of the longest explicit function, else 3.
+            Correlation order; by default the length of the per-order lists, else that of the longest explicit function,
+            else 3.
         totaldegree, wL, n_max, l_max, n_functions, functions, n_start
-            See the module; exactly one way of choosing. An explicit function is a sequence of factors (n, l), for a single species, or
-            (symbol, n, l).
+            See the module; exactly one way of choosing. An explicit function is a sequence of factors (n, l), for a
+            single species, or (symbol, n, l).
 
         Raises
         ------
@@ -137,11 +130,7 @@ class Specification:
             return cls(symbols, order, totaldegree=degrees, wL=wL, n_start=n_start)._checked()
         if n_functions is not None:
             n_functions = count("n_functions", n_functions)
-            if _BYTES_PER_PRODUCT * n_functions > physical_memory():
-                raise BasisTooLargeError(
-                    f"n_functions={n_functions:.1e} functions come from at least as many products; building them needs more "
-                    f"than {_BYTES_PER_PRODUCT * n_functions / 2**30:.1e} GiB. Lower n_functions"
-                )
+            refuse_at_least("n_functions", n_functions)
             template = cls(symbols, order, totaldegree=(0.0,) * order, wL=wL, n_start=n_start)
             return _largest_within(template, n_functions)
         if n_max is None or l_max is None:
@@ -157,7 +146,7 @@ class Specification:
 
     def _checked(self) -> Specification:
         for nu, degree in enumerate(self.totaldegree or (), 1):
-            if degree + _ROUNDING < nu * self.n_start:
+            if degree + ROUNDING < nu * self.n_start:
                 raise ValueError(
                     f"totaldegree={degree:g} leaves order {nu} empty: with n_start={self.n_start} its lowest "
                     f"degree is {nu * self.n_start}"
@@ -167,14 +156,10 @@ class Specification:
     @property
     def sizes(self) -> tuple[int, ...]:
         """Exact number of functions per order, by character count, without building them."""
-        return tuple(count for count, _ in self._counts)
+        return tuple(functions for functions, _ in function_counts(self))
 
     def __len__(self) -> int:
         return sum(self.sizes)
-
-    @property
-    def _counts(self) -> tuple[tuple[int, int], ...]:
-        return _counts(self)
 
     def check_memory(self, available: float | None = None) -> None:
         """Refuse what would not fit.
@@ -189,33 +174,7 @@ class Specification:
         BasisTooLargeError
             With the exact size and the estimate.
         """
-        available = physical_memory() if available is None else available
-        at_least = self._at_least()
-        if _BYTES_PER_PRODUCT * at_least > available:
-            raise BasisTooLargeError(
-                f"this specification has more than {at_least:.1e} functions from as many products; building them needs "
-                f"more than {_BYTES_PER_PRODUCT * at_least / 2**30:.1e} GiB, and there are {available / 2**30:,.1f} GiB. "
-                "Lower the order or the degree, or use n_functions"
-            )
-        n_products = sum(products for _, products in self._counts)
-        estimate = _BYTES_PER_PRODUCT * float(n_products)
-        if estimate > available:
-            raise BasisTooLargeError(
-                f"this specification has {len(self):,} functions ({', '.join(f'{n:,}' for n in self.sizes)} for orders "
-                f"1 to {self.order}) from about {n_products:,} products; building them needs about {estimate / 2**30:,.1f} GiB, "
-                f"and there are {available / 2**30:,.1f} GiB. Lower the order or the degree, or use n_functions"
-            )
-
-    def _at_least(self) -> float:
-        """A lower bound of the size that costs nothing: functions of the highest order with l = 0 alone."""
-        nu, n_species = self.order, len(self.species)
-        if self.functions is not None:
-            return len(self.functions)
-        if self.totaldegree is None:
-            return math.comb(n_species * self.n_max[-1] + nu - 1, nu)
-        spare = math.floor(self.totaldegree[-1] - nu * self.n_start + _ROUNDING)
-        # ordered ν-tuples of n with sum ≤ spare, of which at most ν! are one multiset
-        return math.comb(spare + nu, nu) / math.factorial(nu) if spare >= 0 else 0
+        check_memory(self, available)
 
     def blocks(self) -> list[Block]:
         """Return the multisets of factors (l, species index, n) that have a coupling, in feature order."""
@@ -225,7 +184,7 @@ class Specification:
         return sorted(result, key=_feature_order)
 
     def _blocks_of_order(self, nu: int) -> Iterator[Block]:
-        l_top, n_top = self._limits(nu)
+        l_top, n_top = self.limits(nu)
         labels = [
             Factor(l, z, self.n_start + n)
             for l in range(l_top + 1)
@@ -233,7 +192,7 @@ class Specification:
             for n in range(n_top(l) + 1)
         ]
         degrees = [f.q + self.wL * f.l for f in labels]
-        budget = math.inf if self.totaldegree is None else self.totaldegree[nu - 1] + _ROUNDING
+        budget = math.inf if self.totaldegree is None else self.totaldegree[nu - 1] + ROUNDING
         lowest = self.n_start  # every further factor costs at least this much
 
         def extend(start: int, chosen: Block, rest: float) -> Iterator[Block]:
@@ -248,11 +207,11 @@ class Specification:
 
         return extend(0, (), budget)
 
-    def _limits(self, nu: int):
+    def limits(self, nu: int):
         """Largest l of a factor at order ν, and the largest n − n_start as a function of l."""
         if self.totaldegree is None:
             return self.l_max[nu - 1], lambda l: self.n_max[nu - 1] - 1
-        spare = self.totaldegree[nu - 1] - nu * self.n_start + _ROUNDING
+        spare = self.totaldegree[nu - 1] - nu * self.n_start + ROUNDING
         l_top = math.floor(spare / self.wL) if nu > 1 else 0
         return l_top, lambda l: math.floor(spare - self.wL * l)
 
@@ -287,50 +246,6 @@ def _has_coupling(block: Block) -> bool:
     return coupling_count(tuple(sorted(groups))) > 0
 
 
-# --- sizes -----------------------------------------------------------------------------------------------------
-
-
-@lru_cache(maxsize=64)
-def _counts(spec: Specification) -> tuple[tuple[int, int], ...]:
-    """(functions, estimated products) per order.
-
-    For each multiset of l's, the multisets of (species, n) and their m's are counted by generating functions in
-    (Σ n, Σ m); invariants are N(Σm = 0) − N(Σm = 1).  Complex harmonics need N(Σm = 0) products, real ones about 1.4
-    times as many; purification adds about as many again at order 4, and doubles the total with each further order.
-    """
-    if spec.functions is not None:
-        return tuple(_count_explicit([b for b in spec.functions if len(b) == nu]) for nu in range(1, spec.order + 1))
-    result = []
-    for nu in range(1, spec.order + 1):
-        l_top, n_top = spec._limits(nu)
-        functions = products = 0.0
-        for ls in combinations_with_replacement(range(l_top + 1), nu):
-            if sum(ls) % 2 or 2 * ls[-1] > sum(ls):  # parity; polygon rule
-                continue
-            if spec.totaldegree is None:
-                width, step = spec.n_max[nu - 1], 0
-            else:
-                spare = spec.totaldegree[nu - 1] - nu * spec.n_start - spec.wL * sum(ls) + _ROUNDING
-                if spare < 0:
-                    continue
-                width, step = math.floor(spare) + 1, 1
-            zero, one = product_counts(tuple(sorted({(l, ls.count(l)) for l in ls})), len(spec.species), width, step)
-            functions += zero - one
-            products += 1.4 * zero
-        result.append((round(functions), round(products * max(1, 2 ** (nu - 3)))))
-    return tuple(result)
-
-
-def _count_explicit(blocks: list[Block]) -> tuple[int, int]:
-    functions = products = 0
-    for block in blocks:
-        pattern = equality_pattern(block)
-        groups = tuple(sorted((block[pattern.index(g)].l, pattern.count(g)) for g in set(pattern)))
-        functions += coupling_count(groups)
-        products += 2 * math.prod(2 * f.l + 1 for f in block)
-    return functions, products
-
-
 def _largest_within(template: Specification, n_functions: int) -> Specification:
     """Largest set with budgets D_ν = BUDGET_RATIO^(ν−1) D that has at most n_functions functions."""
 
@@ -346,8 +261,8 @@ def _largest_within(template: Specification, n_functions: int) -> Specification:
     minimum = len(with_degree(lowest))
     if minimum > n_functions:
         raise ValueError(
-            f"n_functions={n_functions} is too small: order {template.order} with {len(template.species)} species has at "
-            f"least {minimum} functions; raise n_functions or lower the order"
+            f"n_functions={n_functions} is too small: order {template.order} with {len(template.species)} species has "
+            f"at least {minimum} functions; raise n_functions or lower the order"
         )
     high = lowest + 1.0
     while len(with_degree(high)) <= n_functions:
@@ -371,18 +286,8 @@ def _largest_within(template: Specification, n_functions: int) -> Specification:
 
 def _achievable(budget: float, nu: int, template: Specification) -> float:
     """Largest n + wL·l ≤ budget, so that the resolved numbers are those a person would write."""
-    ls = range(math.floor(budget / template.wL + _ROUNDING) + 1)
-    return max(math.floor(budget - template.wL * l + _ROUNDING) + template.wL * l for l in ls)
-
-
-def physical_memory() -> float:
-    """Bytes of physical memory; infinite where the system does not tell."""
-    import os
-
-    try:
-        return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
-    except (AttributeError, ValueError, OSError):
-        return math.inf
+    ls = range(math.floor(budget / template.wL + ROUNDING) + 1)
+    return max(math.floor(budget - template.wL * l + ROUNDING) + template.wL * l for l in ls)
 
 
 # --- checks ----------------------------------------------------------------------------------------------------
@@ -445,7 +350,8 @@ def _explicit(functions: Iterable[Any], species: tuple[str, ...], n_start: int) 
                 name, n, l = factor
             else:
                 raise ValueError(
-                    f"functions: the factor {factor!r} of {function!r} must be (symbol, n, l), or (n, l) for one species"
+                    f"functions: the factor {factor!r} of {function!r} must be (symbol, n, l), "
+                    "or (n, l) for one species"
                 )
             if name not in species:
                 raise ValueError(f"functions: {name!r} in {function!r} is not one of the species {species}")

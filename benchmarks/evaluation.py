@@ -1,6 +1,7 @@
 """Time of evaluation per atom: canonical, self-interacting, plain NumPy and DScribe, in one run on one thread.
 
-Rattled FCC copper, 4×4×4 cubic cells (256 atoms), rcut 5.0 Å; the neighbor list is part of every time unless said otherwise.
+Rattled FCC copper, 4×4×4 cubic cells (256 atoms), rcut 5.0 Å; the neighbor list is part of every time
+unless said otherwise.
 
     python benchmarks/evaluation.py
 """

@@ -1,8 +1,8 @@
 """Which radial functions are a good default?  Energies of metals, semiconductors and molecules, one linear recipe.
 
-For every choice of transform, envelope and polynomials, the features are summed over the atoms of each structure and the
-energies fitted by least squares with one ridge, relative to the scale of each feature.  Printed: the mean absolute error on the test
-set in meV/atom, and the condition number of the z-scored features of single atoms.
+For every choice of transform, envelope and polynomials, the features are summed over the atoms of each structure and
+the energies fitted by least squares with one ridge, relative to the scale of each feature.  Printed: the mean absolute
+error on the test set in meV/atom, and the condition number of the z-scored features of single atoms.
 
     python benchmarks/radial_defaults.py
 """
@@ -51,7 +51,7 @@ def main() -> None:
     for transform in TRANSFORMS:
         for envelope in ENVELOPES:
             cells = []
-            for name, (train, test, rcut) in data.items():
+            for train, test, rcut in data.values():
                 species = sorted(set(train[0].get_chemical_symbols()))
                 radial = PolynomialRadialBasis(rcut, transform, envelope)
                 degrees = [12, 10, 8] if len(species) == 1 else [9, 7, 5]
@@ -86,7 +86,7 @@ def assess(basis: ACEBasis, train: list, test: list) -> tuple[float, float]:
 
 
 def design(basis: ACEBasis, structures: list) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Per structure: numbers of atoms per species; these and the features summed per species of center; energy in eV."""
+    """Per structure: numbers of atoms; these and features summed per species of center; energy in eV."""
     counts, rows, energies = [], [], []
     for atoms, features in zip(structures, basis.descriptors(structures)):
         symbols = np.array(atoms.get_chemical_symbols())

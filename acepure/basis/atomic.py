@@ -1,7 +1,7 @@
 """A: sums over neighbors, A_v = Σ_j φ_v(r_ij), and how the kernel lays them out.
 
-A radial *channel* is a label q; for each neighbor species a channel keeps the harmonics up to the largest l that products
-use, in the order l² + l + m.
+A radial *channel* is a label q; for each neighbor species a channel keeps the harmonics up to the largest l that
+products use, in the order l² + l + m.
 """
 
 from __future__ import annotations

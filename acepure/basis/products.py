@@ -2,13 +2,14 @@
 
     AA_k = Π_t A_{k_t} = AA_left · AA_right
 
-Nodes are numbered A first, then the constant 1, then the products, each after its two parts.  Where a product has no pair of
-existing parts, an auxiliary node is added.
+Nodes are numbered A first, then the constant 1, then the products, each after its two parts.  Where a product has
+no pair of existing parts, an auxiliary node is added.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -95,7 +96,7 @@ def weighted_products(products: ProductSet, weights: np.ndarray) -> WeightedProd
     weights : numpy.ndarray of float64, shape (n_products,)
     """
     edges = np.cumsum([0, *map(len, products.factors)])
-    used = [weights[i:j] != 0 for i, j in zip(edges, edges[1:])]
+    used = [weights[i:j] != 0 for i, j in pairwise(edges)]
     graph = product_graph(
         ProductSet(products.one_particle, tuple(run[keep] for run, keep in zip(products.factors, used)))
     )

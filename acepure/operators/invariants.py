@@ -7,8 +7,8 @@ with weight (−1)^{|b|−1} (|b| − 1)!, or *contracted* to the constant c(b_1
 
     (−1)^{|b|−1} 2 |b_1|! |b_2|! / (|b| (|b| − 1)),
 
-the mean over the orders in which the recursion may take the factors.  The radial and angular parts of a scheme factorize: Gaunt
-coefficients reduce the coupling tensor, the radial algebra multiplies the labels.
+the mean over the orders in which the recursion may take the factors.  The radial and angular parts of a scheme
+factorize: Gaunt coefficients reduce the coupling tensor, the radial algebra multiplies the labels.
 """
 
 from __future__ import annotations
