@@ -45,6 +45,10 @@ cdef extern from *:
         int i; for (i = 0; i < ACEPURE_PARTS; ++i) x.part[i] = a * x.part[i]; return x; }
     static inline acepure_lanes acepure_lanes_add(acepure_lanes a, acepure_lanes b) {
         int i; for (i = 0; i < ACEPURE_PARTS; ++i) a.part[i] = a.part[i] + b.part[i]; return a; }
+    static inline acepure_lanes acepure_lanes_subtract(acepure_lanes a, acepure_lanes b) {
+        int i; for (i = 0; i < ACEPURE_PARTS; ++i) a.part[i] = a.part[i] - b.part[i]; return a; }
+    static inline acepure_lanes acepure_lanes_divide(acepure_lanes a, acepure_lanes b) {
+        int i; for (i = 0; i < ACEPURE_PARTS; ++i) a.part[i] = a.part[i] / b.part[i]; return a; }
     static inline acepure_lanes acepure_lanes_fused_negative(acepure_lanes a, acepure_lanes b, acepure_lanes c) {
         int i; for (i = 0; i < ACEPURE_PARTS; ++i) c.part[i] = c.part[i] - a.part[i] * b.part[i]; return c; }
     static inline acepure_lanes acepure_lanes_fused(acepure_lanes a, acepure_lanes b, acepure_lanes c) {
@@ -62,3 +66,5 @@ cdef extern from *:
     lanes_t lanes_fill "acepure_lanes_fill"(real_t a) noexcept nogil
     lanes_t lanes_scale "acepure_lanes_scale"(real_t a, lanes_t x) noexcept nogil
     lanes_t lanes_add "acepure_lanes_add"(lanes_t a, lanes_t b) noexcept nogil
+    lanes_t lanes_subtract "acepure_lanes_subtract"(lanes_t a, lanes_t b) noexcept nogil
+    lanes_t lanes_divide "acepure_lanes_divide"(lanes_t a, lanes_t b) noexcept nogil

@@ -10,6 +10,8 @@ from libc.string cimport memset
 
 from acepure._kernels.harmonics cimport harmonics_gradients_lanes, harmonics_lanes
 from acepure._kernels.lanes cimport (
+    lanes_divide,
+    lanes_fill,
     lanes_fused,
     lanes_load,
     lanes_multiply,
@@ -118,6 +120,7 @@ cdef inline void append(
 
 # Distances and directions; idle lanes repeat the first pair, and what they give is never used.
 cdef inline void directions(Chunk* chunk, real_t* r, real_t* u, real_t* v, real_t* w) noexcept nogil:
+    cdef lanes_t inverse
     cdef int lane
     for lane in range(chunk.count, LANES):
         chunk.x[lane] = chunk.x[0]
@@ -126,10 +129,10 @@ cdef inline void directions(Chunk* chunk, real_t* r, real_t* u, real_t* v, real_
         chunk.r2[lane] = chunk.r2[0]
     for lane in range(LANES):
         r[lane] = sqrt(chunk.r2[lane])
-    for lane in range(LANES):
-        u[lane] = chunk.x[lane] / r[lane]
-        v[lane] = chunk.y[lane] / r[lane]
-        w[lane] = chunk.z[lane] / r[lane]
+    inverse = lanes_divide(lanes_fill(1.0), lanes_load(r))
+    lanes_store(u, lanes_multiply(lanes_load(chunk.x), inverse))
+    lanes_store(v, lanes_multiply(lanes_load(chunk.y), inverse))
+    lanes_store(w, lanes_multiply(lanes_load(chunk.z), inverse))
 
 
 # R[q, lane]; channels run over n within each grade.

@@ -9,12 +9,17 @@
 from libc.math cimport cos, pow, sin
 
 from acepure._kernels.lanes cimport (
+    lanes_add,
+    lanes_divide,
     lanes_fill,
     lanes_fused,
+    lanes_fused_negative,
     lanes_load,
+    lanes_multiply,
     lanes_multiply_add,
     lanes_scale,
     lanes_store,
+    lanes_subtract,
     lanes_t,
     lanes_zero,
 )
@@ -70,99 +75,85 @@ cdef inline void radial_gradients_lanes(
 cdef inline void transform_lanes(
     const real_t* r, const real_t* parameters, real_t* x, real_t* dx
 ) noexcept nogil:
-    cdef real_t[LANES] u, t, v, y, dy
+    cdef lanes_t one = lanes_fill(1.0), distance = lanes_load(r), u, t, v, w, y, dy
     cdef real_t scale = parameters[AT_X_SCALE]
     cdef real_t p = parameters[AT_P], q = parameters[AT_Q], a = parameters[AT_A]
-    cdef real_t unit, ratio
-    cdef int lane, kind = <int> parameters[AT_TRANSFORM]
+    cdef real_t unit
+    cdef int kind = <int> parameters[AT_TRANSFORM]
     if kind == TRANSFORM_LINEAR:
         unit = parameters[AT_RCUT]
-        for lane in range(LANES):
-            y[lane] = r[lane] / unit
-            dy[lane] = 1.0 / unit
+        y = lanes_divide(distance, lanes_fill(unit))
+        dy = lanes_fill(1.0 / unit)
     elif kind == TRANSFORM_POWER:
         unit = parameters[AT_RCUT]
-        for lane in range(LANES):
-            u[lane] = 1.0 - r[lane] / unit
-        power_lanes(u, p - 1.0, t)
-        for lane in range(LANES):
-            y[lane] = 1.0 - u[lane] * t[lane]
-            dy[lane] = p * t[lane] / unit
+        u = lanes_subtract(one, lanes_divide(distance, lanes_fill(unit)))
+        t = power_lanes(u, p - 1.0)
+        y = lanes_fused_negative(u, t, one)
+        dy = lanes_scale(p / unit, t)
     elif kind == TRANSFORM_INVERSE:
-        for lane in range(LANES):
-            u[lane] = 1.0 / (1.0 + r[lane])
-        power_lanes(u, p, t)
-        for lane in range(LANES):
-            y[lane] = 1.0 - t[lane]
-            dy[lane] = p * u[lane] * t[lane]
+        u = lanes_divide(one, lanes_add(one, distance))
+        t = power_lanes(u, p)
+        y = lanes_subtract(one, t)
+        dy = lanes_scale(p, lanes_multiply(u, t))
     else:  # TRANSFORM_AGNESI
-        unit = parameters[AT_R0]
-        for lane in range(LANES):
-            u[lane] = r[lane] / unit
-        power_lanes(u, q - 1.0, t)      # t = u**(q - 1), finite at r = 0 because q > 1
-        power_lanes(u, q - p, v)        # v = u**(q - p)
-        for lane in range(LANES):       # g = u t/(1 + v), dg/du = t (q + p v)/(1 + v)**2
-            ratio = 1.0 / (1.0 + v[lane] + a * u[lane] * t[lane])
-            y[lane] = a * u[lane] * t[lane] * ratio
-            dy[lane] = a * t[lane] * (q + p * v[lane]) * ratio * ratio / unit
-    for lane in range(LANES):
-        x[lane] = scale * y[lane] - 1.0
-        dx[lane] = scale * dy[lane]
+        unit = 1.0 / parameters[AT_R0]
+        u = lanes_scale(unit, distance)
+        t = power_lanes(u, q - 1.0)         # finite at r = 0 because q > 1
+        v = power_lanes(u, q - p)
+        w = lanes_scale(a, lanes_multiply(u, t))
+        dy = lanes_divide(one, lanes_add(lanes_add(one, v), w))
+        y = lanes_multiply(w, dy)           # g = u t/(1 + v), dg/du = t (q + p v)/(1 + v)**2
+        dy = lanes_multiply(
+            lanes_scale(a * unit, lanes_multiply(t, lanes_multiply_add(p, v, lanes_fill(q)))), lanes_multiply(dy, dy)
+        )
+    lanes_store(x, lanes_multiply_add(scale, y, lanes_fill(-1.0)))
+    lanes_store(dx, lanes_scale(scale, dy))
 
 
 # f(r) and df/dr
 cdef inline void envelope_lanes(
     const real_t* r, const real_t* parameters, real_t* f, real_t* df
 ) noexcept nogil:
-    cdef real_t[LANES] u, t, g, dg
+    cdef lanes_t one = lanes_fill(1.0), distance = lanes_load(r), u, t, inner
+    cdef real_t[LANES] angle
     cdef real_t rcut = parameters[AT_RCUT], p = parameters[AT_ENVELOPE_EXPONENT]
     cdef real_t half_pi = 1.5707963267948966
     cdef int lane, kind = <int> parameters[AT_ENVELOPE]
-    if kind == ENVELOPE_COSINE:         # (1 + cos(pi u))/2 = sin(pi/2 (1 - u))**2, which is exactly 0 at u = 1
+    u = lanes_divide(distance, lanes_fill(rcut))
+    if kind == ENVELOPE_COSINE:             # (1 + cos(pi u))/2 = sin(pi/2 (1 - u))**2, which is exactly 0 at u = 1
+        lanes_store(angle, lanes_scale(half_pi, lanes_subtract(one, u)))
         for lane in range(LANES):
-            u[lane] = half_pi * (1.0 - r[lane] / rcut)
-        for lane in range(LANES):
-            g[lane] = sin(u[lane]) * sin(u[lane])
-            dg[lane] = -2.0 * half_pi / rcut * sin(u[lane]) * cos(u[lane])
-    else:
-        if kind == ENVELOPE_SMOOTH:     # 1 - u**2 = (1 - u)(1 + u) keeps its digits near the cutoff
-            for lane in range(LANES):
-                u[lane] = (1.0 - r[lane] / rcut) * (1.0 + r[lane] / rcut)
-                dg[lane] = -2.0 * r[lane] / (rcut * rcut)
-        else:                           # ENVELOPE_POLYNOMIAL
-            for lane in range(LANES):
-                u[lane] = 1.0 - r[lane] / rcut
-                dg[lane] = -1.0 / rcut
-        power_lanes(u, p - 1.0, t)
-        for lane in range(LANES):
-            g[lane] = u[lane] * t[lane]
-            dg[lane] = p * t[lane] * dg[lane]
-    for lane in range(LANES):
-        f[lane] = g[lane]
-        df[lane] = dg[lane]
+            f[lane] = sin(angle[lane]) * sin(angle[lane])
+            df[lane] = -2.0 * half_pi / rcut * sin(angle[lane]) * cos(angle[lane])
+        return
+    if kind == ENVELOPE_SMOOTH:             # 1 - u**2 = (1 - u)(1 + u) keeps its digits near the cutoff
+        inner = lanes_scale(-2.0 / (rcut * rcut), distance)
+        u = lanes_multiply(lanes_subtract(one, u), lanes_add(one, u))
+    else:                                   # ENVELOPE_POLYNOMIAL
+        inner = lanes_fill(-1.0 / rcut)
+        u = lanes_subtract(one, u)
+    t = power_lanes(u, p - 1.0)
+    lanes_store(f, lanes_multiply(u, t))
+    lanes_store(df, lanes_multiply(lanes_scale(p, t), inner))
 
 
-# result = base**exponent, by repeated squaring for integers, because `pow` does not vectorize.
-cdef inline void power_lanes(const real_t* base, real_t exponent, real_t* result) noexcept nogil:
-    cdef real_t[LANES] square, product
+# base**exponent, by repeated squaring for integers, because `pow` does not vectorize.
+cdef inline lanes_t power_lanes(lanes_t base, real_t exponent) noexcept nogil:
+    cdef lanes_t product = lanes_fill(1.0)
+    cdef real_t[LANES] values
     cdef int lane, n
     if exponent < 0.0 or exponent > LARGEST_INTEGER_EXPONENT or exponent != <int> exponent:
+        lanes_store(values, base)
         for lane in range(LANES):
-            result[lane] = pow(base[lane], exponent)
-        return
+            values[lane] = pow(values[lane], exponent)
+        return lanes_load(values)
     n = <int> exponent
-    for lane in range(LANES):
-        square[lane] = base[lane]
-        product[lane] = 1.0
     while n > 0:
         if n & 1:
-            for lane in range(LANES):
-                product[lane] = product[lane] * square[lane]
+            product = lanes_multiply(product, base)
         n >>= 1
-        for lane in range(LANES):
-            square[lane] = square[lane] * square[lane]
-    for lane in range(LANES):
-        result[lane] = product[lane]
+        base = lanes_multiply(base, base)
+    return product
 
 
 # R[n * LANES + lane] = f P_n(x); recurrence holds n rows (A, B, C).
