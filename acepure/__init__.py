@@ -5,7 +5,7 @@ Data flows one way; nothing imports from its right:
     structures → neighbors → φ → A → AA → recursion (purify, center) → C (symmetrize) → B
 
     structures.py      what is accepted as a structure
-    neighbors.py       ase.Atoms → sorted neighbor list
+    neighbors.py       ase.Atoms → sorted neighbor list; neighbor_blocks.py for large structures
     specification.py   which functions: index sets and their sizes
     basis/             geometry → numbers: radial functions φ, harmonics, sums A, products AA
     operators/         sparse maps between index sets: product algebras, recursion, coupling, symmetrization

@@ -113,7 +113,7 @@ def _by_order(basis: ACEBasis, values: np.ndarray) -> dict[str, np.ndarray]:
 def _basis(species: Sequence[str], arguments: Mapping[str, Any]) -> ACEBasis:
     """Build the basis, or take it from the last few: repeated calls in a notebook should not pay for set-up."""
     try:
-        key = json.dumps([list(species), dict(sorted(arguments.items()))])
+        key = json.dumps([species, dict(sorted(arguments.items()))])
     except TypeError:  # objects such as a radial basis or a mapping by pairs
         return ACEBasis(species, **arguments)
     return _cached_basis(key)

@@ -24,6 +24,7 @@ from acepure.evaluation import (
     useful_threads,
 )
 from acepure.indices import Block, Factor, ProductSet, equality_pattern
+from acepure.neighbor_blocks import neighbor_blocks
 from acepure.neighbors import NeighborList, neighbor_list
 from acepure.operators.assembly import Operators, assemble
 from acepure.operators.coupling import symmetric_couplings
@@ -112,9 +113,8 @@ class ACEBasis:
     """
 
     def __init__(self, species: Sequence[str], rcut: Any = None, order: int | None = None, **arguments: Any) -> None:
-        positional = {"rcut": rcut, "order": order}
-        given = {name: value for name, value in positional.items() if value is not None}
-        given |= resolve_arguments(arguments, [n for n in _BASIS_ARGUMENTS if n not in given], "ACEBasis")
+        named = {name: value for name, value in (("rcut", rcut), ("order", order)) if value is not None}
+        given = resolve_arguments(named | arguments, _BASIS_ARGUMENTS, "ACEBasis")
         given = {name: value for name, value in given.items() if value is not None}
         canonical = given.pop("canonical", True)
         if not isinstance(canonical, (bool, np.bool_)):
@@ -352,18 +352,28 @@ class ACEBasis:
 
     def _descriptors(self, atoms, indices, neighbors, num_threads) -> np.ndarray:
         threads = resolve_num_threads(num_threads)
-        if neighbors is None:
-            neighbors = self.neighbor_list(atoms, indices, threads)
-        elif indices is not None:
+        if neighbors is not None and indices is not None:
             raise ValueError("indices and neighbors exclude each other: the list has its centers")
+        if neighbors is None and indices is not None:
+            neighbors = self.neighbor_list(atoms, indices, threads)
         species = self.species_indices(atoms)
-        out = np.empty((neighbors.n_centers, len(self)))
+        if neighbors is not None:
+            out = np.empty((neighbors.n_centers, len(self)))
+            self._evaluate(neighbors, species, out, np.arange(neighbors.n_centers), threads)
+            return out
+        check_structure(atoms)
+        out = np.empty((len(atoms), len(self)))
+        for block in neighbor_blocks(atoms, self.cutoffs, species, num_threads=useful_threads(len(atoms), threads)):
+            self._evaluate(block, species, out, block.centers.astype(np.int64), threads)
+        return out
+
+    def _evaluate(self, neighbors, species, out, targets, threads) -> None:
+        """Write the features of the centers of a list into the rows `targets` of `out`."""
         center_species = species[neighbors.centers]
         for group, evaluator in zip(self.groups, self.evaluators):
             # Equal species side by side, so that the lanes of a block are of one kind.
             rows = np.concatenate([np.flatnonzero(center_species == z) for z in group.species])
-            evaluator.evaluate(neighbors, rows, species, out, threads)
-        return out
+            evaluator.evaluate(neighbors, rows, species, out, targets[rows], threads)
 
     @cached_property
     def pullback_evaluators(self) -> list[PullbackEvaluator]:

@@ -170,6 +170,7 @@ class FeatureEvaluator:
         rows: np.ndarray,
         species: np.ndarray,
         out: np.ndarray,
+        targets: np.ndarray,
         num_threads: int,
     ) -> None:
         """Write the features of some centers.
@@ -181,12 +182,15 @@ class FeatureEvaluator:
             Which centers of the list.
         species : numpy.ndarray of int32, shape (n_atoms,)
             Species indices.
-        out : numpy.ndarray of float64, shape (n_centers, n_features)
-            Receives the rows `rows`.
+        out : numpy.ndarray of float64, shape (n, n_features)
+        targets : numpy.ndarray of int64, shape (n_rows,)
+            The row of `out` that receives each center.
         num_threads : int
         """
+        threads = useful_threads(len(rows), num_threads)
         for centers, _, (*arguments, _) in self._geometry.parts(neighbors, rows, species):
-            self._kernel.evaluate(*arguments, out[centers], useful_threads(len(rows), num_threads))
+            chosen = (rows >= centers.start) & (rows < centers.stop)
+            self._kernel.evaluate(*arguments, targets[chosen], out, threads)
 
     def jacobian(
         self, neighbors: NeighborList, rows: np.ndarray, species: np.ndarray, out: np.ndarray, num_threads: int

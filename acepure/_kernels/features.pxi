@@ -41,7 +41,7 @@ cdef inline void apply_operators(
 # Features of up to LANES centers; memory holds nodes, invariants and features, then the scratch for pairs.
 cdef void features_block(
     const PoolingPlan* pooling, const FeaturePlan* plan, const Pairs* pairs, int count, const offset_t* rows,
-    real_t* memory, real_t* out,
+    const offset_t* targets, real_t* memory, real_t* out,
 ) noexcept nogil:
     cdef Py_ssize_t n_nodes = <Py_ssize_t> pooling.n_leaves + 1 + plan.n_products
     cdef real_t* nodes = memory
@@ -57,7 +57,7 @@ cdef void features_block(
     apply_operators(plan, nodes, invariants, features)
     for c in range(count):
         for f in range(plan.n_features):
-            out[rows[c] * plan.n_features + f] = features[f * LANES + c]
+            out[targets[c] * plan.n_features + f] = features[f * LANES + c]
 
 
 cdef class Features:
@@ -107,10 +107,11 @@ cdef class Features:
         const index_t[::1] center_species,
         const index_t[::1] pair_species,
         const real_t[:, ::1] table,
+        const offset_t[::1] targets,
         real_t[:, ::1] out,
         int num_threads,
     ):
-        """Write the features of the centers `rows` of a neighbor list into the rows of the same numbers of `out`."""
+        """Write the features of the centers `rows` of a neighbor list into the rows `targets` of `out`."""
         cdef Py_ssize_t n = rows.shape[0], n_blocks = (n + LANES - 1) // LANES, block, size
         cdef const PoolingPlan* pooling = &self.pooling.plan
         cdef const FeaturePlan* plan = &self.plan
@@ -118,7 +119,7 @@ cdef class Features:
         cdef real_t* memory
         if n == 0:
             return
-        if out.shape[1] != plan.n_features or out.shape[0] != offsets.shape[0] - 1:
+        if out.shape[1] != plan.n_features or targets.shape[0] != n:
             raise ValueError(f"out has shape ({out.shape[0]}, {out.shape[1]})")
         pairs = pairs_of(offsets, vectors, center_species, pair_species, table, table)
         size = pair_scratch_size(pooling) + LANES * (
@@ -130,7 +131,7 @@ cdef class Features:
         for block in prange(n_blocks, nogil=True, num_threads=num_threads, schedule="dynamic"):
             features_block(
                 pooling, plan, &pairs, min(<Py_ssize_t> LANES, n - block * LANES), &rows[block * LANES],
-                memory + threadid() * size, &out[0, 0],
+                &targets[block * LANES], memory + threadid() * size, &out[0, 0],
             )
         free(memory)
 
