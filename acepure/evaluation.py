@@ -139,7 +139,7 @@ class PairGeometry:
                 else:
                     values = (self._radial.evaluate_labels(*arguments),)
                 for table, value in zip(tables, values):
-                    table[pairs] = _checked_values(value, (len(pairs), len(self._channels)), self._radial)
+                    table[pairs] = value
         return tables[0], tables[1]
 
 
@@ -337,15 +337,6 @@ def _csr(matrix: csr_array, columns: np.ndarray | None = None) -> tuple[np.ndarr
     """indptr, indices and data; `columns` renumbers the columns."""
     indices = matrix.indices if columns is None else columns[matrix.indices]
     return matrix.indptr.astype(np.int32), indices.astype(np.int32), np.ascontiguousarray(matrix.data, dtype=float)
-
-
-def _checked_values(values: np.ndarray, shape: tuple[int, int], radial: RadialBasis) -> np.ndarray:
-    values = np.asarray(values)
-    if values.shape != shape:
-        raise ValueError(f"{radial!r} returned values of shape {values.shape}; {shape} is needed")
-    if not np.isfinite(values).all():
-        raise ValueError(f"{radial!r} returned values that are not finite")
-    return values
 
 
 _EMPTY = np.empty(0, dtype=np.int32)

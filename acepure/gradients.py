@@ -11,7 +11,7 @@ from ase import Atoms
 from numpy.typing import ArrayLike
 
 from acepure._kernels.forces import accumulate_forces, accumulate_rows
-from acepure.checks import real_array
+from acepure.checks import number, real_array
 from acepure.descriptor import ACEBasis
 from acepure.evaluation import resolve_num_threads
 from acepure.neighbors import NeighborList
@@ -94,6 +94,8 @@ def pair_jacobian(
     >>> pair_jacobian(ACEBasis(["Cu"], order=2), bulk("Cu")).values.shape
     (42, 3, 37)
     """
+    _check_basis(basis)
+    max_bytes = number("max_bytes", max_bytes, least=0)
     threads = resolve_num_threads(num_threads)
     neighbors = basis.neighbor_list(atoms, indices, threads)
     shape = (neighbors.n_pairs, 3, len(basis))
@@ -128,6 +130,7 @@ def summed_gradients(basis: ACEBasis, atoms: Atoms, *, num_threads: int | None =
     >>> summed_gradients(ACEBasis(["Cu"], order=2), bulk("Cu", cubic=True)).positions.shape
     (1, 4, 3, 37)
     """
+    _check_basis(basis)
     threads = resolve_num_threads(num_threads)
     neighbors = basis.neighbor_list(atoms, num_threads=threads)
     species = basis.species_indices(atoms)
@@ -177,6 +180,7 @@ def pullback(
     >>> positions.shape, strain.shape
     ((1, 3), (3, 3))
     """
+    _check_basis(basis)
     threads = resolve_num_threads(num_threads)
     neighbors = basis.neighbor_list(atoms, num_threads=threads)
     species = basis.species_indices(atoms)
@@ -191,6 +195,11 @@ def pullback(
         neighbors.offsets, neighbors.centers, neighbors.neighbors, neighbors.vectors, gradients, forces, virial
     )
     return -forces, -virial
+
+
+def _check_basis(basis: object) -> None:
+    if not isinstance(basis, ACEBasis):
+        raise TypeError(f"basis must be an ACEBasis, got {basis!r} of type {type(basis).__name__}")
 
 
 def _jacobian(

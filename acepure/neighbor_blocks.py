@@ -76,7 +76,9 @@ def neighbor_blocks(
             local,
             centers=members[local.centers].astype(np.int32),
             neighbors=neighbors.astype(np.int32),
-            shifts=(local.shifts + images[local.neighbors] + grid.wraps[owners] - grid.wraps[neighbors]).astype(np.int32),
+            shifts=(local.shifts + images[local.neighbors] + grid.wraps[owners] - grid.wraps[neighbors]).astype(
+                np.int32
+            ),
         )
 
 

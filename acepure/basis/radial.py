@@ -111,7 +111,8 @@ class RadialBasis(Serializable, ABC):
 
         For the formal algebra: products Π_t R_{n_t}(r) over each label (n_1, n_2, ...).
         """
-        values = self.evaluate(r, center, neighbor, 1 + max(n for label in labels for n in label))
+        n_radial = 1 + max(n for label in labels for n in label)
+        values = self._checked(self.evaluate(r, center, neighbor, n_radial), r, n_radial)
         return np.stack([np.prod(values[:, list(label)], axis=1) for label in labels], axis=1)
 
     def evaluate_labels_with_gradients(
@@ -119,7 +120,8 @@ class RadialBasis(Serializable, ABC):
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return the functions that labels name and their d/dr in 1/Å, each (len(r), len(labels))."""
         n_radial = 1 + max(n for label in labels for n in label)
-        values, slopes = self.evaluate_with_gradients(r, center, neighbor, n_radial)
+        both = self.evaluate_with_gradients(r, center, neighbor, n_radial)
+        values, slopes = (self._checked(array, r, n_radial) for array in both)
         products = np.empty((2, len(values), len(labels)))
         for column, label in enumerate(labels):
             value, slope = np.ones(len(values)), np.zeros(len(values))
@@ -128,6 +130,15 @@ class RadialBasis(Serializable, ABC):
                 value = value * values[:, n]
             products[0, :, column], products[1, :, column] = value, slope
         return products[0], products[1]
+
+    def _checked(self, values: ArrayLike, r: ArrayLike, n_radial: int) -> np.ndarray:
+        """Refuse what a user's own functions return if it has the wrong shape or is not finite."""
+        values, shape = np.asarray(values), (len(np.asarray(r)), n_radial)
+        if values.shape != shape:
+            raise ValueError(f"{self!r} returned values of shape {values.shape}; {shape} is needed")
+        if not np.isfinite(values).all():
+            raise ValueError(f"{self!r} returned values that are not finite")
+        return values
 
 
 @dataclass(frozen=True)
