@@ -95,7 +95,8 @@ def pair_jacobian(
     (42, 3, 37)
     """
     _check_basis(basis)
-    max_bytes = number("max_bytes", max_bytes, least=0)
+    if max_bytes != float("inf"):
+        max_bytes = number("max_bytes", max_bytes, least=0)
     threads = resolve_num_threads(num_threads)
     neighbors = basis.neighbor_list(atoms, indices, threads)
     shape = (neighbors.n_pairs, 3, len(basis))

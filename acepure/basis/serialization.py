@@ -18,9 +18,10 @@ T = TypeVar("T", bound="Serializable")
 class Serializable:
     """Base of dataclasses that turn into dictionaries of JSON types and back.
 
-    The dictionary holds the class name under ``"kind"`` and one entry per field of the constructor. A
-    subclass that is a dataclass, a user's own included, needs to do nothing; `from_dict` finds it by its
-    name once it is defined (the latest definition, if a name was defined twice).
+    The dictionary holds the class name under ``"kind"``, with its module for classes of users, and one entry per
+    field of the constructor. A subclass that is a dataclass, a user's own included, needs to do nothing;
+    `from_dict` finds it by its name once it is defined (the latest definition, if a name was defined twice). It
+    never imports anything.
 
     Examples
     --------
@@ -43,7 +44,7 @@ class Serializable:
         if not is_dataclass(self):
             raise TypeError(f"{name} must be a dataclass, or define to_dict() and from_dict(), to be saved")
         values = {f.name: plain(f"{name}.{f.name}", getattr(self, f.name)) for f in fields(self) if f.init}
-        return {"kind": name, **values}
+        return {"kind": kind_of(type(self)), **values}
 
     @classmethod
     def from_dict(cls: type[T], data: Mapping[str, Any]) -> T:
@@ -58,7 +59,7 @@ class Serializable:
         """
         if not isinstance(data, Mapping):
             raise TypeError(f"data must be a mapping with a key 'kind'; got {data!r}")
-        known = {c.__name__: c for c in (cls, *descendants(cls))}
+        known = {kind_of(c): c for c in (cls, *descendants(cls))}
         kind = data.get("kind")
         if kind not in known:
             raise ValueError(f"data['kind'] must be one of {', '.join(sorted(known))}; got {kind!r}")
@@ -66,6 +67,12 @@ class Serializable:
         if target.from_dict.__func__ is not cls.from_dict.__func__:
             return target.from_dict(data)
         return target(**{key: restored(value) for key, value in data.items() if key != "kind"})
+
+
+def kind_of(cls: type) -> str:
+    """Return the name of a class of this package, module and name of another one."""
+    own = cls.__module__.split(".")[0] == __name__.split(".")[0]
+    return cls.__name__ if own else f"{cls.__module__}.{cls.__qualname__}"
 
 
 def descendants(cls: type) -> list[type]:
