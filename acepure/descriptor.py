@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from ase import Atoms
+from ase.data import atomic_numbers, chemical_symbols
 from scipy.sparse import csr_array
 from tqdm.auto import tqdm
 
@@ -29,7 +30,7 @@ from acepure.neighbors import NeighborList, neighbor_list
 from acepure.operators.assembly import Operators, assemble
 from acepure.operators.coupling import symmetric_couplings
 from acepure.specification import Specification
-from acepure.structures import check_structure, structure_list
+from acepure.structures import structure_list
 
 __all__ = ["ACEBasis", "FeatureLabel"]
 
@@ -136,6 +137,8 @@ class ACEBasis:
         self._radial = PolynomialRadialBasis(DEFAULT_RCUT if rcut is None else rcut) if radial is None else radial
         self._canonical = bool(canonical)
         symbols = self._specification.species
+        self._species_of_number = np.full(len(chemical_symbols), -1, dtype=np.int32)
+        self._species_of_number[[atomic_numbers[symbol] for symbol in symbols]] = np.arange(len(symbols))
         self.cutoffs = np.array([[float(self._radial.cutoff(a, b)) for b in symbols] for a in symbols])
 
     # --- what it is ---------------------------------------------------------------------------------------
@@ -290,7 +293,6 @@ class ACEBasis:
             Which atoms are centers; default all.
         num_threads : int, optional
         """
-        check_structure(atoms)
         species = self.species_indices(atoms)
         threads = useful_threads(len(atoms), resolve_num_threads(num_threads))
         return neighbor_list(atoms, self.cutoffs, species=species, indices=indices, num_threads=threads)
@@ -361,7 +363,6 @@ class ACEBasis:
             out = np.empty((neighbors.n_centers, len(self)))
             self._evaluate(neighbors, species, out, np.arange(neighbors.n_centers), threads)
             return out
-        check_structure(atoms)
         out = np.empty((len(atoms), len(self)))
         for block in neighbor_blocks(atoms, self.cutoffs, species, num_threads=useful_threads(len(atoms), threads)):
             self._evaluate(block, species, out, block.centers.astype(np.int64), threads)
@@ -391,15 +392,16 @@ class ACEBasis:
 
     def species_indices(self, atoms: Atoms, name: str = "atoms") -> np.ndarray:
         """Return the species index of every atom, shape (n_atoms,) int32; raise SpeciesError for others."""
-        index = {symbol: z for z, symbol in enumerate(self.species)}
-        symbols = atoms.get_chemical_symbols()
-        unknown = sorted(set(symbols) - set(index))
-        if unknown:
+        if not isinstance(atoms, Atoms):
+            raise TypeError(f"{name} must be an ase.Atoms, got {type(atoms).__name__}")
+        index = self._species_of_number[atoms.numbers]
+        if (index < 0).any():
+            unknown = ", ".join(sorted({chemical_symbols[number] for number in atoms.numbers[index < 0]}))
             raise SpeciesError(
-                f"{name} holds {', '.join(unknown)}, but the basis is for {', '.join(self.species)}; "
+                f"{name} holds {unknown}, but the basis is for {', '.join(self.species)}; "
                 "name all species when making the basis"
             )
-        return np.array([index[symbol] for symbol in symbols], dtype=np.int32)
+        return index
 
     # --- identity -----------------------------------------------------------------------------------------
 

@@ -18,6 +18,7 @@ from ase import Atoms
 from ase.geometry import complete_cell
 
 from acepure.neighbors import NeighborList, neighbor_list
+from acepure.structures import check_structure
 
 __all__ = ["CENTERS_PER_BLOCK", "neighbor_blocks"]
 
@@ -41,7 +42,6 @@ def neighbor_blocks(
     Parameters
     ----------
     atoms : ase.Atoms
-        A checked structure.
     cutoffs : numpy.ndarray, shape (n_species, n_species)
         Cutoffs in Å.
     species : numpy.ndarray of int32, shape (n_atoms,)
@@ -55,7 +55,10 @@ def neighbor_blocks(
     NeighborList
         As `neighbor_list` gives, for some of the centers; centers, neighbors and shifts are those of `atoms`.
     """
-    grid = _Grid(atoms, float(np.max(cutoffs)), centers_per_block) if len(atoms) > centers_per_block else None
+    grid = None
+    if len(atoms) > centers_per_block:
+        check_structure(atoms)
+        grid = _Grid(atoms, float(np.max(cutoffs)), centers_per_block)
     if grid is None or grid.n_boxes == 1:
         yield neighbor_list(atoms, cutoffs, species=species, num_threads=num_threads)
         return

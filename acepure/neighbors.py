@@ -157,7 +157,7 @@ def neighbor_list(atoms: Atoms, cutoff, *, species=None, indices=None, num_threa
     search = max(cutoffs[np.ix_(present, present)].max(), SHORTEST_SEARCH) * (1 + SEARCH_MARGIN)
     box = _search_box(atoms, search)
     # The arrays of the search belong to vesin's object (copy=False): it must live as long as they do.
-    finder = vesin.NeighborList(cutoff=box.search, full_list=True, n_threads=int(num_threads))
+    finder = vesin.NeighborList(cutoff=box.search, full_list=False, n_threads=int(num_threads))
     pairs, shifts = finder.compute(box.points, box.vectors, True, "PS", copy=False)
     shifts = box.true_shifts(pairs, shifts)
     return _sorted_list(atoms, pairs, shifts, centers, species, cutoffs)
@@ -165,8 +165,8 @@ def neighbor_list(atoms: Atoms, cutoff, *, species=None, indices=None, num_threa
 
 def _sorted_list(atoms, pairs, shifts, centers, species, cutoffs) -> NeighborList:
     n_atoms = len(atoms)
-    if len(pairs) > np.iinfo(np.int32).max:
-        raise ValueError(f"the neighbor list has {len(pairs)} pairs, more than {np.iinfo(np.int32).max}")
+    if 2 * len(pairs) > np.iinfo(np.int32).max:
+        raise ValueError(f"the neighbor list has {2 * len(pairs)} pairs, more than {np.iinfo(np.int32).max}")
     slot = np.full(n_atoms, -1, dtype=np.int32)
     slot[centers] = np.arange(len(centers), dtype=np.int32)
     rank = np.empty(n_atoms, dtype=np.int32)
@@ -196,7 +196,10 @@ def _sorted_list(atoms, pairs, shifts, centers, species, cutoffs) -> NeighborLis
         vectors,
     )
     if kept < 0:
-        raise _coincident(atoms, pairs[-1 - kept], shifts[-1 - kept])
+        pair, reverse = divmod(-1 - kept, 2)
+        raise _coincident(
+            atoms, pairs[pair, ::-1] if reverse else pairs[pair], -shifts[pair] if reverse else shifts[pair]
+        )
     if kept < m:  # copied, so that a short list does not hold on to the memory of a long one
         neighbors, out_shifts, vectors = (
             neighbors[:kept].copy(),

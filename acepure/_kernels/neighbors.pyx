@@ -1,8 +1,11 @@
-"""Pairs in any order -> the sorted list, grouped by center (CSR).
+"""Pairs in any order, each once -> the sorted list of both their directions, grouped by center (CSR).
 
 A full list holds every pair (i, j, S) with
 
     r_ij = r_j - r_i + S·cell,    |r_ij| < rcut[z_i, z_j]
+
+The input is a half list: of (i, j, S) and (j, i, -S) it holds one. Entry 2p of the full list is pair p as it is given,
+entry 2p + 1 is its reverse.
 
 The order wanted is: center, then rank of the neighbor (by species, then by atom), then shift.  Sorting
 first by neighbor and then, stably, by center takes two counting sorts, O(pairs + atoms), without a
@@ -18,12 +21,24 @@ from acepure._kernels.types cimport index_t, offset_t, real_t
 cdef real_t COINCIDENT2 = 1e-12
 
 
+cdef inline size_t center_of(const size_t[:, ::1] pairs, offset_t entry) noexcept nogil:
+    return pairs[entry >> 1, entry & 1]
+
+
+cdef inline size_t neighbor_of(const size_t[:, ::1] pairs, offset_t entry) noexcept nogil:
+    return pairs[entry >> 1, 1 - (entry & 1)]
+
+
+cdef inline int shift_of(const int[:, ::1] shifts, offset_t entry, int axis) noexcept nogil:
+    return -shifts[entry >> 1, axis] if entry & 1 else shifts[entry >> 1, axis]
+
+
 cdef inline bint shift_less(const int[:, ::1] shifts, index_t p, index_t q) noexcept nogil:
-    if shifts[p, 0] != shifts[q, 0]:
-        return shifts[p, 0] < shifts[q, 0]
-    if shifts[p, 1] != shifts[q, 1]:
-        return shifts[p, 1] < shifts[q, 1]
-    return shifts[p, 2] < shifts[q, 2]
+    cdef int axis
+    for axis in range(2):
+        if shift_of(shifts, p, axis) != shift_of(shifts, q, axis):
+            return shift_of(shifts, p, axis) < shift_of(shifts, q, axis)
+    return shift_of(shifts, p, 2) < shift_of(shifts, q, 2)
 
 
 cdef void sift_down(
@@ -61,23 +76,23 @@ cdef void order_pairs(
     const size_t[:, ::1] pairs, const int[:, ::1] shifts, const index_t[::1] slot, const index_t[::1] rank,
     const offset_t[::1] offsets, offset_t[::1] next_free, index_t[::1] by_neighbor, index_t[::1] order,
 ) noexcept nogil:
-    cdef Py_ssize_t n_pairs = pairs.shape[0], n_centers = offsets.shape[0] - 1, p, q, c
+    cdef Py_ssize_t n_entries = 2 * pairs.shape[0], n_centers = offsets.shape[0] - 1, p, q, c
     cdef offset_t total = 0, count, run, end
     cdef index_t k
 
     # by_neighbor = argsort(rank[j]) over the pairs whose center is selected
     for q in range(next_free.shape[0]):
         next_free[q] = 0
-    for p in range(n_pairs):
-        if slot[pairs[p, 0]] >= 0:
-            next_free[rank[pairs[p, 1]]] += 1
+    for p in range(n_entries):
+        if slot[center_of(pairs, p)] >= 0:
+            next_free[rank[neighbor_of(pairs, p)]] += 1
     for q in range(next_free.shape[0]):
         count = next_free[q]
         next_free[q] = total
         total += count
-    for p in range(n_pairs):
-        if slot[pairs[p, 0]] >= 0:
-            k = rank[pairs[p, 1]]
+    for p in range(n_entries):
+        if slot[center_of(pairs, p)] >= 0:
+            k = rank[neighbor_of(pairs, p)]
             by_neighbor[next_free[k]] = <index_t>p
             next_free[k] += 1
 
@@ -85,7 +100,7 @@ cdef void order_pairs(
     for c in range(n_centers):
         next_free[c] = offsets[c]
     for q in range(total):
-        k = slot[pairs[by_neighbor[q], 0]]
+        k = slot[center_of(pairs, by_neighbor[q])]
         order[next_free[k]] = by_neighbor[q]
         next_free[k] += 1
 
@@ -94,7 +109,7 @@ cdef void order_pairs(
         run = offsets[c]
         while run < offsets[c + 1]:
             end = run + 1
-            while end < offsets[c + 1] and pairs[order[end], 1] == pairs[order[run], 1]:
+            while end < offsets[c + 1] and neighbor_of(pairs, order[end]) == neighbor_of(pairs, order[run]):
                 end += 1
             if end > run + 1:
                 sort_run(shifts, order, run, end)
@@ -116,11 +131,11 @@ cdef offset_t fill(
         end = offsets[c + 1]
         for q in range(begin, end):
             p = order[q]
-            i = pairs[p, 0]
-            j = pairs[p, 1]
-            s0 = shifts[p, 0]
-            s1 = shifts[p, 1]
-            s2 = shifts[p, 2]
+            i = center_of(pairs, p)
+            j = neighbor_of(pairs, p)
+            s0 = shift_of(shifts, p, 0)
+            s1 = shift_of(shifts, p, 1)
+            s2 = shift_of(shifts, p, 2)
             # r_ij = r_j - r_i + S @ cell
             x = positions[j, 0] - positions[i, 0] + (s0 * cell[0, 0] + s1 * cell[1, 0] + s2 * cell[2, 0])
             y = positions[j, 1] - positions[i, 1] + (s0 * cell[0, 1] + s1 * cell[1, 1] + s2 * cell[2, 1])
@@ -147,7 +162,7 @@ def count_pairs(const size_t[:, ::1] pairs, const index_t[::1] slot, offset_t[::
 
     Parameters
     ----------
-    pairs : (n_pairs, 2), atoms i and j
+    pairs : (n_pairs, 2), atoms i and j, each pair once
     slot : (n_atoms,), number of the center that atom i is, or -1 if it is none
     offsets : (n_centers + 1,), output
     """
@@ -155,9 +170,9 @@ def count_pairs(const size_t[:, ::1] pairs, const index_t[::1] slot, offset_t[::
     with nogil:
         for c in range(offsets.shape[0]):
             offsets[c] = 0
-        for p in range(pairs.shape[0]):
-            if slot[pairs[p, 0]] >= 0:
-                offsets[slot[pairs[p, 0]] + 1] += 1
+        for p in range(2 * pairs.shape[0]):
+            if slot[center_of(pairs, p)] >= 0:
+                offsets[slot[center_of(pairs, p)] + 1] += 1
         for c in range(1, offsets.shape[0]):
             offsets[c] += offsets[c - 1]
 
@@ -184,7 +199,7 @@ def sort_pairs(
     Returns
     -------
     int
-        Number of pairs kept, n; or -1 - p if the atoms of pair p coincide.
+        Number of pairs kept, n; or -1 - e if the atoms of entry e coincide.
     """
     cdef offset_t kept
     with nogil:
