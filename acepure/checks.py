@@ -50,7 +50,7 @@ def real_array(name: str, value: ArrayLike, shape: tuple[int | None, ...]) -> np
     """Return `value` as a C-contiguous float64 array of finite numbers; None in `shape` is any length."""
     shown = "(" + ", ".join("any" if k is None else str(k) for k in shape) + ("," * (len(shape) == 1)) + ")"
     array = np.asarray(value)
-    if array.size == 0 and array.ndim == 1 and len(shape) > 1:
+    if array.size == 0 and array.ndim == 1 and len(shape) > 1 and shape[0] is None:
         array = array.reshape([0 if k is None else k for k in shape])  # [] has no second dimension to show
     if array.dtype.kind not in "fiu":
         raise TypeError(f"{name} must hold real numbers; got an array of type {array.dtype}")

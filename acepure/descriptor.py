@@ -26,7 +26,7 @@ from acepure.evaluation import (
 )
 from acepure.indices import Block, Factor, ProductSet, equality_pattern
 from acepure.neighbor_blocks import neighbor_blocks
-from acepure.neighbors import NeighborList, neighbor_list
+from acepure.neighbors import NeighborList, check_neighbors, neighbor_list
 from acepure.operators.assembly import Operators, assemble
 from acepure.operators.coupling import symmetric_couplings
 from acepure.specification import Specification
@@ -249,7 +249,8 @@ class ACEBasis:
     def purification(self) -> csr_array:
         """P over single products, shape (n_products, n_extended): 𝒜 = P AA.
 
-        Rows are named by `products`, columns by `extended_products`. Built on request, for bases of moderate size; evaluation uses P_B of invariants instead.
+        Rows are named by `products`, columns by `extended_products`. Built on request, for bases of moderate size;
+        evaluation uses P_B of invariants instead.
 
         Raises
         ------
@@ -360,6 +361,7 @@ class ACEBasis:
             neighbors = self.neighbor_list(atoms, indices, threads)
         species = self.species_indices(atoms)
         if neighbors is not None:
+            check_neighbors(neighbors, len(atoms))
             out = np.empty((neighbors.n_centers, len(self)))
             self._evaluate(neighbors, species, out, np.arange(neighbors.n_centers), threads)
             return out

@@ -12,7 +12,7 @@ from acepure._kernels.forces import accumulate_forces
 from acepure.checks import real_array
 from acepure.descriptor import ACEBasis
 from acepure.evaluation import resolve_num_threads
-from acepure.neighbors import NeighborList
+from acepure.neighbors import NeighborList, check_neighbors
 
 __all__ = ["EnergyAndForces", "LinearFunction"]
 
@@ -70,7 +70,8 @@ class LinearFunction:
         if weights.ndim == 1 and len(basis.species) == 1:
             weights = weights[None]
         self.basis = basis
-        self.weights = real_array("weights", weights, (len(basis.species), len(basis)))
+        self.weights = real_array("weights", weights, (len(basis.species), len(basis))).copy()
+        self.weights.flags.writeable = False  # they are folded into products here, once
         self._evaluators = basis.linear_evaluators(self.weights)
 
     def evaluate(
@@ -102,6 +103,7 @@ class LinearFunction:
         threads = resolve_num_threads(num_threads)
         if neighbors is None:
             neighbors = self.basis.neighbor_list(atoms, num_threads=threads)
+        check_neighbors(neighbors, len(atoms))
         species = self.basis.species_indices(atoms)
         energies = np.zeros(neighbors.n_centers)
         gradients = np.empty((neighbors.n_pairs, 3)) if with_gradients else None

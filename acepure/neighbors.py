@@ -27,7 +27,7 @@ from acepure._kernels.neighbors import count_pairs, sort_pairs
 from acepure.errors import CoincidentAtomsError
 from acepure.structures import check_structure
 
-__all__ = ["NeighborList", "neighbor_list"]
+__all__ = ["NeighborList", "check_neighbors", "neighbor_list"]
 
 # The search looks this far at least, in Å: a coarser grid costs little, as atoms are rarely nearer.
 SHORTEST_SEARCH = 1.0
@@ -93,6 +93,18 @@ class NeighborList:
 
     def __repr__(self) -> str:
         return f"NeighborList(n_centers={self.n_centers}, n_pairs={self.n_pairs})"
+
+
+def check_neighbors(neighbors: NeighborList, n_atoms: int) -> None:
+    """Raise unless `neighbors` is a NeighborList whose atoms exist in a structure of `n_atoms` atoms."""
+    if not isinstance(neighbors, NeighborList):
+        raise TypeError(f"neighbors must be a NeighborList, got {neighbors!r} of type {type(neighbors).__name__}")
+    for name in ("centers", "neighbors"):
+        highest = int(getattr(neighbors, name).max(initial=-1))
+        if highest >= n_atoms:
+            raise ValueError(
+                f"neighbors belongs to another structure: it holds atom {highest} among its {name}, atoms has {n_atoms}"
+            )
 
 
 def neighbor_list(atoms: Atoms, cutoff, *, species=None, indices=None, num_threads: int = 1) -> NeighborList:

@@ -1,4 +1,4 @@
-"""How large a specification is: exact counts of functions, an estimate of memory, and the refusal of what would not fit."""
+"""How large a specification is: exact counts of functions, an estimate of memory, and refusal of what would not fit."""
 
 from __future__ import annotations
 
@@ -100,8 +100,8 @@ def refuse_at_least(name: str, functions: float, available: float | None = None)
     if needed > available:
         raise BasisTooLargeError(
             f"{name} asks for at least {functions:.1e} functions from as many products; building them needs more than "
-            f"{needed / 2**30:.1e} GiB, and there are {available / 2**30:,.1f} GiB. Lower the order or the degree, or use "
-            "a smaller n_functions"
+            f"{needed / 2**30:.1e} GiB, and there are {available / 2**30:,.1f} GiB. Lower the order or the degree, or "
+            "use a smaller n_functions"
         )
 
 

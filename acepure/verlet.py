@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from ase import Atoms
 
@@ -42,6 +44,8 @@ class VerletList:
     """
 
     def __init__(self, basis: ACEBasis, skin: float = 0.5, num_threads: int | None = None) -> None:
+        if not isinstance(basis, ACEBasis):
+            raise TypeError(f"basis must be an ACEBasis, got {basis!r} of type {type(basis).__name__}")
         self._basis = basis
         self._skin = number("skin", skin, least=0)
         self._num_threads = resolve_num_threads(num_threads)
@@ -62,20 +66,8 @@ class VerletList:
         NeighborList
             Pairs beyond the cutoff included; valid until the next call.
         """
-        if self._still_valid(atoms):
-            listed = self._list
-            cell = np.ascontiguousarray(atoms.cell.array)
-            update_vectors(
-                listed.offsets,
-                listed.centers,
-                listed.neighbors,
-                listed.shifts,
-                np.ascontiguousarray(atoms.positions),
-                cell,
-                self._vectors,
-                self._num_threads,
-            )
-            return NeighborList(listed.offsets, listed.centers, listed.neighbors, listed.shifts, self._vectors.view())
+        if self._still_valid(atoms) and self._moved(atoms):
+            return replace(self._list, vectors=self._vectors.view())
         check_structure(atoms)
         species = self._basis.species_indices(atoms)
         self._list = neighbor_list(
@@ -85,6 +77,21 @@ class VerletList:
         self._made_for = (atoms.positions.copy(), atoms.cell.array.copy(), atoms.pbc.copy(), atoms.numbers.copy())
         self.n_builds += 1
         return self._list
+
+    def _moved(self, atoms: Atoms) -> bool:
+        """Compute the present vectors; False if two atoms have met, which a new list reports with their names."""
+        listed = self._list
+        met = update_vectors(
+            listed.offsets,
+            listed.centers,
+            listed.neighbors,
+            listed.shifts,
+            np.ascontiguousarray(atoms.positions),
+            np.ascontiguousarray(atoms.cell.array),
+            self._vectors,
+            self._num_threads,
+        )
+        return met == 0
 
     def _still_valid(self, atoms: Atoms) -> bool:
         if self._list is None or not isinstance(atoms, Atoms):

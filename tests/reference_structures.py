@@ -9,6 +9,7 @@ from collections import Counter
 import numpy as np
 from ase import Atoms
 from ase.build import bulk, fcc111, molecule
+from ase.neighborlist import neighbor_list
 
 
 def random_environment(rng, n_neighbors, rcut, r_min=0.3):
@@ -89,3 +90,76 @@ def structures():
         if len(atoms) > 1:
             atoms.rattle(0.05, seed=number)
     return result
+
+
+# --- derivatives -------------------------------------------------------------------------------------------------
+
+# Central differences of order eight: f'(0) ≈ Σ_k w_k f(k h) / h, k = ±1 ... ±4, with an error of h⁸ f⁽⁹⁾/630.
+STEPS = np.array([-4, -3, -2, -1, 1, 2, 3, 4])
+STEP_WEIGHTS = np.array([3, -32, 168, -672, 672, -168, 32, -3]) / 840
+# Steps in Å and of the strain; no distance below 5 Å changes by more than REACH.
+STEP, STRAIN_STEP = 5e-3, 1e-3
+REACH = 4 * STEP
+
+
+def central_difference(function, h):
+    """df/dt at t = 0, where `function(t)` returns an array."""
+    return sum(w * function(k * h) for k, w in zip(STEPS.tolist(), STEP_WEIGHTS.tolist())) / h
+
+
+def position_differences(function, atoms, chosen=None, h=STEP):
+    """d function(atoms) / dr_k of the chosen atoms, all by default: shape (n_chosen, 3, ...)."""
+
+    def derivative(k, a):
+        def moved(t):
+            copy = atoms.copy()
+            copy.positions[k, a] += t
+            return function(copy)
+
+        return central_difference(moved, h)
+
+    return np.array([[derivative(k, a) for a in range(3)] for k in (range(len(atoms)) if chosen is None else chosen)])
+
+
+def strained(atoms, strain):
+    """A copy with r ↦ (1 + ε) r, atoms and cell."""
+    copy = atoms.copy()
+    copy.set_cell(copy.cell.array @ (np.eye(3) + strain).T, scale_atoms=False)
+    copy.positions = copy.positions @ (np.eye(3) + strain).T
+    return copy
+
+
+def strain_differences(function, atoms, h=STRAIN_STEP):
+    """d function(atoms) / dε_ab at r ↦ (1 + ε) r, shape (3, 3, ...)."""
+
+    def derivative(a, b):
+        def deformed(t):
+            strain = np.zeros((3, 3))
+            strain[a, b] = t
+            return function(strained(atoms, strain))
+
+        return central_difference(deformed, h)
+
+    return np.array([[derivative(a, b) for b in range(3)] for a in range(3)])
+
+
+def clear_cutoff(atoms, near):
+    """The cutoff in the middle of the widest gap between the distances of pairs within 0.5 Å of `near`."""
+    distances = neighbor_list("d", atoms, near + 0.5)
+    edges = np.unique([near - 0.5, *distances[distances > near - 0.5], near + 0.5])
+    widest = np.argmax(np.diff(edges))
+    return float(edges[widest] + edges[widest + 1]) / 2
+
+
+def assert_clear_of_cutoff(atoms, cutoff, centers=None, reach=REACH):
+    """No pair comes in or goes out during the steps of a difference, where features are not smooth.
+
+    `cutoff(center, neighbor)` in Å; `centers` are atoms, all by default.
+    """
+    symbols = np.array(atoms.get_chemical_symbols())
+    limits = {pair: cutoff(*pair) for pair in itertools.product(sorted(set(symbols)), repeat=2)}
+    i, j, d = neighbor_list("ijd", atoms, max(limits.values()) + 2 * reach)
+    kept = np.isin(i, np.arange(len(atoms)) if centers is None else centers)
+    for a, b, distance in zip(symbols[i[kept]], symbols[j[kept]], d[kept]):
+        gap = abs(distance - limits[a, b])
+        assert gap > reach, f"a pair {a}-{b} is {gap:.4f} Å from its cutoff of {limits[a, b]:g} Å"

@@ -103,9 +103,10 @@ def update_vectors(
     const real_t[:, ::1] cell,
     real_t[:, ::1] vectors,
     int num_threads,
-) -> None:
-    """vectors[p] = positions[j] - positions[i] + shifts[p] @ cell"""
+) -> int:
+    """vectors[p] = positions[j] - positions[i] + shifts[p] @ cell; returns how many are shorter than 1e-6 Å."""
     cdef Py_ssize_t c, p, i, j, a
+    cdef long met = 0
     for c in prange(centers.shape[0], nogil=True, num_threads=num_threads, schedule="static"):
         i = centers[c]
         for p in range(offsets[c], offsets[c + 1]):
@@ -115,3 +116,7 @@ def update_vectors(
                     positions[j, a] - positions[i, a]
                     + (shifts[p, 0] * cell[0, a] + shifts[p, 1] * cell[1, a] + shifts[p, 2] * cell[2, a])
                 )
+            met += (
+                vectors[p, 0] * vectors[p, 0] + vectors[p, 1] * vectors[p, 1] + vectors[p, 2] * vectors[p, 2] < 1e-12
+            )
+    return met
