@@ -5,7 +5,8 @@ Data flows one way; nothing imports from its right:
     structures → neighbors → φ → A → AA → recursion (purify, center) → C (symmetrize) → B
 
     structures.py      what is accepted as a structure
-    neighbors.py       ase.Atoms → sorted neighbor list; neighbor_blocks.py for large structures
+    neighbors.py       ase.Atoms → sorted neighbor list
+    neighbor_blocks.py the same for large structures, by blocks of centers
     specification.py   which functions: index sets and their sizes
     basis/             geometry → numbers: radial functions φ, harmonics, sums A, products AA
     operators/         sparse maps between index sets: product algebras, recursion, coupling, symmetrization
@@ -16,6 +17,7 @@ Data flows one way; nothing imports from its right:
     linear.py          energies, forces and virial of linear functions of features
     verlet.py          neighbor lists that last for many steps
     plotting.py        figures
+    config.py          what is installed and what the kernels use
     demo.py, cli.py    the command line
 """
 

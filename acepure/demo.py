@@ -271,13 +271,9 @@ def format_table(comparisons: Sequence[Comparison]) -> str:
 
 def demo_figure(comparisons: Sequence[Comparison]) -> Figure:
     """Return the figure: a map that separates the phases, and bars of the self-interaction."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+    from acepure.plotting import new_figure, plot_map, plot_self_interaction
 
-    from acepure.plotting import plot_map, plot_self_interaction
-
-    figure = Figure(figsize=(11.0, 5.2), layout="constrained", dpi=150)
-    FigureCanvasAgg(figure)  # needs no screen
+    figure = new_figure(11.0, 5.2)
     left, right = figure.subplots(1, 2, width_ratios=(1.5, 1.0))
     features = np.concatenate([row.averages for row in comparisons])
     samples = [row.sample for row in comparisons for _ in range(len(row.averages))]
@@ -290,9 +286,9 @@ def demo_figure(comparisons: Sequence[Comparison]) -> Figure:
 
 
 def _figure_format(output: str | os.PathLike[str]) -> str:
-    from matplotlib.backend_bases import FigureCanvasBase
+    from acepure.plotting import figure_formats
 
-    known = sorted(FigureCanvasBase.get_supported_filetypes())
+    known = figure_formats()
     ending = os.path.splitext(output)[1]
     if ending[1:].lower() not in known:
         raise ValueError(f"the name of the figure must end in one of .{', .'.join(known)}; got {os.fspath(output)!r}")

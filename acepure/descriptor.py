@@ -361,7 +361,7 @@ class ACEBasis:
             neighbors = self.neighbor_list(atoms, indices, threads)
         species = self.species_indices(atoms)
         if neighbors is not None:
-            check_neighbors(neighbors, len(atoms))
+            check_neighbors(neighbors, len(atoms), self.cutoffs)
             out = np.empty((neighbors.n_centers, len(self)))
             self._evaluate(neighbors, species, out, np.arange(neighbors.n_centers), threads)
             return out
@@ -418,8 +418,16 @@ class ACEBasis:
     @classmethod
     def from_dict(cls, dictionary: Mapping[str, Any]) -> ACEBasis:
         """Inverse of `to_dict`."""
+        missing = {"species", "radial"} - set(dictionary)
+        if missing:
+            raise ValueError(f"dictionary lacks {' and '.join(sorted(missing))}; it must come from ACEBasis.to_dict")
         arguments = dict(dictionary)
         return cls(arguments.pop("species"), radial=RadialBasis.from_dict(arguments.pop("radial")), **arguments)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What copies and pickles hold: everything but the compiled tables, which are built anew when needed."""
+        compiled = ("geometries", "evaluators", "pullback_evaluators")
+        return {name: value for name, value in self.__dict__.items() if name not in compiled}
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, ACEBasis):

@@ -203,9 +203,9 @@ class FeatureEvaluator:
             As in `evaluate`.
         out : numpy.ndarray of float64, shape (n_pairs, 3, n_features)
         """
-        leaves = self._geometry.leaf_tables
+        leaves, threads = self._geometry.leaf_tables, useful_threads(len(rows), num_threads)
         for _, pairs, arguments in self._geometry.parts(neighbors, rows, species, True):
-            self._kernel.jacobian(*arguments, *leaves, out[pairs], num_threads)
+            self._kernel.jacobian(*arguments, *leaves, out[pairs], threads)
 
 
 class PullbackEvaluator:

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 from acepure._kernels.forces import accumulate_forces, accumulate_rows
 from acepure.checks import number, real_array
 from acepure.descriptor import ACEBasis
-from acepure.evaluation import resolve_num_threads
+from acepure.evaluation import resolve_num_threads, useful_threads
 from acepure.neighbors import NeighborList
 
 __all__ = ["PairJacobian", "SummedGradients", "pair_jacobian", "pullback", "summed_gradients"]
@@ -103,7 +103,7 @@ def pair_jacobian(
     n_bytes = 8 * float(np.prod([float(n) for n in shape]))
     if n_bytes > max_bytes:
         raise ValueError(
-            f"the Jacobian of shape {shape} needs {n_bytes / 2**30:.2f} GiB, more than max_bytes={max_bytes:.3g}; "
+            f"the Jacobian of shape {shape} needs {n_bytes / 2**30:.3g} GiB, more than max_bytes={max_bytes:.3g}; "
             "select centers with indices, or use summed_gradients"
         )
     values = np.empty(shape)
@@ -133,8 +133,9 @@ def summed_gradients(basis: ACEBasis, atoms: Atoms, *, num_threads: int | None =
     """
     _check_basis(basis)
     threads = resolve_num_threads(num_threads)
-    neighbors = basis.neighbor_list(atoms, num_threads=threads)
     species = basis.species_indices(atoms)
+    by_species = np.argsort(species, kind="stable")  # so that a part of one species is as long as the buffer allows
+    neighbors = basis.neighbor_list(atoms, by_species, threads)
     n_species, n_features = len(basis.species), len(basis)
     positions = np.zeros((n_species, len(atoms), 3, n_features))
     strain = np.zeros((n_species, 3, 3, n_features))
@@ -146,7 +147,14 @@ def summed_gradients(basis: ACEBasis, atoms: Atoms, *, num_threads: int | None =
         values = buffer[:size].reshape(part.n_pairs, 3, n_features)
         _jacobian(basis, part, species, values, threads)
         accumulate_rows(
-            part.offsets, part.centers, part.neighbors, part.vectors, values, positions[z], strain[z], threads
+            part.offsets,
+            part.centers,
+            part.neighbors,
+            part.vectors,
+            values,
+            positions[z],
+            strain[z],
+            useful_threads(part.n_pairs, threads),
         )
     return SummedGradients(positions, strain)
 

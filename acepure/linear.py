@@ -103,7 +103,7 @@ class LinearFunction:
         threads = resolve_num_threads(num_threads)
         if neighbors is None:
             neighbors = self.basis.neighbor_list(atoms, num_threads=threads)
-        check_neighbors(neighbors, len(atoms))
+        check_neighbors(neighbors, len(atoms), self.basis.cutoffs)
         species = self.basis.species_indices(atoms)
         energies = np.zeros(neighbors.n_centers)
         gradients = np.empty((neighbors.n_pairs, 3)) if with_gradients else None

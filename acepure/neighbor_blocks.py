@@ -79,6 +79,7 @@ def neighbor_blocks(
             local,
             centers=members[local.centers].astype(np.int32),
             neighbors=neighbors.astype(np.int32),
+            n_atoms=len(atoms),
             shifts=(local.shifts + images[local.neighbors] + grid.wraps[owners] - grid.wraps[neighbors]).astype(
                 np.int32
             ),

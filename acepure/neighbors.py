@@ -62,6 +62,10 @@ class NeighborList:
         Periodic shift S of each pair.
     vectors : ndarray, (n_pairs, 3), float64
         r_ij = r_j − r_i + S·cell, in Å.
+    n_atoms : int
+        Number of atoms of the structure.
+    cutoffs : ndarray, (n_species, n_species), float64
+        The cutoffs that decided, in Å; one species if the list was made without `species`.
 
     Examples
     --------
@@ -76,9 +80,11 @@ class NeighborList:
     neighbors: np.ndarray
     shifts: np.ndarray
     vectors: np.ndarray
+    n_atoms: int
+    cutoffs: np.ndarray
 
     def __post_init__(self) -> None:
-        for array in (self.offsets, self.centers, self.neighbors, self.shifts, self.vectors):
+        for array in (self.offsets, self.centers, self.neighbors, self.shifts, self.vectors, self.cutoffs):
             array.setflags(write=False)
 
     @property
@@ -95,16 +101,34 @@ class NeighborList:
         return f"NeighborList(n_centers={self.n_centers}, n_pairs={self.n_pairs})"
 
 
-def check_neighbors(neighbors: NeighborList, n_atoms: int) -> None:
-    """Raise unless `neighbors` is a NeighborList whose atoms exist in a structure of `n_atoms` atoms."""
+def check_neighbors(neighbors: NeighborList, n_atoms: int, cutoffs: np.ndarray) -> None:
+    """Raise unless `neighbors` is a list of a structure of so many atoms that reaches as far as the cutoffs.
+
+    Parameters
+    ----------
+    neighbors : NeighborList
+    n_atoms : int
+    cutoffs : ndarray, (n_species, n_species)
+        Å.
+
+    Raises
+    ------
+    TypeError, ValueError
+    """
     if not isinstance(neighbors, NeighborList):
         raise TypeError(f"neighbors must be a NeighborList, got {neighbors!r} of type {type(neighbors).__name__}")
-    for name in ("centers", "neighbors"):
-        highest = int(getattr(neighbors, name).max(initial=-1))
-        if highest >= n_atoms:
-            raise ValueError(
-                f"neighbors belongs to another structure: it holds atom {highest} among its {name}, atoms has {n_atoms}"
-            )
+    if neighbors.n_atoms != n_atoms:
+        raise ValueError(f"neighbors belongs to a structure of {neighbors.n_atoms} atoms, but atoms has {n_atoms}")
+    if neighbors.cutoffs.shape != cutoffs.shape:
+        raise ValueError(
+            f"neighbors is grouped by {len(neighbors.cutoffs)} species, but {len(cutoffs)} are needed; make it with "
+            "the neighbor_list method of the basis"
+        )
+    if (neighbors.cutoffs < cutoffs).any():
+        raise ValueError(
+            f"neighbors reaches {neighbors.cutoffs.min():g} Å, but {cutoffs.max():g} Å are needed; make it with "
+            "the neighbor_list method of the basis"
+        )
 
 
 def neighbor_list(atoms: Atoms, cutoff, *, species=None, indices=None, num_threads: int = 1) -> NeighborList:
@@ -218,7 +242,7 @@ def _sorted_list(atoms, pairs, shifts, centers, species, cutoffs) -> NeighborLis
             out_shifts[:kept].copy(),
             vectors[:kept].copy(),
         )
-    return NeighborList(offsets, centers, neighbors, out_shifts, vectors)
+    return NeighborList(offsets, centers, neighbors, out_shifts, vectors, n_atoms, cutoffs)
 
 
 def _coincident(atoms, pair, shift) -> CoincidentAtomsError:

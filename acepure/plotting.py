@@ -25,8 +25,18 @@ from acepure.errors import SpeciesError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
-__all__ = ["PALETTE", "plot_map", "plot_purification", "plot_radial", "plot_self_interaction", "principal_components"]
+__all__ = [
+    "PALETTE",
+    "figure_formats",
+    "new_figure",
+    "plot_map",
+    "plot_purification",
+    "plot_radial",
+    "plot_self_interaction",
+    "principal_components",
+]
 
 #: Colors that people with any kind of color vision tell apart, and that differ in gray (Okabe and Ito, 2008).
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -36,6 +46,23 @@ _GRID = {"color": "0.9", "linewidth": 0.6}
 
 # Operators larger than this are drawn in fewer cells; a cell is dark if any entry falls into it.
 _LARGEST_IMAGE = 500
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """Return an empty figure, in inches, that needs no screen."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained", dpi=150)
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def figure_formats() -> list[str]:
+    """Return the endings of the file formats that figures can be saved in."""
+    from matplotlib.backend_bases import FigureCanvasBase
+
+    return sorted(FigureCanvasBase.get_supported_filetypes())
 
 
 def plot_radial(

@@ -130,6 +130,8 @@ def pair_differences(basis, atoms, indices=None):
         np.cumsum([0, *map(len, vectors)]),
         np.array(centers, dtype=np.int32),
         *(np.concatenate(column) for column in (neighbors, shifts, vectors)),
+        n_atoms=pairs.n_atoms,
+        cutoffs=pairs.cutoffs,
     )
     values = basis.descriptors(atoms, neighbors=displaced).reshape(pairs.n_pairs, 3, len(STEPS), len(basis))
     return np.einsum("k,pakf->paf", STEP_WEIGHTS / STEP, values)
