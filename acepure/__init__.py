@@ -6,7 +6,7 @@ Data flows one way; nothing imports from its right:
 
     structures.py      what is accepted as a structure
     neighbors.py       ase.Atoms → sorted neighbor list
-    neighbor_blocks.py the same for large structures, by blocks of centers
+    neighbor_blocks.py  the same for large structures, by blocks of centers
     specification.py   which functions: index sets and their sizes
     basis/             geometry → numbers: radial functions φ, harmonics, sums A, products AA
     operators/         sparse maps between index sets: product algebras, recursion, coupling, symmetrization
