@@ -11,7 +11,7 @@ import numpy as np
 from ase import Atoms
 from ase.data import atomic_numbers, chemical_symbols
 from scipy.sparse import csr_array
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from acepure.arguments import resolve_arguments
 from acepure.basis.radial import PolynomialRadialBasis, RadialBasis

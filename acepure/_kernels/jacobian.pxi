@@ -64,11 +64,13 @@ cdef void jacobian_block(
     for c in range(count):
         pair = pairs.offsets[rows[c]]
         end = pairs.offsets[rows[c] + 1]
-        memset(out + 3 * pair * plan.n_features, 0, 3 * (end - pair) * plan.n_features * sizeof(real_t))
         while pair < end:
             z = pairs.pair_species[pair]
             while pair < end and pairs.pair_species[pair] == z and chunk.count < LANES:
+                lane = chunk.count
                 append(pooling, pairs, &chunk, pairs.center_species[rows[c]] * pooling.n_species + z, c, pair)
+                if chunk.count == lane:        # beyond the cutoff: a pair of the skin
+                    memset(out + 3 * pair * plan.n_features, 0, 3 * plan.n_features * sizeof(real_t))
                 pair = pair + 1
             if chunk.count == 0:
                 continue
