@@ -12,7 +12,7 @@ from acepure._kernels import evaluator as kernel
 from acepure._kernels import harmonics as harmonics_kernel
 from acepure.basis.atomic import pooling_layout
 from acepure.basis.polynomials import Chebyshev
-from acepure.basis.products import product_graph, weighted_products
+from acepure.basis.products import factored_products, product_graph, weighted_products
 from acepure.basis.radial import RadialBasis
 from acepure.checks import count
 from acepure.neighbors import NeighborList
@@ -154,13 +154,17 @@ class FeatureEvaluator:
 
     def __init__(self, geometry: PairGeometry, operators: Operators) -> None:
         self._geometry = geometry
-        graph = product_graph(operators.extended_products)
+        factored = factored_products(operators.extended_products)
+        indptr, columns, data = _csr(operators.extended_symmetrization)
         P_B = operators.invariant_purification
         self._kernel = kernel.Features(
             geometry.pooling,
-            graph.left,
-            graph.right,
-            *_csr(operators.extended_symmetrization, graph.nodes),
+            factored.left,
+            factored.right,
+            indptr,
+            factored.first[columns],
+            factored.second[columns],
+            data,
             *(_csr(P_B) if P_B is not None else (_EMPTY, _EMPTY, np.empty(0))),
         )
 
@@ -333,10 +337,10 @@ def _harmonics_coefficients(lmax: int) -> np.ndarray:
     return coefficients
 
 
-def _csr(matrix: csr_array, columns: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """indptr, indices and data; `columns` renumbers the columns."""
-    indices = matrix.indices if columns is None else columns[matrix.indices]
-    return matrix.indptr.astype(np.int32), indices.astype(np.int32), np.ascontiguousarray(matrix.data, dtype=float)
+def _csr(matrix: csr_array) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """indptr, indices and data, as the kernels take them."""
+    data = np.ascontiguousarray(matrix.data, dtype=float)
+    return matrix.indptr.astype(np.int32), matrix.indices.astype(np.int32), data
 
 
 _EMPTY = np.empty(0, dtype=np.int32)

@@ -1,20 +1,29 @@
 # Features of many centers: A -> products -> sparse operators -> features.
 #
+# Only products that are factors of others are stored.  An entry of C names the two factors of its product, which is
+# multiplied where it is used: at order 4 most products would not stay in the cache until then.
+#
 # Work goes by blocks of LANES centers, which stand side by side in every product and every sparse row; threads take whole
 # blocks, so the result does not depend on their number.  Memory beyond the output: one scratch area per thread.
 from cython.parallel cimport prange, threadid
 from libc.stdlib cimport free, malloc
 
-from acepure._kernels.products cimport multiply_nodes, sparse_apply
+from acepure._kernels.products cimport (
+    multiply_nodes,
+    sparse_apply,
+    sparse_apply_products,
+    sparse_apply_tangents,
+)
 
 
 cdef struct FeaturePlan:
-    index_t n_products, n_rows, n_features
+    index_t n_products, n_rows, n_features  # products that are stored
     bint has_purification
     const index_t* left                # (n_products,)
     const index_t* right
     const index_t* symmetrize_indptr
-    const index_t* symmetrize_indices
+    const index_t* symmetrize_left     # factors of each entry; the constant 1 is one of them
+    const index_t* symmetrize_right
     const real_t* symmetrize_data
     const index_t* purify_indptr
     const index_t* purify_indices
@@ -26,15 +35,17 @@ cdef inline void apply_operators(
     const FeaturePlan* plan, const real_t* nodes, real_t* invariants, real_t* features
 ) noexcept nogil:
     if plan.has_purification:
-        sparse_apply(
-            plan.n_rows, plan.symmetrize_indptr, plan.symmetrize_indices, plan.symmetrize_data, nodes, invariants
+        sparse_apply_products(
+            plan.n_rows, plan.symmetrize_indptr, plan.symmetrize_left, plan.symmetrize_right, plan.symmetrize_data,
+            nodes, invariants,
         )
         sparse_apply(
             plan.n_features, plan.purify_indptr, plan.purify_indices, plan.purify_data, invariants, features
         )
     else:
-        sparse_apply(
-            plan.n_features, plan.symmetrize_indptr, plan.symmetrize_indices, plan.symmetrize_data, nodes, features
+        sparse_apply_products(
+            plan.n_features, plan.symmetrize_indptr, plan.symmetrize_left, plan.symmetrize_right,
+            plan.symmetrize_data, nodes, features,
         )
 
 
@@ -73,7 +84,8 @@ cdef class Features:
         const index_t[::1] left,
         const index_t[::1] right,
         const index_t[::1] symmetrize_indptr,
-        const index_t[::1] symmetrize_indices,
+        const index_t[::1] symmetrize_left,
+        const index_t[::1] symmetrize_right,
         const real_t[::1] symmetrize_data,
         const index_t[::1] purify_indptr,
         const index_t[::1] purify_indices,
@@ -87,7 +99,8 @@ cdef class Features:
         plan.left = &left[0] if plan.n_products > 0 else NULL
         plan.right = &right[0] if plan.n_products > 0 else NULL
         plan.symmetrize_indptr = &symmetrize_indptr[0]
-        plan.symmetrize_indices = &symmetrize_indices[0]
+        plan.symmetrize_left = &symmetrize_left[0]
+        plan.symmetrize_right = &symmetrize_right[0]
         plan.symmetrize_data = &symmetrize_data[0]
         plan.purify_indptr = &purify_indptr[0] if plan.has_purification else NULL
         plan.purify_indices = &purify_indices[0] if plan.has_purification else NULL
@@ -95,8 +108,8 @@ cdef class Features:
         self.pooling = pooling
         self.plan = plan
         self.keep_alive = (
-            left, right, symmetrize_indptr, symmetrize_indices, symmetrize_data, purify_indptr, purify_indices,
-            purify_data,
+            left, right, symmetrize_indptr, symmetrize_left, symmetrize_right, symmetrize_data, purify_indptr,
+            purify_indices, purify_data,
         )
 
     def evaluate(

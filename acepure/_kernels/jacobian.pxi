@@ -40,6 +40,21 @@ cdef void tangent_products(
         )
 
 
+# Ḃ = P_B (C_ext AA_ext)˙, or (C AA)˙
+cdef inline void apply_operator_tangents(
+    const FeaturePlan* plan, const real_t* values, const real_t* tangents, real_t* invariants, real_t* features
+) noexcept nogil:
+    cdef real_t* rows = invariants if plan.has_purification else features
+    sparse_apply_tangents(
+        plan.n_rows, plan.symmetrize_indptr, plan.symmetrize_left, plan.symmetrize_right, plan.symmetrize_data,
+        values, tangents, rows,
+    )
+    if plan.has_purification:
+        sparse_apply(
+            plan.n_features, plan.purify_indptr, plan.purify_indices, plan.purify_data, invariants, features
+        )
+
+
 cdef void jacobian_block(
     const PoolingPlan* pooling, const FeaturePlan* plan, const Pairs* pairs, int count, const offset_t* rows,
     const index_t* leaf_channel, const index_t* leaf_lm, const index_t* leaf_species, real_t* memory, real_t* out,
@@ -86,7 +101,7 @@ cdef void jacobian_block(
                     pooling, z, a, leaf_channel, leaf_lm, leaf_species, unit + a * LANES, inverse, &scratch, tangents
                 )
                 tangent_products(plan.n_products, plan.left, plan.right, pooling.n_leaves + 1, nodes + c, tangents)
-                apply_operators(plan, tangents, invariants, features)
+                apply_operator_tangents(plan, nodes + c, tangents, invariants, features)
                 for lane in range(chunk.count):
                     i = (3 * chunk.pair[lane] + a) * plan.n_features
                     for f in range(plan.n_features):

@@ -15,7 +15,14 @@ import numpy as np
 
 from acepure.indices import ProductSet
 
-__all__ = ["ProductGraph", "WeightedProducts", "product_graph", "weighted_products"]
+__all__ = [
+    "FactoredProducts",
+    "ProductGraph",
+    "WeightedProducts",
+    "factored_products",
+    "product_graph",
+    "weighted_products",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,6 +94,55 @@ class ProductGraph:
         return nodes[..., self.nodes]
 
 
+@dataclass(frozen=True, eq=False)
+class FactoredProducts:
+    """Each product of a set as two factors, of which only those that are products themselves are stored.
+
+    Attributes
+    ----------
+    left, right : numpy.ndarray of int32, shape (n_stored,)
+        Stored node n_leaves + 1 + i is the product of nodes left[i] and right[i].
+    first, second : numpy.ndarray of int32, shape (n_products,)
+        The nodes whose product each product is; node n_leaves, the constant 1, for stored ones and single sums.
+    """
+
+    left: np.ndarray
+    right: np.ndarray
+    first: np.ndarray
+    second: np.ndarray
+
+
+def factored_products(products: ProductSet) -> FactoredProducts:
+    """Arrange the products so that those which are factors of no other need not be stored.
+
+    Parameters
+    ----------
+    products : ProductSet
+    """
+    graph = product_graph(products)
+    start = graph.n_leaves + 1
+    number, stored = _numbered(graph)
+    terminal = np.concatenate([np.zeros(start, dtype=bool), ~stored])[graph.nodes]
+    first, second = number[graph.nodes], np.full(len(graph.nodes), graph.n_leaves)
+    inner = graph.nodes[terminal] - start
+    first[terminal], second[terminal] = number[graph.left[inner]], number[graph.right[inner]]
+    return FactoredProducts(
+        left=_int32(number[graph.left[stored]]),
+        right=_int32(number[graph.right[stored]]),
+        first=_int32(first),
+        second=_int32(second),
+    )
+
+
+def _numbered(graph: ProductGraph) -> tuple[np.ndarray, np.ndarray]:
+    """New numbers of the nodes when only factors are kept, and which products those are."""
+    start = graph.n_leaves + 1
+    factor = np.zeros(start + len(graph.left), dtype=bool)
+    factor[:start] = True
+    factor[graph.left] = factor[graph.right] = True
+    return np.cumsum(factor) - 1, factor[start:]
+
+
 def weighted_products(products: ProductSet, weights: np.ndarray) -> WeightedProducts:
     """Arrange a linear function of products; those without weight are left out.
 
@@ -103,12 +159,8 @@ def weighted_products(products: ProductSet, weights: np.ndarray) -> WeightedProd
     first = graph.n_leaves + 1
     node_weights = np.zeros(first + len(graph.left))
     np.add.at(node_weights, graph.nodes, weights[weights != 0])
-    interior = np.zeros(len(node_weights), dtype=bool)
-    interior[:first] = True
-    interior[graph.left] = interior[graph.right] = True
-    number = np.cumsum(interior) - 1
-    stored = interior[first:]
-    direct = np.flatnonzero(interior & (node_weights != 0))
+    number, stored = _numbered(graph)
+    direct = np.flatnonzero(np.concatenate([np.ones(first, dtype=bool), stored]) & (node_weights != 0))
     return WeightedProducts(
         left=_int32(number[graph.left[stored]]),
         right=_int32(number[graph.right[stored]]),
