@@ -1,18 +1,19 @@
 """Slow, independent oracles: every fast formula of the package is tested against one of these.
 
 Only NumPy and SciPy are used and nothing is imported from the package, so that an error cannot hide by
-being on both sides of a comparison. Structures to try them on are in `reference_structures.py`.
+being on both sides of a comparison. Here: functions of one particle and products of them. Further oracles
+are in `reference_moments.py`, `reference_invariants.py` and `reference_atoms.py`; structures to try them
+on are in `reference_structures.py`.
 
 ===========================  ===================================================================
-one particle                 `real_harmonics`, `sphere_quadrature`, `real_gaunt`
+one particle                 `real_harmonics`, `sphere_quadrature`, `real_gaunt`,
+                             `chebyshev_values`, `legendre_values`
+combinatorics                `set_partitions`, `partial_pairings`, `partial_matchings`,
+                             `factorial_of_multiplicities`
 one product, table of rows   `self_interacting`, `shifted`, `canonical_brute_force`,
                              `canonical_closed_form`, `centred_canonical`, `wick`,
-                             `canonical_pair_constants`, and `recursion_value` for all of them
-moments                      `poisson_moment`, `poisson_centred_moment`, `iid_moment`
-one dimension                `chebyshev_values`, `legendre_values`, `toy_indices`, `toy_gram`,
-                             `scaled_condition_number`, `chebyshev_purification`
-counting                     `invariant_count`, `count_total_degree`, `count_box`
-invariants                   `power_spectrum`, `naive_feature`
+                             `canonical_pair_constants`, and `recursion_value` for all of them;
+                             `chebyshev_purification`
 ===========================  ===================================================================
 
 Conventions. `phi` has shape (n_neighbors, n_functions) and holds φ_v(r_j); `k` is a sequence of columns of
@@ -20,7 +21,6 @@ Conventions. `phi` has shape (n_neighbors, n_functions) and holds φ_v(r_j); `k`
 replaced by its absolute value: round-off is proportional to the scale, not to a value that may cancel.
 """
 
-import functools
 import itertools
 import math
 from collections import Counter
@@ -28,10 +28,10 @@ from fractions import Fraction
 
 import numpy as np
 import scipy.special
-from numpy.polynomial.chebyshev import chebgauss, chebvander
+from numpy.polynomial.chebyshev import chebvander
 from numpy.polynomial.legendre import leggauss, legvander
 
-# --- one particle -------------------------------------------------------------------------------
+# --- one particle -----------------------------------------------------------------------------------------------------
 
 
 def _complex_harmonic(l, m, polar, azimuth):
@@ -77,7 +77,17 @@ def real_gaunt(l1, l2, l3):
     return np.einsum("q,qa,qb,qc->abc", weights, a, b, c)
 
 
-# --- one product ----------------------------------------------------------------------------------
+def chebyshev_values(x, n):
+    """T_0 ... T_n at `x`, shape (..., n + 1); in dx/(π√(1−x²)) the norm² of T_0 is 1, of the others ½."""
+    return chebvander(np.asarray(x, dtype=float), n)
+
+
+def legendre_values(x, n):
+    """√(2k+1) P_k(x) for k = 0 ... n, shape (..., n + 1): orthonormal in dx/2 on [−1, 1]."""
+    return legvander(np.asarray(x, dtype=float), n) * np.sqrt(2 * np.arange(n + 1) + 1)
+
+
+# --- one product ------------------------------------------------------------------------------------------------------
 
 
 def set_partitions(n):
@@ -110,6 +120,11 @@ def partial_matchings(n, n_prime):
         for chosen in itertools.combinations(range(n), size):
             for partners in itertools.permutations(range(n_prime), size):
                 yield list(zip(chosen, partners, strict=True))
+
+
+def factorial_of_multiplicities(labels):
+    """Π mult! of a multiset."""
+    return math.prod(math.factorial(count) for count in Counter(labels).values())
 
 
 def _pooled(phi, columns):
@@ -248,123 +263,6 @@ def recursion_value(phi, k, mu=None, c=None, canonical=True):
     return value_and_scale(tuple((v,) for v in k))
 
 
-# --- moments -----------------------------------------------------------------------------------------
-
-
-def _matching_product(matching, k, k_prime, product_mean):
-    """Π over matched pairs of ∫ φ_u φ_v, and Π over unmatched functions of ∫ φ_v."""
-    matched = {s for s, _ in matching}, {t for _, t in matching}
-    pairs = math.prod(product_mean([k[s], k_prime[t]]) for s, t in matching)
-    singles = [v for s, v in enumerate(k) if s not in matched[0]]
-    singles += [v for t, v in enumerate(k_prime) if t not in matched[1]]
-    return pairs, math.prod(product_mean([v]) for v in singles)
-
-
-def poisson_moment(k, k_prime, product_mean):
-    """E[𝒜_k 𝒜_k'] for the neighbors of a Poisson process: a sum over partial matchings of k with k'.
-
-    A matched pair is one atom that both tuples use. `product_mean(list of columns)` is ∫ Π φ_v dλ.
-    """
-    matchings = partial_matchings(len(k), len(k_prime))
-    return math.fsum(math.prod(_matching_product(m, k, k_prime, product_mean)) for m in matchings)
-
-
-def poisson_centred_moment(k, k_prime, product_mean):
-    """E[I_k I_k'] of the centred canonical basis: the perfect matchings of `poisson_moment` alone.
-
-    For functions orthonormal in λ this is δ_kk' Π mult(k)!.
-    """
-    if len(k) != len(k_prime):
-        return 0.0
-    perfect = (m for m in partial_matchings(len(k), len(k_prime)) if len(m) == len(k))
-    return math.fsum(_matching_product(m, k, k_prime, product_mean)[0] for m in perfect)
-
-
-def iid_moment(k, k_prime, product_mean, n_particles):
-    """E[𝒜_k 𝒜_k'] for J independent particles of one probability measure.
-
-    As for the Poisson process, with J!/(J − b)! ways to place the b = ν + ν' − #matched distinct atoms.
-    """
-    total = []
-    for matching in partial_matchings(len(k), len(k_prime)):
-        n_atoms = len(k) + len(k_prime) - len(matching)
-        total.append(math.perm(n_particles, n_atoms) * math.prod(_matching_product(matching, k, k_prime, product_mean)))
-    return math.fsum(total)
-
-
-# --- one dimension -------------------------------------------------------------------------------------
-
-
-def chebyshev_values(x, n):
-    """T_0 ... T_n at `x`, shape (..., n + 1); in dx/(π√(1−x²)) the norm² of T_0 is 1, of the others ½."""
-    return chebvander(np.asarray(x, dtype=float), n)
-
-
-def legendre_values(x, n):
-    """√(2k+1) P_k(x) for k = 0 ... n, shape (..., n + 1): orthonormal in dx/2 on [−1, 1]."""
-    return legvander(np.asarray(x, dtype=float), n) * np.sqrt(2 * np.arange(n + 1) + 1)
-
-
-def toy_indices(order, degree, k_min):
-    """Sorted tuples of 1 ... `order` integers ≥ `k_min` with Σ k ≤ `degree`, by order, then by tuple."""
-
-    def tuples(length, smallest, budget):
-        if length == 0:
-            yield ()
-            return
-        for first in range(smallest, budget // length + 1):
-            for rest in tuples(length - 1, first, budget - first):
-                yield (first, *rest)
-
-    return [k for length in range(1, order + 1) for k in tuples(length, k_min, degree)]
-
-
-def toy_gram(family, indices, n_particles, canonical):
-    """E[B_k B_k'] over J iid particles from the orthogonality measure of `family`, exact.
-
-    The functions are orthonormal: √2 T_k ("chebyshev", arcsine law) or √(2k+1) P_k ("legendre", uniform
-    law). One particle meets polynomials of degree ≤ 2 max Σk, so a Gauss grid with max Σk + 1 nodes per
-    particle is exact; a product is symmetric in the particles, so one grid point per multiset of nodes is
-    enough, with the multinomial weight.
-    """
-    degree = max(sum(k) for k in indices)
-    if family == "chebyshev":
-        nodes, weights = chebgauss(degree + 1)
-        weights = weights / np.pi
-        values = chebyshev_values(nodes, degree)
-        values[:, 1:] *= math.sqrt(2)
-    else:
-        nodes, weights = leggauss(degree + 1)
-        weights = weights / 2
-        values = legendre_values(nodes, degree)
-    points = np.array(list(itertools.combinations_with_replacement(range(degree + 1), n_particles)))
-    orderings = [math.factorial(n_particles) / _factorial_of_multiplicities(point) for point in points]
-    phi = values[points]  # (grid point, particle, function)
-    columns = [_canonical_columns(phi, k) if canonical else phi.sum(axis=1)[:, k].prod(axis=1) for k in indices]
-    design = np.stack(columns, axis=1)
-    return design.T @ (design * (weights[points].prod(axis=1) * orderings)[:, None])
-
-
-def _canonical_columns(phi, k):
-    """𝒜_k at every grid point: phi (grid point, particle, function)."""
-    total = np.zeros(len(phi))
-    for particles in itertools.permutations(range(phi.shape[1]), len(k)):
-        total += phi[:, list(particles), list(k)].prod(axis=1)
-    return total
-
-
-def _factorial_of_multiplicities(labels):
-    """Π mult! of a multiset."""
-    return math.prod(math.factorial(count) for count in Counter(labels).values())
-
-
-def scaled_condition_number(gram):
-    """λ_max/λ_min of D^{−1/2} G D^{−1/2}, D = diag G: scaled columns, condition of G, not of its root."""
-    scale = 1 / np.sqrt(np.diag(gram))
-    eigenvalues = np.linalg.eigvalsh(gram * scale * scale[:, None])
-    return eigenvalues[-1] / eigenvalues[0]
-
-
 def chebyshev_purification(k):
     """Row k of 𝒜 = P AA for bare Chebyshev particles: {sorted tuple: Fraction}, zeros removed.
 
@@ -385,123 +283,3 @@ def chebyshev_purification(k):
         for indices, coefficient in combination.items():
             row[tuple(sorted(indices))] += coefficient
     return {indices: coefficient for indices, coefficient in row.items() if coefficient}
-
-
-# --- counting ----------------------------------------------------------------------------------------
-
-
-def invariant_count(ls, groups):
-    """Number of O(3)-invariant couplings of Y_{l_1} ... Y_{l_ν} that are symmetric among equal functions.
-
-    `groups[t]` is the radial label of slot t (any n, species): slots with equal l and equal group are
-    the same function, and only the multiset of their m matters. Counts the states with M = 0 minus those
-    with M = 1; zero for odd Σ l (inversion).
-    """
-    slots = Counter(zip(groups, ls, strict=True))
-    return _count_states(tuple(sorted((l, size) for (_, l), size in slots.items())))
-
-
-@functools.cache
-def _count_states(slots):
-    """`slots`: sorted (l, number of equal functions)."""
-    if sum(l * size for l, size in slots) % 2:
-        return 0
-    choices = [itertools.combinations_with_replacement(range(-l, l + 1), size) for l, size in slots]
-    totals = Counter(sum(map(sum, state)) for state in itertools.product(*choices))
-    return totals[0] - totals[1]
-
-
-def _count_multisets(functions, order, weight, budget):
-    """Σ of invariant_count over multisets of `order` (n, l) pairs with Σ weight ≤ budget."""
-    functions = sorted(functions, key=weight)
-
-    def count(chosen, start, left):
-        if len(chosen) == order:
-            return invariant_count([l for _, l in chosen], [n for n, _ in chosen])
-        total = 0
-        for i in range(start, len(functions)):
-            # functions are sorted: the remaining slots weigh at least as much as this one
-            if weight(functions[i]) * (order - len(chosen)) > left:
-                break
-            total += count([*chosen, functions[i]], i, left - weight(functions[i]))
-        return total
-
-    return count([], 0, budget)
-
-
-def count_total_degree(degree, order, wL=1, n_start=0):
-    """Number of invariants of exactly `order` with Σ_t (n_t + wL l_t) ≤ degree, n ≥ n_start."""
-    wL, degree = Fraction(wL), Fraction(degree)  # exact comparisons for wL such as 3/2
-    functions = [
-        (n, l) for n in range(n_start, int(degree) + 1) for l in range(int(degree / wL) + 1) if n + wL * l <= degree
-    ]
-    return _count_multisets(functions, order, lambda nl: nl[0] + wL * nl[1], degree)
-
-
-def count_box(n_max, l_max, order):
-    """Number of invariants of exactly `order` with n_max radial functions and l = 0 ... l_max."""
-    functions = [(n, l) for n in range(n_max) for l in range(l_max + 1)]
-    return _count_multisets(functions, order, lambda nl: 0, 0)
-
-
-# --- invariants -----------------------------------------------------------------------------------------
-
-
-def _directions(vectors):
-    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-
-
-def power_spectrum(radial_values, vectors, l, include_self=True):
-    """(2l+1)/4π Σ_{j,j'} R_n(r_j) R_n'(r_j') P_l(cos θ_jj'), shape (n_radial, n_radial).
-
-    With all pairs this is Σ_m A_nlm A_n'lm (the SOAP power spectrum); with `include_self=False` j ≠ j' only,
-    which is Σ_m 𝒜_{nlm,n'lm}. `radial_values` is (n_neighbors, n_radial).
-    """
-    unit = _directions(vectors)
-    angular = scipy.special.eval_legendre(l, np.clip(unit @ unit.T, -1, 1))
-    if not include_self:
-        np.fill_diagonal(angular, 0)
-    return (2 * l + 1) / (4 * np.pi) * radial_values.T @ angular @ radial_values
-
-
-def naive_feature(radial_values, vectors, label, canonical=True):
-    """One invariant feature by a sum over tuples of neighbors: *the* feature of its block for orders 1 to 3.
-
-    `label` is a sequence of (column of radial_values, l); a column stands for n and species, zero for
-    neighbors of other species. The sign is a convention from order 3 on. Neither harmonics nor coupling
-    coefficients appear. For orders 1 to 3 a block has at most one O(3)-invariant coupling c_{m_1 ... m_ν},
-    and it is proportional to ∫ Π_t Y_{l_t m_t}(Ω) dΩ (at order 4 and above: one vector in the span of the
-    block's couplings). By the addition theorem
-
-        Σ_m c_m Π_t Y_{l_t m_t}(r̂_t) = (1/N) ∫ Π_t q_t(r̂_t·Ω) dΩ,   q_t(x) = (2 l_t + 1)/4π P_{l_t}(x),
-
-    and Σ_m c_m² = 1 fixes N² = 8π² ∫_{−1}^{1} Π_t q_t(x) dx, zero (up to order 3) only if no coupling exists.
-
-    Normalization in ⟨k, k⟩ = Π mult(k)!: let G = Π g! over groups of g equal (n, l). A multiset k occurs
-    G/mult(k)! times in Σ_m c_m 𝒜_{k(m)}, each time with the same c_m, so the norm² is
-    Σ_k (G/mult(k)!)² c² mult(k)! = G Σ_m c_m² = G. Hence the feature is Σ_m c_m 𝒜_{k(m)} / √G. At order 1:
-    Σ_j R_n/√4π; at order 2: Σ_m A_nlm A_n'lm/√(2l+1) for n ≠ n' and 1/√(2(2l+1)) for n = n'.
-    """
-    ls = [l for _, l in label]
-    x, x_weights = leggauss(sum(ls) // 2 + 1)
-    kernels = [_addition_kernel(l, x) for l in ls]
-    norm_squared = 8 * np.pi**2 * np.sum(x_weights * np.prod(kernels, axis=0))
-    if norm_squared < 1e-10:
-        raise ValueError(f"no O(3)-invariant coupling of l = {ls}")
-    directions, weights = sphere_quadrature(sum(ls))
-    cosines = _directions(vectors) @ directions.T
-    factors = [radial_values[:, n, None] * _addition_kernel(l, cosines) for n, l in label]
-    neighbors = range(len(vectors))
-    if canonical:
-        tuples = itertools.permutations(neighbors, len(label))
-    else:
-        tuples = itertools.product(neighbors, repeat=len(label))
-    total = math.fsum(
-        weights @ np.prod([factor[j] for factor, j in zip(factors, chosen, strict=True)], axis=0) for chosen in tuples
-    )
-    return total / math.sqrt(norm_squared * _factorial_of_multiplicities(map(tuple, label)))
-
-
-def _addition_kernel(l, x):
-    """Σ_m Y_lm(a) Y_lm(b) for a·b = x."""
-    return (2 * l + 1) / (4 * np.pi) * scipy.special.eval_legendre(l, x)

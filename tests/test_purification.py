@@ -10,6 +10,7 @@ import math
 import numpy as np
 import pytest
 import reference
+import reference_moments
 from reference_atoms import multiplicity_factorials, random_cluster
 
 from acepure.basis import AgnesiTransform, Legendre, LinearTransform, PolynomialEnvelope, PolynomialRadialBasis
@@ -111,7 +112,7 @@ def one_dimension(algebra, evaluate):
     def values(x, indices):
         return evaluate(x, max(indices))[:, list(indices)]
 
-    ks = [k for k in reference.toy_indices(4, 5, 0) if sum(k) >= len(k) - 2]
+    ks = [k for k in reference_moments.toy_indices(4, 5, 0) if sum(k) >= len(k) - 2]
     return Case(algebra, environment, values, [*ks, (3, 3, 3), (1, 2, 3, 4), (2, 2, 2, 2)])
 
 
@@ -261,7 +262,7 @@ def test_canonical_vanishes_below_its_order(case, n_neighbors):
 
 @pytest.mark.parametrize("order, degree, n_indices, n_nonzeros", [(3, 19, 444, 2913), (4, 20, 1217, 20083)])
 def test_sparsity_and_entries_of_the_chebyshev_operator(order, degree, n_indices, n_nonzeros):
-    indices = reference.toy_indices(order, degree, 0)
+    indices = reference_moments.toy_indices(order, degree, 0)
     P, columns = purification(indices, ChebyshevParticles())
     assert P.shape == (n_indices, n_indices) and columns == indices, "the set is closed"
     assert P.nnz == n_nonzeros
@@ -309,7 +310,7 @@ def test_without_terms_the_operator_is_the_identity():
 
 
 def test_centred_without_means_is_canonical():
-    indices = reference.toy_indices(4, 6, 0)
+    indices = reference_moments.toy_indices(4, 6, 0)
     algebra = ChebyshevParticles()
     P, columns = purification(indices, algebra)
     Q, others = purification(indices, algebra, mean_pairs(algebra, lambda kappa: 0.0))
@@ -389,11 +390,11 @@ def test_poisson_moments_of_the_canonical_basis(family):
     """Through P and moments of products, against the sum over partial matchings; intensity is not 1."""
     intensity = 2.5
     integral = toy_integral(family, 20)
-    indices = [*reference.toy_indices(3, 5, 0), (0, 1, 1, 2), (1, 1, 2, 2)]
+    indices = [*reference_moments.toy_indices(3, 5, 0), (0, 1, 1, 2), (1, 1, 2, 2)]
     P, columns = purification(indices, TOYS[family])
     result, scale = gram(P, product_gram(columns, product_moments(integral, intensity, centred=False)))
     mean = lambda product: intensity * integral(product)  # noqa: E731
-    expected = [[reference.poisson_moment(k, other, mean) for other in indices] for k in indices]
+    expected = [[reference_moments.poisson_moment(k, other, mean) for other in indices] for k in indices]
     assert (abs(result - expected) <= 1e-13 * scale).all()
     assert abs(np.array(expected)).max() > 1
 
@@ -403,7 +404,7 @@ def test_poisson_moments_of_the_canonical_basis(family):
 def test_centred_canonical_is_orthogonal_for_an_ideal_gas(family, intensity):
     """E[I_k I_k'] = δ Π mult(k)! ρ^ν to order 4, T_0 and its mean included; also zero mean."""
     integral = toy_integral(family, 24)
-    indices = reference.toy_indices(4, 6, 0)
+    indices = reference_moments.toy_indices(4, 6, 0)
     algebra = TOYS[family]
     P, columns = purification(indices, algebra, mean_pairs(algebra, lambda v: intensity * integral([v])))
     moment = product_moments(integral, intensity, centred=True)
@@ -418,7 +419,7 @@ def test_centred_canonical_is_orthogonal_for_an_ideal_gas(family, intensity):
 
 
 def test_centred_moments_of_functions_that_are_not_orthonormal():
-    """Plain Chebyshev: perfect matchings alone, against `reference.poisson_centred_moment`."""
+    """Plain Chebyshev: perfect matchings alone, against `reference_moments.poisson_centred_moment`."""
     intensity = 1.7
     normalized = toy_integral("Chebyshev", 20)
 
@@ -426,11 +427,11 @@ def test_centred_moments_of_functions_that_are_not_orthonormal():
         return normalized(product) / math.sqrt(2) ** sum(v > 0 for v in product)
 
     algebra = ChebyshevParticles()
-    indices = reference.toy_indices(3, 5, 0)
+    indices = reference_moments.toy_indices(3, 5, 0)
     P, columns = purification(indices, algebra, mean_pairs(algebra, lambda v: intensity * integral([v])))
     result, scale = gram(P, product_gram(columns, product_moments(integral, intensity, centred=True)))
     mean = lambda product: intensity * integral(product)  # noqa: E731
-    expected = [[reference.poisson_centred_moment(k, other, mean) for other in indices] for k in indices]
+    expected = [[reference_moments.poisson_centred_moment(k, other, mean) for other in indices] for k in indices]
     assert (abs(result - expected) <= 1e-13 * scale).all()
 
 
@@ -438,9 +439,9 @@ def test_centred_moments_of_functions_that_are_not_orthonormal():
 @pytest.mark.parametrize("family", TOYS)
 def test_toy_gram_matrix_is_diagonal(family, order, degree):
     """k ≥ 1, J = order independent particles: E[𝒜_k 𝒜_k'] = δ J!/(J − ν)! Π mult!, through P and the products."""
-    indices = reference.toy_indices(order, degree, 1)
+    indices = reference_moments.toy_indices(order, degree, 1)
     P, columns = purification(indices, TOYS[family])
-    pooled = reference.toy_gram(family.lower(), columns, order, canonical=False)
+    pooled = reference_moments.toy_gram(family.lower(), columns, order, canonical=False)
     result, scale = gram(P, pooled)
     expected = np.diag([math.perm(order, len(k)) * multiplicity_factorials(k) for k in indices])
     assert (abs(result - expected) <= 1e-13 * scale).all()

@@ -7,6 +7,8 @@ from collections import Counter
 import numpy as np
 import pytest
 import reference
+import reference_invariants
+import reference_moments
 from reference_structures import (
     cluster_distribution,
     degenerate_pair,
@@ -177,16 +179,16 @@ def test_poisson_moments_on_two_points():
         row = np.array([reference.canonical_pair_constants(phi, k, *centred_constants)[0] for k in keys])
         centred += probability * np.outer(row, row)
     for (i, k), (j, k_prime) in itertools.product(enumerate(keys), repeat=2):
-        assert reference.poisson_moment(k, k_prime, mean) == pytest.approx(canonical[i, j], abs=1e-11)
-        assert reference.poisson_centred_moment(k, k_prime, mean) == pytest.approx(centred[i, j], abs=1e-11)
+        assert reference_moments.poisson_moment(k, k_prime, mean) == pytest.approx(canonical[i, j], abs=1e-11)
+        assert reference_moments.poisson_centred_moment(k, k_prime, mean) == pytest.approx(centred[i, j], abs=1e-11)
 
 
 def test_centred_moments_of_orthonormal_functions():
     delta = lambda columns: float(len(columns) == 2 and columns[0] == columns[1])  # noqa: E731
-    assert reference.poisson_centred_moment((0, 1, 1), (0, 1, 1), delta) == 2
-    assert reference.poisson_centred_moment((0, 1, 1), (0, 0, 1), delta) == 0
-    assert reference.poisson_centred_moment((2, 2, 2, 2), (2, 2, 2, 2), delta) == 24
-    assert reference.poisson_centred_moment((0, 1), (0, 1, 1), delta) == 0
+    assert reference_moments.poisson_centred_moment((0, 1, 1), (0, 1, 1), delta) == 2
+    assert reference_moments.poisson_centred_moment((0, 1, 1), (0, 0, 1), delta) == 0
+    assert reference_moments.poisson_centred_moment((2, 2, 2, 2), (2, 2, 2, 2), delta) == 24
+    assert reference_moments.poisson_centred_moment((0, 1), (0, 1, 1), delta) == 0
 
 
 def test_iid_moments_by_enumeration():
@@ -199,7 +201,7 @@ def test_iid_moments_by_enumeration():
             phi = values[list(particles)]
             product = reference.canonical_brute_force(phi, k)[0] * reference.canonical_brute_force(phi, k_prime)[0]
             expected += probability[list(particles)].prod() * product
-        assert reference.iid_moment(k, k_prime, mean, n_particles) == pytest.approx(expected, abs=1e-12)
+        assert reference_moments.iid_moment(k, k_prime, mean, n_particles) == pytest.approx(expected, abs=1e-12)
 
 
 # --- one dimension -------------------------------------------------------------------------------------
@@ -218,10 +220,10 @@ def test_iid_moments_by_enumeration():
 )
 def test_toy_gram_matrices(family, order, condition_number):
     """k ≥ 1, no constant column, J = order particles; four digits are known."""
-    indices = reference.toy_indices(order, 14, 1)
-    pooled = reference.toy_gram(family, indices, order, canonical=False)
-    assert reference.scaled_condition_number(pooled) == pytest.approx(condition_number, rel=2e-4)
-    canonical = reference.toy_gram(family, indices, order, canonical=True)
+    indices = reference_moments.toy_indices(order, 14, 1)
+    pooled = reference_moments.toy_gram(family, indices, order, canonical=False)
+    assert reference_moments.scaled_condition_number(pooled) == pytest.approx(condition_number, rel=2e-4)
+    canonical = reference_moments.toy_gram(family, indices, order, canonical=True)
     diagonal = [math.perm(order, len(k)) * math.prod(math.factorial(n) for n in Counter(k).values()) for k in indices]
     np.testing.assert_allclose(canonical, np.diag(diagonal), atol=1e-11)
 
@@ -230,15 +232,15 @@ def test_toy_gram_is_the_iid_moment():
     nodes, weights = np.polynomial.legendre.leggauss(20)
     values = reference.legendre_values(nodes, 6)
     mean = lambda columns: weights @ values[:, list(columns)].prod(axis=1) / 2  # noqa: E731
-    indices = reference.toy_indices(3, 6, 0)  # with the constant function nothing is diagonal
-    gram = reference.toy_gram("legendre", indices, 3, canonical=True)
-    expected = [[reference.iid_moment(k, k_prime, mean, 3) for k_prime in indices] for k in indices]
+    indices = reference_moments.toy_indices(3, 6, 0)  # with the constant function nothing is diagonal
+    gram = reference_moments.toy_gram("legendre", indices, 3, canonical=True)
+    expected = [[reference_moments.iid_moment(k, k_prime, mean, 3) for k_prime in indices] for k in indices]
     np.testing.assert_allclose(gram, expected, atol=1e-10)
 
 
 @pytest.mark.parametrize(("order", "degree", "n_indices", "n_nonzeros"), [(3, 19, 444, 2913), (4, 20, 1217, 20083)])
 def test_chebyshev_purification_counts(order, degree, n_indices, n_nonzeros):
-    indices = reference.toy_indices(order, degree, 0)
+    indices = reference_moments.toy_indices(order, degree, 0)
     assert len(indices) == n_indices
     assert sum(len(reference.chebyshev_purification(k)) for k in indices) == n_nonzeros
 
@@ -270,8 +272,8 @@ def test_chebyshev_purification_is_brute_force(k):
     ],
 )
 def test_invariants_per_block(ls, distinct, equal):
-    assert reference.invariant_count(ls, range(len(ls))) == distinct
-    assert reference.invariant_count(ls, [0] * len(ls)) == equal
+    assert reference_invariants.invariant_count(ls, range(len(ls))) == distinct
+    assert reference_invariants.invariant_count(ls, [0] * len(ls)) == equal
 
 
 @pytest.mark.parametrize("ls", [(0,), (2,), (3, 3), (1, 2, 3), (1, 2, 4), (1, 1, 1), (1, 2, 3, 4), (3, 2, 2, 2, 1)])
@@ -281,7 +283,7 @@ def test_invariants_by_character_integral(ls):
     characters = [sum(np.cos(m * omega) for m in range(-l, l + 1)) for l in ls]
     integral = np.mean((1 - np.cos(omega)) * np.prod(characters, axis=0))
     expected = round(integral) if sum(ls) % 2 == 0 else 0
-    assert reference.invariant_count(ls, range(len(ls))) == expected
+    assert reference_invariants.invariant_count(ls, range(len(ls))) == expected
 
 
 @pytest.mark.parametrize(
@@ -289,18 +291,20 @@ def test_invariants_by_character_integral(ls):
     [(6, [7, 30, 62, 87, 97, 101]), (8, [9, 55, 160, 290, 377, 420]), (10, [11, 91, 366, 862, 1353])],
 )
 def test_counts_by_total_degree(degree, counts):
-    assert [reference.count_total_degree(degree, order + 1) for order in range(len(counts))] == counts
+    assert [reference_invariants.count_total_degree(degree, order + 1) for order in range(len(counts))] == counts
 
 
 @pytest.mark.parametrize(("degrees", "total"), [((20, 16, 12), 299), ((25, 21, 17), 1016)])
 def test_counts_with_weighted_l(degrees, total):
-    counts = [reference.count_total_degree(d, order, wL=1.5, n_start=1) for order, d in enumerate(degrees, 1)]
+    counts = [
+        reference_invariants.count_total_degree(d, order, wL=1.5, n_start=1) for order, d in enumerate(degrees, 1)
+    ]
     assert sum(counts) == total
 
 
 def test_counts_in_a_box():
-    assert [reference.count_box(4, 6, order) for order in (1, 2)] == [4, 70]
-    assert [reference.count_box(4, 4, order) for order in (1, 2, 3)] == [4, 50, 548]
+    assert [reference_invariants.count_box(4, 6, order) for order in (1, 2)] == [4, 70]
+    assert [reference_invariants.count_box(4, 4, order) for order in (1, 2, 3)] == [4, 50, 548]
 
 
 # --- invariants -----------------------------------------------------------------------------------------
@@ -333,7 +337,7 @@ def test_power_spectrum_is_sum_over_m(environment, l, include_self):
         [sum(product(phi, (column[n, l, m], column[p, l, m]))[0] for m in range(-l, l + 1)) for p in range(3)]
         for n in range(3)
     ]
-    spectrum = reference.power_spectrum(*environment, l, include_self=include_self)
+    spectrum = reference_invariants.power_spectrum(*environment, l, include_self=include_self)
     np.testing.assert_allclose(spectrum, expected, atol=1e-12)
 
 
@@ -368,23 +372,23 @@ def test_naive_feature_is_the_coupled_product(environment, label, canonical):
     # unit norm in ⟨k, k⟩ = Π mult(k)!
     norm_squared = sum(c**2 * math.prod(math.factorial(n) for n in Counter(k).values()) for k, c in combination.items())
     expected = sum(c * product(phi, k)[0] for k, c in combination.items() if abs(c) > 1e-14)
-    feature = reference.naive_feature(*environment, label, canonical)
+    feature = reference_invariants.naive_feature(*environment, label, canonical)
     assert feature == pytest.approx(expected / math.sqrt(norm_squared), abs=1e-12)
 
 
 def test_naive_feature_at_order_two_is_the_power_spectrum(environment):
     for l in range(4):
-        spectrum = reference.power_spectrum(*environment, l, include_self=False)
+        spectrum = reference_invariants.power_spectrum(*environment, l, include_self=False)
         for n, p in [(0, 1), (1, 1)]:
             norm = math.sqrt((2 * l + 1) * (2 if n == p else 1))
-            feature = reference.naive_feature(*environment, [(n, l), (p, l)])
+            feature = reference_invariants.naive_feature(*environment, [(n, l), (p, l)])
             assert feature == pytest.approx(spectrum[n, p] / norm, abs=1e-13)
 
 
 def test_naive_feature_refuses_what_cannot_couple(environment):
     for ls in [(1,), (1, 2), (1, 1, 1), (1, 1, 4)]:
         with pytest.raises(ValueError, match="no O\\(3\\)-invariant"):
-            reference.naive_feature(*environment, [(0, l) for l in ls])
+            reference_invariants.naive_feature(*environment, [(0, l) for l in ls])
 
 
 @pytest.mark.parametrize("improper", [False, True])
@@ -392,8 +396,8 @@ def test_naive_feature_is_invariant(environment, improper):
     radial_values, vectors = environment
     rotation = random_orthogonal(np.random.default_rng(1), improper)
     label = [(0, 1), (1, 2), (2, 3)]
-    rotated = reference.naive_feature(radial_values, vectors @ rotation.T, label)
-    assert rotated == pytest.approx(reference.naive_feature(radial_values, vectors, label), abs=1e-13)
+    rotated = reference_invariants.naive_feature(radial_values, vectors @ rotation.T, label)
+    assert rotated == pytest.approx(reference_invariants.naive_feature(radial_values, vectors, label), abs=1e-13)
 
 
 # --- structures -------------------------------------------------------------------------------------------
@@ -422,7 +426,7 @@ def test_degenerate_pair_in_features():
         (1, 1, 2, 2),
     ]:
         values = [
-            reference.naive_feature(
+            reference_invariants.naive_feature(
                 weights[(np.linalg.norm(vectors, axis=1) > 5.1).astype(int)], vectors, list(enumerate(ls))
             )
             for vectors in degenerate_pair()
