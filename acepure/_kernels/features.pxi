@@ -49,6 +49,23 @@ cdef inline void apply_operators(
         )
 
 
+# out[targets[c], f] = features[f, c], LANES features at a time
+cdef inline void write_features(
+    Py_ssize_t n_features, int count, const offset_t* targets, const real_t* features, real_t* out
+) noexcept nogil:
+    cdef real_t[LANES * LANES] tile
+    cdef Py_ssize_t f = 0, k
+    cdef int c
+    while f + LANES <= n_features:
+        lanes_transpose(features + f * LANES, LANES, tile)
+        for c in range(count):
+            lanes_store(out + targets[c] * n_features + f, lanes_load(tile + c * LANES))
+        f = f + LANES
+    for c in range(count):
+        for k in range(f, n_features):
+            out[targets[c] * n_features + k] = features[k * LANES + c]
+
+
 # Features of up to LANES centers; memory holds nodes, invariants and features, then the scratch for pairs.
 cdef void features_block(
     const PoolingPlan* pooling, const FeaturePlan* plan, const Pairs* pairs, int count, const offset_t* rows,
@@ -66,9 +83,7 @@ cdef void features_block(
         nodes[pooling.n_leaves * LANES + c] = 1.0
     multiply_nodes(plan.n_products, plan.left, plan.right, pooling.n_leaves + 1, nodes)
     apply_operators(plan, nodes, invariants, features)
-    for c in range(count):
-        for f in range(plan.n_features):
-            out[targets[c] * plan.n_features + f] = features[f * LANES + c]
+    write_features(plan.n_features, count, targets, features, out)
 
 
 cdef class Features:

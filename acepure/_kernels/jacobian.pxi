@@ -68,7 +68,8 @@ cdef void jacobian_block(
     cdef real_t[LANES] r, inverse
     cdef real_t[3 * LANES] unit
     cdef Chunk chunk
-    cdef Py_ssize_t pair, end, f, i
+    cdef offset_t[LANES] targets
+    cdef Py_ssize_t pair, end
     cdef int c, z, a, lane
     pool_block(pooling, pairs, count, rows, &scratch, nodes)
     for c in range(LANES):
@@ -103,7 +104,6 @@ cdef void jacobian_block(
                 tangent_products(plan.n_products, plan.left, plan.right, pooling.n_leaves + 1, nodes + c, tangents)
                 apply_operator_tangents(plan, nodes + c, tangents, invariants, features)
                 for lane in range(chunk.count):
-                    i = (3 * chunk.pair[lane] + a) * plan.n_features
-                    for f in range(plan.n_features):
-                        out[i + f] = features[f * LANES + lane]
+                    targets[lane] = 3 * chunk.pair[lane] + a
+                write_features(plan.n_features, chunk.count, targets, features, out)
             chunk.count = 0

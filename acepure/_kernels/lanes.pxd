@@ -4,6 +4,7 @@ from acepure._kernels.types cimport real_t
 
 cdef extern from *:
     """
+    #include <stddef.h>
     #if defined(__AVX512F__)
       #define ACEPURE_VECTOR 8
     #elif defined(__AVX__)
@@ -39,6 +40,40 @@ cdef extern from *:
         int i; for (i = 0; i < ACEPURE_PARTS; ++i) a.part[i] = a.part[i] * b.part[i]; return a; }
     static inline acepure_lanes acepure_lanes_multiply_add(double a, acepure_lanes x, acepure_lanes y) {
         int i; for (i = 0; i < ACEPURE_PARTS; ++i) y.part[i] = a * x.part[i] + y.part[i]; return y; }
+    /* to[i * stride + j] = from[j * 8 + i], an 8 x 8 transposition */
+    #if defined(__has_builtin)
+      #if __has_builtin(__builtin_shufflevector)
+        #define ACEPURE_SHUFFLE
+      #endif
+    #endif
+    #if defined(ACEPURE_SHUFFLE) && ACEPURE_VECTOR == 8
+      static inline void acepure_lanes_transpose(const double *from, ptrdiff_t stride, double *to) {
+          acepure_vector a[8], b[8];
+          int i;
+          for (i = 0; i < 8; ++i) a[i] = *(const acepure_unaligned *) (from + 8 * i);
+          for (i = 0; i < 8; i += 2) {
+              b[i] = __builtin_shufflevector(a[i], a[i + 1], 0, 8, 2, 10, 4, 12, 6, 14);
+              b[i + 1] = __builtin_shufflevector(a[i], a[i + 1], 1, 9, 3, 11, 5, 13, 7, 15);
+          }
+          for (i = 0; i < 8; ++i) {
+              if (i & 2) continue;
+              a[i] = __builtin_shufflevector(b[i], b[i + 2], 0, 1, 8, 9, 4, 5, 12, 13);
+              a[i + 2] = __builtin_shufflevector(b[i], b[i + 2], 2, 3, 10, 11, 6, 7, 14, 15);
+          }
+          for (i = 0; i < 4; ++i) {
+              *(acepure_unaligned *) (to + i * stride) =
+                  __builtin_shufflevector(a[i], a[i + 4], 0, 1, 2, 3, 8, 9, 10, 11);
+              *(acepure_unaligned *) (to + (i + 4) * stride) =
+                  __builtin_shufflevector(a[i], a[i + 4], 4, 5, 6, 7, 12, 13, 14, 15);
+          }
+      }
+    #else
+      static inline void acepure_lanes_transpose(const double *from, ptrdiff_t stride, double *to) {
+          int i, j;
+          for (i = 0; i < 8; ++i)
+              for (j = 0; j < 8; ++j) to[i * stride + j] = from[8 * j + i];
+      }
+    #endif
     static inline acepure_lanes acepure_lanes_fill(double a) {
         double values[8] = {a, a, a, a, a, a, a, a}; return acepure_lanes_load(values); }
     static inline acepure_lanes acepure_lanes_scale(double a, acepure_lanes x) {
@@ -68,3 +103,4 @@ cdef extern from *:
     lanes_t lanes_add "acepure_lanes_add"(lanes_t a, lanes_t b) noexcept nogil
     lanes_t lanes_subtract "acepure_lanes_subtract"(lanes_t a, lanes_t b) noexcept nogil
     lanes_t lanes_divide "acepure_lanes_divide"(lanes_t a, lanes_t b) noexcept nogil
+    void lanes_transpose "acepure_lanes_transpose"(const real_t* source, Py_ssize_t stride, real_t* target) noexcept nogil

@@ -19,6 +19,7 @@ from acepure._kernels.lanes cimport (
     lanes_scale,
     lanes_store,
     lanes_t,
+    lanes_transpose,
     lanes_zero,
 )
 from acepure._kernels.radial cimport (
@@ -77,15 +78,15 @@ cdef struct PairScratch:
     real_t* pooled    # (LANES, pooled_size)
     real_t* R         # (n_channels, LANES)
     real_t* dR        # (n_channels, LANES)
-    real_t* Y         # (n_lm, LANES)
+    real_t* Y         # (n_lm_blocks * LANES, LANES)
     real_t* G         # (3, n_lm, LANES)
     real_t* T         # (LANES, n_lm_blocks * LANES)
 
 
 cdef Py_ssize_t pair_scratch_size(const PoolingPlan* plan) noexcept nogil:
     return LANES * (
-        plan.pooled_size + 2 * <Py_ssize_t> plan.n_channels + 4 * <Py_ssize_t> plan.n_lm
-        + <Py_ssize_t> plan.n_lm_blocks * LANES
+        plan.pooled_size + 2 * <Py_ssize_t> plan.n_channels + 3 * <Py_ssize_t> plan.n_lm
+        + 2 * <Py_ssize_t> plan.n_lm_blocks * LANES
     )
 
 
@@ -95,7 +96,7 @@ cdef PairScratch pair_scratch_at(const PoolingPlan* plan, real_t* memory) noexce
     scratch.R = scratch.pooled + LANES * plan.pooled_size
     scratch.dR = scratch.R + LANES * plan.n_channels
     scratch.Y = scratch.dR + LANES * plan.n_channels
-    scratch.G = scratch.Y + LANES * plan.n_lm
+    scratch.G = scratch.Y + <Py_ssize_t> LANES * plan.n_lm_blocks * LANES
     scratch.T = scratch.G + 3 * LANES * plan.n_lm
     return scratch
 
@@ -186,14 +187,11 @@ cdef void radial_channels_gradients(
             polynomial_gradients_lanes(x, power, dx, dpower, plan.grade_sizes[grade], plan.chebyshev, R, dR)
 
 
-# T[lane, lm] = Y[lm, lane], padded with zeros
+# T[lane, lm] = Y[lm, lane]; the rows of Y beyond n_lm are zero
 cdef inline void transpose_harmonics(const PoolingPlan* plan, const real_t* Y, real_t* T) noexcept nogil:
-    cdef int lm, lane, width = plan.n_lm_blocks * LANES
-    for lane in range(LANES):
-        for lm in range(plan.n_lm):
-            T[lane * width + lm] = Y[lm * LANES + lane]
-        for lm in range(plan.n_lm, width):
-            T[lane * width + lm] = 0.0
+    cdef int block, width = plan.n_lm_blocks * LANES
+    for block in range(plan.n_lm_blocks):
+        lanes_transpose(Y + block * LANES * LANES, width, T + block * LANES)
 
 
 # n blocks of harmonics of one channel: A[lm] += Σ_lane R[lane] T[lane, lm], first <= lane < last
@@ -262,6 +260,7 @@ cdef void pool_block(
     cdef int c, z, kind
     cdef const real_t* shift
     memset(scratch.pooled, 0, LANES * plan.pooled_size * sizeof(real_t))
+    memset(scratch.Y + plan.n_lm * LANES, 0, (plan.n_lm_blocks * LANES - plan.n_lm) * LANES * sizeof(real_t))
     chunk.count = 0
     for c in range(count):
         cursor[c] = pairs.offsets[rows[c]]

@@ -1,0 +1,87 @@
+"""Where the time of an evaluation goes, stage by stage, and what bounds each.
+
+Stages are timed by leaving out those that follow: a kernel with one empty row has the pairs alone, one without P_B has the
+pairs and products.
+
+    python benchmarks/stages.py
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import numpy as np
+from ase.build import bulk
+from common import interleaved, machine
+
+from acepure import ACEBasis, LinearFunction
+from acepure._kernels import evaluator as kernel
+from acepure.basis.products import factored_products
+
+WORKLOADS = {
+    "(a) n_max=4, l_max=6, ν ≤ 2": {"order": 2, "n_max": 4, "l_max": 6},
+    "(b) n_max=4, l_max=4, ν ≤ 3": {"order": 3, "n_max": 4, "l_max": 4},
+    "(c) D=12, ν ≤ 3": {"order": 3, "totaldegree": 12},
+    "(d) D=10, ν ≤ 4": {"order": 4, "totaldegree": 10},
+}
+STAGES = ("neighbor list", "pairs → A", "A → products → invariants", "invariants → features", "energy", "forces")
+
+
+def main() -> None:
+    atoms = bulk("Cu", cubic=True) * (4, 4, 4)
+    atoms.rattle(0.1, seed=0)
+    print(machine(1))
+    print("µs per atom; the last two: a linear function of the features, folded, list reused")
+    print(f"{'workload':32s}" + "".join(f"{stage:>28s}" for stage in STAGES))
+    for name, arguments in WORKLOADS.items():
+        basis = ACEBasis(["Cu"], rcut=5.0, **arguments).prepare()
+        times = {stage: 1e6 * t / len(atoms) for stage, t in interleaved(functions(basis, atoms), 15).items()}
+        values = (
+            times["list"],
+            times["pairs"],
+            times["invariants"] - times["pairs"],
+            times["features"] - times["invariants"],
+            times["energy"],
+            times["forces"] - times["energy"],
+        )
+        print(f"{name:32s}" + "".join(f"{value:28.2f}" for value in values), flush=True)
+
+
+def functions(basis: ACEBasis, atoms) -> dict:
+    """Cumulative stages as functions to be timed."""
+    operators, geometry, evaluator = basis.operators("Cu"), basis.geometries[0], basis.evaluators[0]
+    neighbors, species = basis.neighbor_list(atoms, num_threads=1), basis.species_indices(atoms)
+    rows = np.arange(len(atoms))
+    ((_, _, (*arguments, _)),) = geometry.parts(neighbors, rows, species)
+    none, empty = np.empty(0, dtype=np.int32), np.empty(0)
+    zero, one_row = np.zeros(1, dtype=np.int32), np.array([0, 1], dtype=np.int32)
+    pairs = kernel.Features(geometry.pooling, none, none, one_row, zero, zero, np.zeros(1), none, none, empty)
+    factored, C = factored_products(operators.extended_products), operators.extended_symmetrization
+    invariants = kernel.Features(
+        geometry.pooling,
+        factored.left,
+        factored.right,
+        C.indptr.astype(np.int32),
+        factored.first[C.indices],
+        factored.second[C.indices],
+        C.data,
+        none,
+        none,
+        empty,
+    )
+    outputs = [np.empty((len(atoms), n)) for n in (1, C.shape[0], len(basis))]
+    function = LinearFunction(basis, np.ones(len(basis)))
+    return {
+        "list": lambda: basis.neighbor_list(atoms, num_threads=1),
+        "pairs": lambda: pairs.evaluate(*arguments, rows, outputs[0], 1),
+        "invariants": lambda: invariants.evaluate(*arguments, rows, outputs[1], 1),
+        "features": lambda: evaluator.evaluate(neighbors, rows, species, outputs[2], rows, 1),
+        "energy": lambda: function.evaluate(atoms, neighbors=neighbors, num_threads=1),
+        "forces": lambda: function.evaluate_with_gradients(atoms, neighbors=neighbors, num_threads=1),
+    }
+
+
+if __name__ == "__main__":
+    main()
