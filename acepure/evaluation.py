@@ -104,7 +104,7 @@ class PairGeometry:
             chosen = rows[(rows >= first) & (rows < last)] - first
             offsets = neighbors.offsets[first : last + 1] - start
             vectors, zi, zj = neighbors.vectors[start:stop], center_species[first:last], pair_species[start:stop]
-            tables = self._tables(vectors, np.repeat(zi, np.diff(offsets)), zj, gradients)
+            tables = self._tables(vectors, zi, offsets, zj, gradients)
             yield slice(first, last), slice(start, stop), (chosen, offsets, vectors, zi, zj, *tables)
 
     def _ranges(self, offsets: np.ndarray) -> Iterator[tuple[int, int]]:
@@ -120,17 +120,17 @@ class PairGeometry:
             first = last
 
     def _tables(
-        self, vectors: np.ndarray, centers: np.ndarray, neighbors: np.ndarray, gradients: bool
+        self, vectors: np.ndarray, zi: np.ndarray, offsets: np.ndarray, zj: np.ndarray, gradients: bool
     ) -> tuple[np.ndarray, np.ndarray]:
         """Radial functions of pairs and d/dr, shape (n_pairs, n_channels); empty where the kernel computes them."""
         tables = np.empty((2, 0, 0))
         if self._radial.has_kernel:
             return tables[0], tables[1]
-        r = np.linalg.norm(vectors, axis=1)
+        r, zi = np.linalg.norm(vectors, axis=1), np.repeat(zi, np.diff(offsets))
         tables = np.zeros((2, len(r), len(self._channels)))
-        for zi, center in enumerate(self._species):
-            for zj, neighbor in enumerate(self._species):
-                pairs = np.flatnonzero((centers == zi) & (neighbors == zj))
+        for a, center in enumerate(self._species):
+            for b, neighbor in enumerate(self._species):
+                pairs = np.flatnonzero((zi == a) & (zj == b))
                 if not len(pairs):
                     continue
                 arguments = (r[pairs], center, neighbor, self._channels)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +12,8 @@ from numpy.typing import ArrayLike
 from acepure._kernels.forces import accumulate_forces
 from acepure.checks import real_array
 from acepure.descriptor import ACEBasis
-from acepure.evaluation import resolve_num_threads
+from acepure.evaluation import resolve_num_threads, useful_threads
+from acepure.neighbor_blocks import neighbor_blocks
 from acepure.neighbors import NeighborList, check_neighbors
 
 __all__ = ["EnergyAndForces", "LinearFunction"]
@@ -86,29 +88,54 @@ class LinearFunction:
             From `ACEBasis.neighbor_list` or `VerletList.update` of the same structure.
         num_threads : int, optional
         """
-        return self._evaluate(atoms, neighbors, num_threads, False)[0]
+        energies = np.zeros(self._n_rows(atoms, neighbors))
+        for _ in self._parts(atoms, neighbors, num_threads, energies, False):
+            pass
+        return energies
 
     def evaluate_with_gradients(
         self, atoms: Atoms, *, neighbors: NeighborList | None = None, num_threads: int | None = None
     ) -> EnergyAndForces:
-        """Return energies, forces and virial; arguments as `evaluate`."""
-        energies, neighbors, gradients = self._evaluate(atoms, neighbors, num_threads, True)
+        """Return energies, forces and virial; arguments as `evaluate`.
+
+        Without `neighbors`, the lists and gradients of a large structure are held for a block of centers at a time.
+        """
+        energies = np.zeros(self._n_rows(atoms, neighbors))
         forces, virial = np.zeros((len(atoms), 3)), np.zeros((3, 3))
-        accumulate_forces(
-            neighbors.offsets, neighbors.centers, neighbors.neighbors, neighbors.vectors, gradients, forces, virial
-        )
+        for part, gradients in self._parts(atoms, neighbors, num_threads, energies, True):
+            accumulate_forces(part.offsets, part.centers, part.neighbors, part.vectors, gradients, forces, virial)
         return EnergyAndForces(energies, forces, virial)
 
-    def _evaluate(self, atoms, neighbors, num_threads, with_gradients):
-        threads = resolve_num_threads(num_threads)
+    def _n_rows(self, atoms: Atoms, neighbors: NeighborList | None) -> int:
+        """Energies are those of the centers of a list that is given, else of all atoms."""
         if neighbors is None:
-            neighbors = self.basis.neighbor_list(atoms, num_threads=threads)
+            self.basis.species_indices(atoms)
+            return len(atoms)
         check_neighbors(neighbors, len(atoms), self.basis.cutoffs)
+        return neighbors.n_centers
+
+    def _parts(
+        self,
+        atoms: Atoms,
+        neighbors: NeighborList | None,
+        num_threads: int | None,
+        energies: np.ndarray,
+        with_gradients: bool,
+    ) -> Iterator[tuple[NeighborList, np.ndarray | None]]:
+        """Write the energies and yield each part of the pairs with ∂E_i/∂r_ij."""
+        threads = resolve_num_threads(num_threads)
         species = self.basis.species_indices(atoms)
-        energies = np.zeros(neighbors.n_centers)
-        gradients = np.empty((neighbors.n_pairs, 3)) if with_gradients else None
-        center_species = species[neighbors.centers]
-        for z, evaluator in enumerate(self._evaluators):
-            rows = np.flatnonzero(center_species == z)
-            evaluator.evaluate(neighbors, rows, species, energies, gradients, threads)
-        return energies, neighbors, gradients
+        if neighbors is not None:
+            parts = [neighbors]
+        else:
+            list_threads = useful_threads(len(atoms), threads)
+            parts = neighbor_blocks(atoms, self.basis.cutoffs, species, num_threads=list_threads)
+        for part in parts:
+            values = np.zeros(part.n_centers)
+            gradients = np.empty((part.n_pairs, 3)) if with_gradients else None
+            center_species = species[part.centers]
+            for z, evaluator in enumerate(self._evaluators):
+                rows = np.flatnonzero(center_species == z)
+                evaluator.evaluate(part, rows, species, values, gradients, threads)
+            energies[part.centers if neighbors is None else slice(None)] = values
+            yield part, gradients

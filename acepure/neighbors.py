@@ -189,8 +189,8 @@ def neighbor_list(atoms: Atoms, cutoff, *, species=None, indices=None, num_threa
 
     if species is None:
         species = np.zeros(len(atoms), dtype=np.int32)
-    present = np.unique(species)
-    search = max(cutoffs[np.ix_(present, present)].max(), SHORTEST_SEARCH) * (1 + SEARCH_MARGIN)
+    present = np.bincount(species, minlength=len(cutoffs)) > 0
+    search = max(cutoffs[present][:, present].max(), SHORTEST_SEARCH) * (1 + SEARCH_MARGIN)
     box = _search_box(atoms, search)
     # The arrays of the search belong to vesin's object (copy=False): it must live as long as they do.
     finder = vesin.NeighborList(cutoff=box.search, full_list=False, n_threads=int(num_threads))
