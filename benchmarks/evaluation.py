@@ -71,7 +71,7 @@ def plain_numpy(basis: ACEBasis, atoms) -> np.ndarray:
 
 
 def dscribe_soap(atoms):
-    """SOAP with as many radial functions and degrees as workload (a); its default σ of 1 Å would be three times slower."""
+    """SOAP with as many radial functions and degrees as (a); its default σ of 1 Å would be three times slower."""
     try:
         from dscribe.descriptors import SOAP
     except ImportError:

@@ -1,7 +1,7 @@
 """Where the time of an evaluation goes, stage by stage, and what bounds each.
 
-Stages are timed by leaving out those that follow: a kernel with one empty row has the pairs alone, one without P_B has the
-pairs and products.
+Stages are timed by leaving out those that follow: a kernel with one empty row has the pairs alone, one without P_B
+has the pairs and products.
 
     python benchmarks/stages.py
 """
