@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -346,6 +346,37 @@ class ACEBasis:
             self.species_indices(structure, f"atoms[{k}]")
         bar = tqdm(structures, desc="descriptors", unit="structure", disable=None if progress is None else not progress)
         return [self._numbered(k, structure, num_threads) for k, structure in enumerate(bar)]
+
+    def descriptor_blocks(
+        self, atoms: Atoms, *, num_threads: int | None = None
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Yield the features of a large structure a few thousand atoms at a time.
+
+        Neighbor lists and features are held for one block alone, whatever the number of atoms.
+
+        Parameters
+        ----------
+        atoms : ase.Atoms
+        num_threads : int, optional
+
+        Yields
+        ------
+        indices : numpy.ndarray of int64, shape (n,)
+            Atoms of the block; every atom comes once.
+        features : numpy.ndarray of float64, shape (n, n_features)
+
+        Examples
+        --------
+        >>> from ase.build import bulk
+        >>> [features.shape for _, features in ACEBasis(["Cu"]).descriptor_blocks(bulk("Cu", cubic=True))]
+        [(4, 99)]
+        """
+        threads = resolve_num_threads(num_threads)
+        species = self.species_indices(atoms)
+        for block in neighbor_blocks(atoms, self.cutoffs, species, num_threads=useful_threads(len(atoms), threads)):
+            features = np.empty((block.n_centers, len(self)))
+            self._evaluate(block, species, features, np.arange(block.n_centers), threads)
+            yield block.centers.astype(np.int64), features
 
     def _numbered(self, k: int, atoms: Atoms, num_threads: int | None) -> np.ndarray:
         try:

@@ -1,6 +1,6 @@
 """Time of the rows of a fit: derivatives of summed features of silicon, 1016 functions, one thread.
 
-    python benchmarks/fit_rows.py
+python benchmarks/fit_rows.py
 """
 
 from __future__ import annotations

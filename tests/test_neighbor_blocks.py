@@ -74,3 +74,14 @@ def test_features_of_a_large_structure():
     at_once = basis.descriptors(atoms, neighbors=basis.neighbor_list(atoms))
     np.testing.assert_allclose(by_blocks, at_once, atol=1e-12 * np.abs(at_once).max())
     np.testing.assert_array_equal(by_blocks, basis.descriptors(atoms, num_threads=1))
+
+
+def test_blocks_of_features():
+    atoms = bulk("Cu", cubic=True) * (12, 12, 12)
+    atoms.rattle(0.1, seed=0)
+    basis = ACEBasis(["Cu"], rcut=4.0, order=2, totaldegree=4)
+    expected, seen = basis.descriptors(atoms), np.zeros(len(atoms), dtype=int)
+    for indices, features in basis.descriptor_blocks(atoms):
+        np.testing.assert_array_equal(features, expected[indices])
+        seen[indices] += 1
+    assert (seen == 1).all()
