@@ -25,12 +25,12 @@ class EnergyAndForces:
 
     Attributes
     ----------
-    energies : numpy.ndarray, shape (n_atoms,)
+    energies : numpy.ndarray, shape (n_atoms,), or (n_centers,) for a list of some centers
         E_i, in units of the weights (eV for a potential).
     forces : numpy.ndarray, shape (n_atoms, 3)
-        −∂E/∂r_k, per Å.
+        −∂E/∂r_k with E the sum of these energies, in units of the weights per Å.
     virial : numpy.ndarray, shape (3, 3)
-        W_ab = −∂E/∂ε_ab; the stress of ASE is −W / volume.
+        W_ab = −∂E/∂ε_ab, in units of the weights; the stress of ASE is −W / volume.
     """
 
     energies: np.ndarray
@@ -76,17 +76,30 @@ class LinearFunction:
         self.weights.flags.writeable = False  # they are folded into products here, once
         self._evaluators = basis.linear_evaluators(self.weights)
 
+    def __reduce__(self) -> tuple:
+        """Copies and pickles hold basis and weights; the compiled tables are built anew."""
+        return LinearFunction, (self.basis, self.weights)
+
+    def __repr__(self) -> str:
+        return f"LinearFunction({self.basis!r})"
+
     def evaluate(
         self, atoms: Atoms, *, neighbors: NeighborList | None = None, num_threads: int | None = None
     ) -> np.ndarray:
-        """Return E_i, shape (n_atoms,).
+        """Return E_i, shape (n_atoms,), or (n_centers,) for a list of some centers.
 
         Parameters
         ----------
         atoms : ase.Atoms
         neighbors : NeighborList, optional
-            From `ACEBasis.neighbor_list` or `VerletList.update` of the same structure.
+            From `ACEBasis.neighbor_list` or `VerletList.update` of the same structure; that the positions
+            are the same is not checked.
         num_threads : int, optional
+
+        Raises
+        ------
+        TypeError, ValueError
+            For a structure or a list that does not belong to the basis.
         """
         energies = np.zeros(self._n_rows(atoms, neighbors))
         for _ in self._parts(atoms, neighbors, num_threads, energies, False):

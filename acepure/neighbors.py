@@ -25,10 +25,13 @@ from ase.geometry import complete_cell, minkowski_reduce
 
 from acepure._kernels.neighbors import count_pairs, sort_pairs
 from acepure.errors import CoincidentAtomsError
+from acepure.sizes import physical_memory
 from acepure.structures import check_structure
 
 __all__ = ["NeighborList", "check_neighbors", "neighbor_list"]
 
+# What a pair takes in the search and in the list.
+_BYTES_PER_PAIR = 80
 # The search looks this far at least, in Å: a coarser grid costs little, as atoms are rarely nearer.
 SHORTEST_SEARCH = 1.0
 # Candidates are searched a little farther than the cutoff; rounding then decides nothing.
@@ -191,6 +194,7 @@ def neighbor_list(atoms: Atoms, cutoff, *, species=None, indices=None, num_threa
         species = np.zeros(len(atoms), dtype=np.int32)
     present = np.bincount(species, minlength=len(cutoffs)) > 0
     search = max(cutoffs[present][:, present].max(), SHORTEST_SEARCH) * (1 + SEARCH_MARGIN)
+    _refuse_too_many(atoms, search)
     box = _search_box(atoms, search)
     # The arrays of the search belong to vesin's object (copy=False): it must live as long as they do.
     finder = vesin.NeighborList(cutoff=box.search, full_list=False, n_threads=int(num_threads))
@@ -275,6 +279,19 @@ class _SearchBox:
         if len(result) and np.abs(result).max() > np.iinfo(np.int32).max:
             raise ValueError("atoms has positions too many cells apart for 32-bit shifts; wrap them with atoms.wrap()")
         return result.astype(np.int32)
+
+
+def _refuse_too_many(atoms, search) -> None:
+    """Raise before a periodic structure is searched so far that its pairs could not be held."""
+    if not atoms.pbc.all():
+        return
+    neighbors = len(atoms) / abs(np.linalg.det(atoms.cell.array)) * 4 / 3 * np.pi * search**3
+    needed = _BYTES_PER_PAIR * neighbors * len(atoms)
+    if needed > physical_memory():
+        raise ValueError(
+            f"a cutoff of {search:.4g} Å gives about {neighbors:.1e} neighbors per atom; the list needs about "
+            f"{needed / 2**30:.1e} GiB, and there are {physical_memory() / 2**30:,.1f} GiB. Is the cutoff in Å?"
+        )
 
 
 def _search_box(atoms, search) -> _SearchBox:

@@ -1,5 +1,7 @@
 """Linear functions of features: neighbor lists, threads, limits, input."""
 
+import copy
+import pickle
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -213,3 +215,11 @@ def test_wrong_neighbors(method, wrong, error):
     basis = ACEBasis(["Ag", "Au", "Cu"], rcut=3.1, order=1, totaldegree=3)
     with pytest.raises(error, match="neighbors"):
         getattr(random_function(basis), method)(structure("wire"), neighbors=wrong(basis))
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda f: pickle.loads(pickle.dumps(f))], ids=["deepcopy", "pickle"])
+def test_copies(copied):
+    atoms, basis = system("alloy", order=2, totaldegree=3)
+    function = random_function(basis)
+    np.testing.assert_array_equal(copied(function).evaluate(atoms), function.evaluate(atoms))
+    assert repr(function).startswith("LinearFunction(ACEBasis(")

@@ -359,3 +359,9 @@ def test_repr_and_sizes():
     assert repr(pairs) == "NeighborList(n_centers=1, n_pairs=12)"
     with pytest.raises(AttributeError):
         pairs.offsets = None
+
+
+@pytest.mark.parametrize("cutoff", [3000.0, 1e6])
+def test_a_cutoff_that_no_memory_could_hold_is_refused(cutoff):
+    with pytest.raises(ValueError, match=r"neighbors per atom; the list needs about .* GiB.*Is the cutoff in Å"):
+        neighbor_list(bulk("Cu", cubic=True) * (3, 3, 3), cutoff)
