@@ -32,7 +32,7 @@ from acepure.operators.coupling import symmetric_couplings
 from acepure.specification import Specification
 from acepure.structures import structure_list
 
-__all__ = ["ACEBasis", "FeatureLabel"]
+__all__ = ["ACEBasis", "FeatureLabel", "check_basis"]
 
 DEFAULT_RCUT = 5.0
 DEFAULT_TOTALDEGREE = 6
@@ -476,3 +476,9 @@ class ACEBasis:
         sizes = " + ".join(map(str, self._specification.sizes))
         arguments += f", canonical={self._canonical}, radial={self._radial!r}"
         return f"ACEBasis({arguments}): {len(self)} features = {sizes}"
+
+
+def check_basis(basis: object) -> None:
+    """Raise TypeError unless `basis` is an ACEBasis."""
+    if not isinstance(basis, ACEBasis):
+        raise TypeError(f"basis must be an ACEBasis, got {basis!r} of type {type(basis).__name__}")

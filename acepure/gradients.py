@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 
 from acepure._kernels.forces import accumulate_forces, accumulate_rows
 from acepure.checks import number, real_array
-from acepure.descriptor import ACEBasis
+from acepure.descriptor import ACEBasis, check_basis
 from acepure.evaluation import resolve_num_threads, useful_threads
 from acepure.neighbors import NeighborList
 
@@ -94,7 +94,7 @@ def pair_jacobian(
     >>> pair_jacobian(ACEBasis(["Cu"], order=2), bulk("Cu")).values.shape
     (42, 3, 37)
     """
-    _check_basis(basis)
+    check_basis(basis)
     if max_bytes != float("inf"):
         max_bytes = number("max_bytes", max_bytes, least=0)
     threads = resolve_num_threads(num_threads)
@@ -131,7 +131,7 @@ def summed_gradients(basis: ACEBasis, atoms: Atoms, *, num_threads: int | None =
     >>> summed_gradients(ACEBasis(["Cu"], order=2), bulk("Cu", cubic=True)).positions.shape
     (1, 4, 3, 37)
     """
-    _check_basis(basis)
+    check_basis(basis)
     threads = resolve_num_threads(num_threads)
     species = basis.species_indices(atoms)
     by_species = np.argsort(species, kind="stable")  # so that a part of one species is as long as the buffer allows
@@ -189,7 +189,7 @@ def pullback(
     >>> positions.shape, strain.shape
     ((1, 3), (3, 3))
     """
-    _check_basis(basis)
+    check_basis(basis)
     threads = resolve_num_threads(num_threads)
     neighbors = basis.neighbor_list(atoms, num_threads=threads)
     species = basis.species_indices(atoms)
@@ -204,11 +204,6 @@ def pullback(
         neighbors.offsets, neighbors.centers, neighbors.neighbors, neighbors.vectors, gradients, forces, virial
     )
     return -forces, -virial
-
-
-def _check_basis(basis: object) -> None:
-    if not isinstance(basis, ACEBasis):
-        raise TypeError(f"basis must be an ACEBasis, got {basis!r} of type {type(basis).__name__}")
 
 
 def _jacobian(

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 
 from acepure._kernels.forces import accumulate_forces
 from acepure.checks import real_array
-from acepure.descriptor import ACEBasis
+from acepure.descriptor import ACEBasis, check_basis
 from acepure.evaluation import resolve_num_threads, useful_threads
 from acepure.neighbor_blocks import neighbor_blocks
 from acepure.neighbors import NeighborList, check_neighbors
@@ -66,8 +66,7 @@ class LinearFunction:
     """
 
     def __init__(self, basis: ACEBasis, weights: ArrayLike) -> None:
-        if not isinstance(basis, ACEBasis):
-            raise TypeError(f"basis must be an ACEBasis, got {basis!r} of type {type(basis).__name__}")
+        check_basis(basis)
         weights = np.asarray(weights)
         if weights.ndim == 1 and len(basis.species) == 1:
             weights = weights[None]

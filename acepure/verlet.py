@@ -9,7 +9,7 @@ from ase import Atoms
 
 from acepure._kernels.forces import update_vectors
 from acepure.checks import number
-from acepure.descriptor import ACEBasis
+from acepure.descriptor import ACEBasis, check_basis
 from acepure.evaluation import resolve_num_threads
 from acepure.neighbors import NeighborList, neighbor_list
 from acepure.structures import check_structure
@@ -44,8 +44,7 @@ class VerletList:
     """
 
     def __init__(self, basis: ACEBasis, skin: float = 0.5, num_threads: int | None = None) -> None:
-        if not isinstance(basis, ACEBasis):
-            raise TypeError(f"basis must be an ACEBasis, got {basis!r} of type {type(basis).__name__}")
+        check_basis(basis)
         self._basis = basis
         self._skin = number("skin", skin, least=0)
         self._num_threads = resolve_num_threads(num_threads)
