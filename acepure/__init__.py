@@ -10,28 +10,41 @@ Data flows one way; nothing imports from its right:
     specification.py   which functions: index sets and their sizes
     basis/             geometry → numbers: radial functions φ, harmonics, sums A, products AA
     operators/         sparse maps between index sets: product algebras, recursion, coupling, symmetrization
+    streaming.py       R factors of tall matrices, row by row
+    references/        what supplies means μ and pair constants c: ideal gas, data
+    centers.py         operators of each species of center
+    labels.py          names of features
     evaluation.py      operators → tables of the compiled kernels
     descriptor.py      ACEBasis: all stages composed
+    coordinates.py     exact maps between bases that span the same functions
     api.py             descriptors(atoms, ...)
     gradients.py       derivatives of features
     linear.py          energies, forces and virial of linear functions of features
     verlet.py          neighbor lists that last for many steps
-    plotting.py        figures
+    diagnostics/       conditioning, self-interaction, decay of coefficients
+    toys/              the toy problems of the purification paper
+    regression/        from labeled structures to coefficients
+    plotting/          figures
     config.py          what is installed and what the kernels use
     demo.py, cli.py    the command line
 """
 
 from acepure.api import descriptors
 from acepure.config import show_config
-from acepure.descriptor import ACEBasis, FeatureLabel
+from acepure.descriptor import ACEBasis
 from acepure.gradients import pair_jacobian, pullback, summed_gradients
+from acepure.labels import FeatureLabel
 from acepure.linear import LinearFunction
+from acepure.references import IdealGas, MeanCovariance, RadialDensity
 from acepure.verlet import VerletList
 
 __all__ = [
     "ACEBasis",
     "FeatureLabel",
+    "IdealGas",
     "LinearFunction",
+    "MeanCovariance",
+    "RadialDensity",
     "VerletList",
     "__version__",
     "descriptors",

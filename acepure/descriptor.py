@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from ase import Atoms
@@ -15,6 +14,7 @@ from tqdm import tqdm
 
 from acepure.arguments import resolve_arguments
 from acepure.basis.radial import PolynomialRadialBasis, RadialBasis
+from acepure.centers import CenterGroup, center_groups
 from acepure.errors import CoincidentAtomsError, SpeciesError
 from acepure.evaluation import (
     FeatureEvaluator,
@@ -24,48 +24,23 @@ from acepure.evaluation import (
     resolve_num_threads,
     useful_threads,
 )
-from acepure.indices import Block, Factor, ProductSet, equality_pattern
+from acepure.indices import Block, ProductSet
+from acepure.labels import FeatureLabel, feature_labels
 from acepure.neighbor_blocks import neighbor_blocks
 from acepure.neighbors import NeighborList, check_neighbors, neighbor_list
-from acepure.operators.assembly import Operators, assemble
-from acepure.operators.coupling import symmetric_couplings
+from acepure.operators.assembly import Operators
+from acepure.references import Reference
 from acepure.specification import Specification
 from acepure.structures import structure_list
 
-__all__ = ["ACEBasis", "FeatureLabel", "check_basis"]
+__all__ = ["ACEBasis", "check_basis"]
 
 DEFAULT_RCUT = 5.0
 DEFAULT_TOTALDEGREE = 6
 
 _SPECIFICATION_ARGUMENTS = ("order", "totaldegree", "wL", "n_max", "l_max", "n_functions", "functions", "n_start")
-_BASIS_ARGUMENTS = ("rcut", *_SPECIFICATION_ARGUMENTS, "radial", "canonical")
+_BASIS_ARGUMENTS = ("rcut", *_SPECIFICATION_ARGUMENTS, "radial", "canonical", "reference")
 _CHOICES = ("totaldegree", "n_max", "l_max", "n_functions", "functions")
-
-
-class FeatureLabel(NamedTuple):
-    """Names one feature: the factors, and the intermediate degrees (L_2, L_3, ...) of their coupling."""
-
-    species: tuple[str, ...]
-    n: tuple[int, ...]
-    l: tuple[int, ...]
-    coupling: tuple[int, ...]
-
-    @property
-    def order(self) -> int:
-        """Correlation order ν; the body order is ν + 1."""
-        return len(self.n)
-
-    def __str__(self) -> str:
-        factors = " ".join(f"{s}(n={n},l={l})" for s, n, l in zip(self.species, self.n, self.l))
-        return factors + (f" L={','.join(map(str, self.coupling))}" if self.coupling else "")
-
-
-@dataclass(frozen=True, eq=False)
-class CenterGroup:
-    """Species of center that share a product algebra, and so operators."""
-
-    species: tuple[int, ...]
-    operators: Operators
 
 
 class ACEBasis:
@@ -93,6 +68,8 @@ class ACEBasis:
         Radial functions; default `PolynomialRadialBasis(rcut)`.
     canonical : bool, optional
         False gives the self-interacting basis, products of full neighbor sums, with the same labels.
+    reference : Reference, optional
+        What the basis is centered on; see `centred`, which chooses the radial functions too.
 
     Raises
     ------
@@ -120,11 +97,13 @@ class ACEBasis:
         canonical = given.pop("canonical", True)
         if not isinstance(canonical, (bool, np.bool_)):
             raise TypeError(f"canonical must be True or False, got {canonical!r}")
-        radial, rcut = given.pop("radial", None), given.pop("rcut", None)
+        radial, rcut, reference = (given.pop(name, None) for name in ("radial", "rcut", "reference"))
         if radial is not None and rcut is not None:
             raise ValueError("rcut and radial exclude each other: the radial basis has its own cutoff")
         if radial is not None and not isinstance(radial, RadialBasis):
             raise TypeError(f"radial must be a RadialBasis, got {radial!r} of type {type(radial).__name__}")
+        if reference is not None and not isinstance(reference, Reference):
+            raise TypeError(f"reference must be a Reference, got {reference!r} of type {type(reference).__name__}")
         if not any(choice in given for choice in _CHOICES):
             for name in ("n_start", "wL"):
                 if name in given:
@@ -136,6 +115,7 @@ class ACEBasis:
         self._specification.check_memory()
         self._radial = PolynomialRadialBasis(DEFAULT_RCUT if rcut is None else rcut) if radial is None else radial
         self._canonical = bool(canonical)
+        self._reference = reference
         symbols = self._specification.species
         self._species_of_number = np.full(len(chemical_symbols), -1, dtype=np.int32)
         self._species_of_number[[atomic_numbers[symbol] for symbol in symbols]] = np.arange(len(symbols))
@@ -164,6 +144,11 @@ class ACEBasis:
         return self._canonical
 
     @property
+    def reference(self) -> Reference | None:
+        """What the basis is centered on, if anything."""
+        return self._reference
+
+    @property
     def order(self) -> int:
         """Largest correlation order ν."""
         return self._specification.order
@@ -176,16 +161,51 @@ class ACEBasis:
     def __len__(self) -> int:
         return len(self._specification)
 
+    def centred(self, reference: Reference, *, orthonormal: bool = True) -> ACEBasis:
+        """Return the basis with the same labels, referred to the statistics of an ideal gas or of data.
+
+        With Ã = A − μ in place of A, and the self-interactions and constants of the reference taken out,
+
+            canonical, IdealGas or RadialDensity            centered: orthonormal for an ideal gas
+            canonical, MeanCovariance                       canonical with measured pairs
+            self-interacting, IdealGas or RadialDensity     shifted: products of A − μ
+            self-interacting, MeanCovariance                Wick: orthonormal if A is Gaussian
+
+        Parameters
+        ----------
+        reference : Reference
+        orthonormal : bool, optional
+            Make the radial functions orthonormal for the reference, by a triangular change that keeps the
+            functions of a total degree together; False keeps them.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the reference does not serve the species, the cutoff or the radial functions of the basis.
+
+        Notes
+        -----
+        An atom without neighbors has features different from zero in a centered basis.
+
+        Examples
+        --------
+        >>> from acepure import IdealGas
+        >>> basis = ACEBasis(["Cu"], rcut=5.0, order=3, totaldegree=6).centred(IdealGas(0.085))
+        >>> len(basis), basis.reference
+        (99, IdealGas(density=0.085))
+        """
+        if not isinstance(reference, Reference):
+            raise TypeError(f"reference must be a Reference, got {reference!r} of type {type(reference).__name__}")
+        radial = reference.radial(self._radial, self.species) if orthonormal else self._radial
+        dictionary = self._specification.to_dict()
+        return ACEBasis(
+            dictionary.pop("species"), radial=radial, canonical=self._canonical, reference=reference, **dictionary
+        )
+
     @cached_property
     def labels(self) -> tuple[FeatureLabel, ...]:
         """One label per feature, in column order; the same for canonical and self-interacting bases."""
-        symbols = self.species
-        return tuple(
-            FeatureLabel(tuple(symbols[f.z] for f in block), tuple(f.q for f in block), ls, path)
-            for block in self._blocks
-            for ls in [tuple(f.l for f in block)]
-            for path in symmetric_couplings(ls, equality_pattern(block))[1]
-        )
+        return feature_labels(self._blocks, self.species)
 
     @property
     def order_slices(self) -> dict[str, slice]:
@@ -203,24 +223,7 @@ class ACEBasis:
     def groups(self) -> list[CenterGroup]:
         """Species of center by product algebra, with their operators."""
         n_start = self._specification.n_start
-        n_radial = 1 + max(f.q for block in self._blocks for f in block) - n_start
-        algebras: list[tuple[Any, list[int]]] = []
-        for z, center in enumerate(self.species):
-            algebra = self._radial.algebra(center, self.species, n_radial)
-            for known, centers in algebras:
-                if known == algebra:
-                    centers.append(z)
-                    break
-            else:
-                algebras.append((algebra, [z]))
-        groups = []
-        for algebra, centers in algebras:
-            blocks = [
-                tuple(sorted(Factor(f.l, f.z, algebra.basis_label(f.q - n_start, f.l)) for f in block))
-                for block in self._blocks
-            ]
-            groups.append(CenterGroup(tuple(centers), assemble(blocks, algebra, self._canonical)))
-        return groups
+        return center_groups(self.species, self._blocks, n_start, self._radial, self._canonical, self._reference)
 
     def operators(self, center: str) -> Operators:
         """Return the sparse maps for one species of center.
@@ -277,7 +280,7 @@ class ACEBasis:
     @cached_property
     def geometries(self) -> list[PairGeometry]:
         """The compiled tables of each group."""
-        return [PairGeometry(group.operators, self._radial, self.species) for group in self.groups]
+        return [PairGeometry(group.operators, self._radial, self.species, group.shift) for group in self.groups]
 
     @cached_property
     def evaluators(self) -> list[FeatureEvaluator]:
@@ -444,6 +447,7 @@ class ACEBasis:
             **self._specification.to_dict(),
             "radial": self._radial.to_dict(),
             "canonical": self._canonical,
+            "reference": None if self._reference is None else self._reference.to_dict(),
         }
 
     @classmethod
@@ -453,7 +457,10 @@ class ACEBasis:
         if missing:
             raise ValueError(f"dictionary lacks {' and '.join(sorted(missing))}; it must come from ACEBasis.to_dict")
         arguments = dict(dictionary)
-        return cls(arguments.pop("species"), radial=RadialBasis.from_dict(arguments.pop("radial")), **arguments)
+        species, radial = arguments.pop("species"), RadialBasis.from_dict(arguments.pop("radial"))
+        reference = arguments.pop("reference", None)
+        reference = None if reference is None else Reference.from_dict(reference)
+        return cls(species, radial=radial, reference=reference, **arguments)
 
     def __getstate__(self) -> dict[str, Any]:
         """What copies and pickles hold: everything but the compiled tables, which are built anew when needed."""
@@ -463,8 +470,8 @@ class ACEBasis:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, ACEBasis):
             return NotImplemented
-        mine = (self._specification, self._radial, self._canonical)
-        return mine == (other._specification, other._radial, other._canonical)
+        mine = (self._specification, self._radial, self._canonical, self._reference)
+        return mine == (other._specification, other._radial, other._canonical, other._reference)
 
     def __hash__(self) -> int:
         return hash((self._specification, self._canonical))
@@ -475,6 +482,7 @@ class ACEBasis:
         arguments = ", ".join(f"{name}={value!r}" for name, value in dictionary.items())
         sizes = " + ".join(map(str, self._specification.sizes))
         arguments += f", canonical={self._canonical}, radial={self._radial!r}"
+        arguments += "" if self._reference is None else f", reference={self._reference!r}"
         return f"ACEBasis({arguments}): {len(self)} features = {sizes}"
 
 

@@ -43,9 +43,13 @@ class PairGeometry:
     radial : RadialBasis
     species : sequence of str
         Chemical symbols; positions are species indices.
+    shift : numpy.ndarray, shape (n_species, n_one_particle), optional
+        μ, taken off the sums A of the centers of each species.
     """
 
-    def __init__(self, operators: Operators, radial: RadialBasis, species: Sequence[str]) -> None:
+    def __init__(
+        self, operators: Operators, radial: RadialBasis, species: Sequence[str], shift: np.ndarray | None = None
+    ) -> None:
         self._radial = radial
         self._species = tuple(species)
         one_particle = operators.extended_products.one_particle
@@ -69,7 +73,7 @@ class PairGeometry:
             layout.l_channels,
             layout.size,
             layout.leaves,
-            np.empty((0, 0)),
+            np.empty((0, 0)) if shift is None else shift,
         )
 
     def _radial_tables(self, grade_sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -45,6 +45,22 @@ class RadialAlgebra(ABC):
     def product(self, z: int, a: RadialLabel, b: RadialLabel) -> Terms:
         """Return ((q, coefficient), ...) with R_a R_b = Σ_q coefficient · R_q for neighbors of species z."""
 
+    def chebyshev_coefficients(self, z: int, l: int) -> np.ndarray | None:
+        """Return Q of the functions f Σ_k Q_nk T_k(x) of the basis at degree l; None where they are no such functions.
+
+        Parameters
+        ----------
+        z : int
+            Species of the neighbors.
+        l : int
+
+        Returns
+        -------
+        numpy.ndarray, lower triangular, or None
+            A single number 1 stands for the identity of any size.
+        """
+        return None
+
 
 class GradedAlgebra(RadialAlgebra):
     """f^s P_a · f^t P_b = f^{s+t} Σ_c p_c T_c(x), exact for every envelope f and transform x(r).
@@ -83,6 +99,9 @@ class GradedAlgebra(RadialAlgebra):
             coefficients = chebyshev.chebmul(self._series(z, a), self._series(z, b))
             self._products[key] = kept_terms(((grade, n), float(c)) for n, c in enumerate(coefficients))
         return self._products[key]
+
+    def chebyshev_coefficients(self, z: int, l: int) -> np.ndarray:
+        return np.ones((1, 1)) if self._coefficients is None else self._coefficients[z]
 
     def _series(self, z: int, label: tuple[int, int]) -> np.ndarray:
         s, n = label

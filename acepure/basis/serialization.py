@@ -90,6 +90,8 @@ def plain(name: str, value: Any) -> Any:
         return {"pairs": [[*pair, plain(name, entry)] for pair, entry in value.items()]}
     if isinstance(value, np.ndarray):
         return value.tolist()
+    if isinstance(value, (list, tuple)):
+        return [plain(name, entry) for entry in value]
     raise TypeError(f"{name} must be a number, text, array or {Serializable.__name__}; got {value!r}")
 
 

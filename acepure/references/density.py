@@ -1,0 +1,208 @@
+"""References that are a density of neighbors: an ideal gas, or the distances found in structures.
+
+For an isotropic density, dN(r) neighbors at distances r to r + dr,
+
+    μ_v = δ_l0 ∫ R_q(r) dN(r) / √(4π),      ∫ φ_u φ_v = δ_ll' δ_mm' ∫ R_q R_q' dN / (4π),
+
+so radial functions orthonormal for dN / (4π) make the φ_v orthonormal for the density. For neighbors of a Poisson
+process of that density, the centered canonical basis is then orthonormal: zero mean, unit variance (Itô, Wiener,
+Charlier).
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from tqdm import tqdm
+
+from acepure.basis.pairs import PairTable, per_pair, value_at
+from acepure.basis.polynomials import Measure, Orthonormal, checked_measure
+from acepure.basis.radial import RadialBasis
+from acepure.checks import count, number
+from acepure.neighbors import neighbor_list
+from acepure.references.base import Reference, check_polynomial
+
+__all__ = ["DensityReference", "IdealGas", "RadialDensity"]
+
+_QUADRATURE_NODES = 400
+
+
+class DensityReference(Reference):
+    """Base of references that are a density of neighbors; a subclass defines `measure`."""
+
+    @abstractmethod
+    def measure(self, center: str, neighbor: str, cutoff: float) -> Measure:
+        """Return dN / (4π), the neighbors per center and steradian by distance, up to a cutoff in Å."""
+
+    def radial(self, radial: RadialBasis, species: Sequence[str]) -> RadialBasis:
+        check_polynomial(radial)
+        pairs = [(a, b) for a in species for b in species]
+        return replace(
+            radial,
+            polynomials=Orthonormal({pair: self.measure(*pair, radial.cutoff(*pair)) for pair in pairs}),
+        )
+
+    def means(self, radial: RadialBasis, center: str, neighbor: str, labels: Sequence[Any]) -> np.ndarray:
+        """Return μ_q = √(4π) Σ_k w_k R_q(r_k) over nodes and weights of the measure, shape (len(labels),)."""
+        measure = self.measure(center, neighbor, radial.cutoff(center, neighbor))
+        return np.sqrt(4 * np.pi) * (measure.weights @ radial.evaluate_labels(measure.nodes, center, neighbor, labels))
+
+
+@dataclass(frozen=True)
+class IdealGas(DensityReference):
+    """Neighbors spread evenly and independently: dN(r) = 4π ρ r² dr.
+
+    Parameters
+    ----------
+    density : float, or mapping of (str, str) to float
+        ρ in atoms/Å³, > 0; one for all neighbors, or one per ordered pair of species.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For densities that are no positive numbers.
+
+    Examples
+    --------
+    >>> from acepure import ACEBasis, IdealGas
+    >>> basis = ACEBasis(["Cu"], totaldegree=4).centred(IdealGas(0.085))
+    >>> basis.reference
+    IdealGas(density=0.085)
+    """
+
+    density: float | Mapping[tuple[str, str], float]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "density", per_pair("density", self.density, lambda n, v: number(n, v, above=0)))
+
+    @classmethod
+    def from_atoms(cls, atoms: Atoms) -> IdealGas:
+        """Return the ideal gas with the number density of each species of a structure periodic in three directions."""
+        if not isinstance(atoms, Atoms) or not atoms.pbc.all():
+            raise ValueError("atoms must be a structure periodic along all three axes to have a density")
+        symbols = sorted(set(atoms.get_chemical_symbols()))
+        numbers = {s: atoms.get_chemical_symbols().count(s) / atoms.get_volume() for s in symbols}
+        return cls({(a, b): numbers[b] for a in symbols for b in symbols})
+
+    def measure(self, center: str, neighbor: str, cutoff: float) -> Measure:
+        """Return ρ r² dr by a Gauss-Legendre rule."""
+        x, w = np.polynomial.legendre.leggauss(_QUADRATURE_NODES)
+        r = cutoff * (x + 1) / 2
+        return Measure(r, value_at("density", self.density, center, neighbor) * r**2 * w * cutoff / 2)
+
+
+@dataclass(frozen=True)
+class RadialDensity(DensityReference):
+    """The distances of neighbors as they are in structures, for each ordered pair of species.
+
+    Parameters
+    ----------
+    measures : mapping of (str, str) to Measure
+        dN / (4π): the histogram of distances from a center of the first species to neighbors of the second, divided
+        by 4π and the number of centers.
+    rcut : float
+        How far distances were counted, in Å.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from acepure import ACEBasis, RadialDensity
+    >>> atoms = bulk("Cu", cubic=True) * 2
+    >>> atoms.rattle(0.1, seed=0)
+    >>> density = RadialDensity.from_structures([atoms], rcut=5.0)
+    >>> features = ACEBasis(["Cu"], order=1, totaldegree=4).centred(density).descriptors(atoms)
+    >>> bool(abs(features.mean(axis=0)).max() < 1e-4)
+    True
+    """
+
+    measures: Mapping[tuple[str, str], Measure]
+    rcut: float
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "measures", PairTable("measures", self.measures, checked_measure))
+        object.__setattr__(self, "rcut", number("rcut", self.rcut, above=0))
+
+    @classmethod
+    def from_structures(
+        cls,
+        structures: Atoms | Iterable[Atoms],
+        rcut: float = 5.0,
+        *,
+        n_bins: int = 2000,
+        num_threads: int = 1,
+        progress: bool | None = None,
+    ) -> RadialDensity:
+        """Count the distances of neighbors.
+
+        Parameters
+        ----------
+        structures : ase.Atoms or iterable of ase.Atoms
+            Seen once, one at a time; a generator will do.
+        rcut : float
+            Count up to this distance, in Å.
+        n_bins : int
+            Distances are kept as the counts and mean distances of so many intervals of equal length.
+        num_threads : int
+        progress : bool, optional
+            Show a bar; default: when writing to a terminal.
+        """
+        histogram = _Histogram(number("rcut", rcut, above=0), count("n_bins", n_bins))
+        structures = [structures] if isinstance(structures, Atoms) else structures
+        for atoms in tqdm(
+            structures, desc="distances", unit="structure", disable=None if progress is None else not progress
+        ):
+            histogram.add(atoms, num_threads)
+        return cls(histogram.measures(), histogram.rcut)
+
+    def __repr__(self) -> str:
+        pairs = ", ".join(f"{a}-{b}" for a, b in self.measures)
+        return f"RadialDensity({pairs}; rcut={self.rcut:g})"
+
+    def measure(self, center: str, neighbor: str, cutoff: float) -> Measure:
+        """Return the measure of an ordered pair."""
+        if cutoff > self.rcut * (1 + 1e-12):
+            raise ValueError(f"rcut of the reference is {self.rcut:g} Å, but the radial functions reach {cutoff:g} Å")
+        if (center, neighbor) not in self.measures:
+            raise ValueError(
+                f"the structures of the reference hold no neighbor {neighbor} of {center} within {self.rcut:g} Å; "
+                "use structures that do"
+            )
+        return self.measures[center, neighbor]
+
+
+class _Histogram:
+    """Counts and sums of distances, per ordered pair of species."""
+
+    def __init__(self, rcut: float, n_bins: int) -> None:
+        self.rcut, self.n_bins = rcut, n_bins
+        self._centers: dict[str, int] = {}
+        self._sums: dict[tuple[str, str], np.ndarray] = {}
+
+    def add(self, atoms: Atoms, num_threads: int) -> None:
+        pairs = neighbor_list(atoms, self.rcut, num_threads=num_threads)
+        symbols = np.array(atoms.get_chemical_symbols())
+        centers = np.repeat(symbols[pairs.centers], np.diff(pairs.offsets))
+        neighbors = symbols[pairs.neighbors]
+        r = np.linalg.norm(pairs.vectors, axis=1)
+        bins = np.minimum((r / self.rcut * self.n_bins).astype(np.int64), self.n_bins - 1)
+        for a in sorted(set(symbols)):
+            self._centers[a] = self._centers.get(a, 0) + int((symbols == a).sum())
+            for b in sorted(set(neighbors[centers == a])):
+                chosen = (centers == a) & (neighbors == b)
+                sums = self._sums.setdefault((a, b), np.zeros((2, self.n_bins)))
+                sums[0] += np.bincount(bins[chosen], minlength=self.n_bins)
+                sums[1] += np.bincount(bins[chosen], weights=r[chosen], minlength=self.n_bins)
+
+    def measures(self) -> dict[tuple[str, str], Measure]:
+        if not self._sums:
+            raise ValueError(f"structures hold no two atoms within {self.rcut:g} Å; a radial density needs some")
+        result = {}
+        for (a, b), (counts, distances) in self._sums.items():
+            seen = counts > 0
+            result[a, b] = Measure(distances[seen] / counts[seen], counts[seen] / (4 * np.pi * self._centers[a]))
+        return result
