@@ -51,8 +51,8 @@ def descriptors(
     species : sequence of str, optional
         Chemical symbols of the basis; default: those of the structure, of all structures for a sequence. The columns
         depend on them, so name them when results of different calls are to be compared.
-    indices : sequence of int or mask, optional
-        Which atoms, for one structure.
+    indices : sequence of int, slice or mask, optional
+        Which atoms, counted from the end if negative, for one structure.
     blocks : bool
         Return a dictionary {"nu1": ..., "nu2": ..., "full": ...} of views by correlation order.
     store : bool
@@ -113,10 +113,19 @@ def _by_order(basis: ACEBasis, values: np.ndarray) -> dict[str, np.ndarray]:
 def _basis(species: Sequence[str], arguments: Mapping[str, Any]) -> ACEBasis:
     """Build the basis, or take it from the last few: repeated calls in a notebook should not pay for set-up."""
     try:
-        key = json.dumps([species, dict(sorted(arguments.items()))])
+        key = json.dumps([species, dict(sorted(arguments.items()))], default=_plain)
     except TypeError:  # objects such as a radial basis or a mapping by pairs
         return ACEBasis(species, **arguments)
     return _cached_basis(key)
+
+
+def _plain(value: Any) -> Any:
+    """NumPy's numbers, and sequences of them, as Python's."""
+    scalar, sequence = isinstance(value, np.generic), isinstance(value, np.ndarray) and value.ndim > 0
+    plain = value.tolist() if scalar or sequence else value
+    if type(plain) is type(value):  # a long double stays what it is
+        raise TypeError(f"{value!r} has no form in JSON")
+    return plain
 
 
 @lru_cache(maxsize=8)

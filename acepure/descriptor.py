@@ -30,6 +30,7 @@ from acepure.neighbor_blocks import neighbor_blocks
 from acepure.neighbors import NeighborList, check_neighbors, neighbor_list
 from acepure.operators.assembly import Operators
 from acepure.references import Reference
+from acepure.sizes import physical_memory, refuse_larger
 from acepure.specification import Specification
 from acepure.structures import structure_list
 
@@ -293,7 +294,7 @@ class ACEBasis:
         Parameters
         ----------
         atoms : ase.Atoms
-        indices : sequence of int or mask, optional
+        indices : sequence of int, slice or mask, optional
             Which atoms are centers; default all.
         num_threads : int, optional
         """
@@ -321,7 +322,7 @@ class ACEBasis:
         ----------
         atoms : ase.Atoms or sequence of them
             Not modified. `atoms.pbc` decides along which axes images count.
-        indices : sequence of int or mask, optional
+        indices : sequence of int, slice or mask, optional
             Which atoms, in which order; default all. For one structure.
         neighbors : NeighborList, optional
             From `neighbor_list` of the same structure.
@@ -399,7 +400,9 @@ class ACEBasis:
             out = np.empty((neighbors.n_centers, len(self)))
             self._evaluate(neighbors, species, out, np.arange(neighbors.n_centers), threads)
             return out
-        out = np.empty((len(atoms), len(self)))
+        shape = (len(atoms), len(self))
+        refuse_larger("the array of features", shape, physical_memory(), "use descriptor_blocks or indices")
+        out = np.empty(shape)
         for block in neighbor_blocks(atoms, self.cutoffs, species, num_threads=useful_threads(len(atoms), threads)):
             self._evaluate(block, species, out, block.centers.astype(np.int64), threads)
         return out

@@ -14,11 +14,12 @@ from acepure._kernels.forces import accumulate_forces, accumulate_rows
 from acepure.checks import number, real_array
 from acepure.descriptor import ACEBasis, check_basis
 from acepure.evaluation import resolve_num_threads, useful_threads
-from acepure.neighbors import NeighborList
+from acepure.neighbors import NeighborList, check_neighbors
+from acepure.sizes import refuse_larger
 
 __all__ = ["PairJacobian", "SummedGradients", "pair_jacobian", "pullback", "summed_gradients"]
 
-#: Largest array that `pair_jacobian` makes unless told otherwise, in bytes.
+#: Largest result that `pair_jacobian` and `summed_gradients` make unless told otherwise, in bytes.
 MAX_BYTES = 4 * 2**30
 
 # `summed_gradients` holds the Jacobians of a part of the pairs in a buffer of about this size.
@@ -38,7 +39,8 @@ class PairJacobian:
     vectors : numpy.ndarray of float64, shape (n_pairs, 3)
         r_ij = r_j − r_i + S·cell, Å.
     values : numpy.ndarray of float64, shape (n_pairs, 3, n_features)
-        Per Å. Atom j pulls with it, atom i with minus it.
+        Per Å. Moving atom j changes B_f(i) by it, moving atom i by minus it; zero for a pair beyond the cutoff, as
+        lists with a skin hold them.
     """
 
     centers: np.ndarray
@@ -65,7 +67,13 @@ class SummedGradients:
 
 
 def pair_jacobian(
-    basis: ACEBasis, atoms: Atoms, *, indices: Any = None, num_threads: int | None = None, max_bytes: float = MAX_BYTES
+    basis: ACEBasis,
+    atoms: Atoms,
+    *,
+    indices: Any = None,
+    neighbors: NeighborList | None = None,
+    num_threads: int | None = None,
+    max_bytes: float = MAX_BYTES,
 ) -> PairJacobian:
     """Return ∂B_f(i)/∂r_ij for every pair.
 
@@ -73,8 +81,11 @@ def pair_jacobian(
     ----------
     basis : ACEBasis
     atoms : ase.Atoms
-    indices : sequence of int or mask, optional
+    indices : sequence of int, slice or mask, optional
         Which atoms are centers; default all.
+    neighbors : NeighborList, optional
+        From `ACEBasis.neighbor_list` or `VerletList.update` of the same structure; that the positions are the same
+        is not checked. Not together with `indices`: the list has its centers.
     num_threads : int, optional
     max_bytes : float
         Refuse a larger result.
@@ -85,6 +96,8 @@ def pair_jacobian(
 
     Raises
     ------
+    TypeError, ValueError
+        For a structure or a list that does not belong to the basis.
     ValueError
         When the result would be larger than `max_bytes`, with its size.
 
@@ -95,35 +108,51 @@ def pair_jacobian(
     (42, 3, 37)
     """
     check_basis(basis)
-    if max_bytes != float("inf"):
-        max_bytes = number("max_bytes", max_bytes, least=0)
-    threads = resolve_num_threads(num_threads)
-    neighbors = basis.neighbor_list(atoms, indices, threads)
+    max_bytes, threads = _checked_limit(max_bytes), resolve_num_threads(num_threads)
+    if neighbors is not None and indices is not None:
+        raise ValueError("indices and neighbors exclude each other: the list has its centers")
+    species = basis.species_indices(atoms)
+    neighbors = _checked_list(basis, atoms, indices, neighbors, threads)
     shape = (neighbors.n_pairs, 3, len(basis))
-    n_bytes = 8 * float(np.prod([float(n) for n in shape]))
-    if n_bytes > max_bytes:
-        raise ValueError(
-            f"the Jacobian of shape {shape} needs {n_bytes / 2**30:.3g} GiB, more than max_bytes={max_bytes:.3g}; "
-            "select centers with indices, or use summed_gradients"
-        )
+    advice = "select centers with indices, use summed_gradients, or raise max_bytes"
+    refuse_larger("the Jacobian", shape, max_bytes, advice)
     values = np.empty(shape)
-    _jacobian(basis, neighbors, basis.species_indices(atoms), values, threads)
+    _jacobian(basis, neighbors, species, values, threads)
     centers = np.repeat(neighbors.centers, np.diff(neighbors.offsets))
-    return PairJacobian(centers, neighbors.neighbors, neighbors.shifts, neighbors.vectors, values)
+    vectors = neighbors.vectors.copy()  # those of a `VerletList` change with the next step
+    return PairJacobian(centers, neighbors.neighbors, neighbors.shifts, vectors, values)
 
 
-def summed_gradients(basis: ACEBasis, atoms: Atoms, *, num_threads: int | None = None) -> SummedGradients:
+def summed_gradients(
+    basis: ACEBasis,
+    atoms: Atoms,
+    *,
+    neighbors: NeighborList | None = None,
+    num_threads: int | None = None,
+    max_bytes: float = MAX_BYTES,
+) -> SummedGradients:
     """Return the derivatives of Σ_i B_i with respect to positions and strain: rows of a fit to forces and virials.
 
     Parameters
     ----------
     basis : ACEBasis
     atoms : ase.Atoms
+    neighbors : NeighborList, optional
+        As for `pair_jacobian`; the sum is over the centers of the list.
     num_threads : int, optional
+    max_bytes : float
+        Refuse a larger result.
 
     Returns
     -------
     SummedGradients
+
+    Raises
+    ------
+    TypeError, ValueError
+        For a structure or a list that does not belong to the basis.
+    ValueError
+        When the result would be larger than `max_bytes`, with its size.
 
     Examples
     --------
@@ -132,13 +161,13 @@ def summed_gradients(basis: ACEBasis, atoms: Atoms, *, num_threads: int | None =
     (1, 4, 3, 37)
     """
     check_basis(basis)
-    threads = resolve_num_threads(num_threads)
+    max_bytes, threads = _checked_limit(max_bytes), resolve_num_threads(num_threads)
     species = basis.species_indices(atoms)
-    by_species = np.argsort(species, kind="stable")  # so that a part of one species is as long as the buffer allows
-    neighbors = basis.neighbor_list(atoms, by_species, threads)
     n_species, n_features = len(basis.species), len(basis)
-    positions = np.zeros((n_species, len(atoms), 3, n_features))
-    strain = np.zeros((n_species, 3, 3, n_features))
+    shape = (n_species, len(atoms), 3, n_features)
+    refuse_larger("the result", shape, max_bytes, "use pullback for one function of the features, or raise max_bytes")
+    neighbors = _checked_list(basis, atoms, None, neighbors, threads)
+    positions, strain = np.zeros(shape), np.zeros((n_species, 3, 3, n_features))
     buffer = np.empty(0)
     for part, z in _parts(neighbors, species, n_features):
         size = part.n_pairs * 3 * n_features
@@ -160,7 +189,12 @@ def summed_gradients(basis: ACEBasis, atoms: Atoms, *, num_threads: int | None =
 
 
 def pullback(
-    basis: ACEBasis, atoms: Atoms, cotangents: ArrayLike, *, num_threads: int | None = None
+    basis: ACEBasis,
+    atoms: Atoms,
+    cotangents: ArrayLike,
+    *,
+    neighbors: NeighborList | None = None,
+    num_threads: int | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the vector-Jacobian product Σ_if g_if ∂B_f(i), with respect to positions and strain.
 
@@ -171,7 +205,9 @@ def pullback(
     basis : ACEBasis
     atoms : ase.Atoms
     cotangents : array_like of float64, shape (n_atoms, n_features)
-        g.
+        g, in the shape of the features: (n_centers, n_features) for a list of some centers.
+    neighbors : NeighborList, optional
+        As for `pair_jacobian`; the sum is over the centers of the list.
     num_threads : int, optional
 
     Returns
@@ -179,7 +215,12 @@ def pullback(
     positions : numpy.ndarray, shape (n_atoms, 3)
         Σ_if g_if ∂B_f(i)/∂r_k, per Å; forces are minus this.
     strain : numpy.ndarray, shape (3, 3)
-        The same with respect to ε_ab.
+        The same with respect to ε_ab, at r ↦ (1 + ε) r; the virial is minus this.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For a structure or a list that does not belong to the basis, and for cotangents of another shape.
 
     Examples
     --------
@@ -191,9 +232,9 @@ def pullback(
     """
     check_basis(basis)
     threads = resolve_num_threads(num_threads)
-    neighbors = basis.neighbor_list(atoms, num_threads=threads)
     species = basis.species_indices(atoms)
-    cotangents = real_array("cotangents", cotangents, (len(atoms), len(basis)))
+    neighbors = _checked_list(basis, atoms, None, neighbors, threads)
+    cotangents = real_array("cotangents", cotangents, (neighbors.n_centers, len(basis)))
     gradients = np.zeros((neighbors.n_pairs, 3))
     center_species = species[neighbors.centers]
     for group, evaluator in zip(basis.groups, basis.pullback_evaluators):
@@ -206,6 +247,20 @@ def pullback(
     return -forces, -virial
 
 
+def _checked_limit(max_bytes: float) -> float:
+    return max_bytes if max_bytes == float("inf") else number("max_bytes", max_bytes, least=0)
+
+
+def _checked_list(
+    basis: ACEBasis, atoms: Atoms, indices: Any, neighbors: NeighborList | None, num_threads: int
+) -> NeighborList:
+    """The list that was given, if it belongs to the structure and the basis; else a new one."""
+    if neighbors is None:
+        return basis.neighbor_list(atoms, indices, num_threads)
+    check_neighbors(neighbors, len(atoms), basis.cutoffs)
+    return neighbors
+
+
 def _jacobian(
     basis: ACEBasis, neighbors: NeighborList, species: np.ndarray, values: np.ndarray, num_threads: int
 ) -> None:
@@ -216,29 +271,30 @@ def _jacobian(
 
 
 def _parts(neighbors: NeighborList, species: np.ndarray, n_features: int) -> Iterator[tuple[NeighborList, int]]:
-    """Runs of centers of one species whose Jacobians fit the buffer."""
+    """Centers of one species, as many at a time as have Jacobians that fit the buffer."""
     limit = max(1, _BUFFER_BYTES // (24 * n_features))
     center_species = species[neighbors.centers]
-    offsets = neighbors.offsets
-    first = 0
-    while first < neighbors.n_centers:
-        last = first + 1
-        while (
-            last < neighbors.n_centers
-            and center_species[last] == center_species[first]
-            and offsets[last + 1] - offsets[first] <= limit
-        ):
-            last += 1
-        pairs = slice(int(offsets[first]), int(offsets[last]))
-        yield (
-            replace(
-                neighbors,
-                offsets=offsets[first : last + 1] - offsets[first],
-                centers=neighbors.centers[first:last],
-                neighbors=neighbors.neighbors[pairs],
-                shifts=neighbors.shifts[pairs],
-                vectors=neighbors.vectors[pairs],
-            ),
-            int(center_species[first]),
-        )
-        first = last
+    n_pairs = np.diff(neighbors.offsets)
+    for z in np.unique(center_species):
+        rows = np.flatnonzero(center_species == z)
+        ends = np.cumsum(n_pairs[rows])
+        first = done = 0
+        while first < len(rows):
+            last = max(first + 1, int(np.searchsorted(ends, done + limit, side="right")))
+            yield _of_centers(neighbors, rows[first:last]), int(z)
+            first, done = last, ends[last - 1]
+
+
+def _of_centers(neighbors: NeighborList, rows: np.ndarray) -> NeighborList:
+    """The part of a list that belongs to some of its centers."""
+    counts = neighbors.offsets[rows + 1] - neighbors.offsets[rows]
+    offsets = np.concatenate([[0], np.cumsum(counts)])
+    pairs = np.arange(offsets[-1]) + np.repeat(neighbors.offsets[rows] - offsets[:-1], counts)
+    return replace(
+        neighbors,
+        offsets=offsets,
+        centers=neighbors.centers[rows],
+        neighbors=neighbors.neighbors[pairs],
+        shifts=neighbors.shifts[pairs],
+        vectors=neighbors.vectors[pairs],
+    )

@@ -412,6 +412,11 @@ def _checked_indices(indices, n_atoms) -> np.ndarray:
     """Return the atom index of each center."""
     if indices is None:
         return np.arange(n_atoms, dtype=np.int32)
+    if isinstance(indices, slice):
+        try:
+            return np.arange(*indices.indices(n_atoms), dtype=np.int32)
+        except (TypeError, ValueError) as error:  # bounds that are no integers, a step of 0
+            raise type(error)(f"indices={indices}: {error}") from None
     values = np.asarray(indices)
     if values.ndim != 1:
         raise ValueError(f"indices must be one-dimensional, got shape {values.shape}")
@@ -422,11 +427,12 @@ def _checked_indices(indices, n_atoms) -> np.ndarray:
     if values.size == 0:
         return np.empty(0, dtype=np.int32)
     if values.dtype.kind not in "iu":
-        raise TypeError(f"indices must be integers or a mask, got dtype {values.dtype}")
+        raise TypeError(f"indices must be integers, a slice or a mask, got dtype {values.dtype}")
     outside = (values < -n_atoms) | (values >= n_atoms)
     if outside.any():
         raise IndexError(f"indices contains {values[outside][0]}, out of range for {n_atoms} atoms")
-    result = np.where(values < 0, values + n_atoms, values)
+    result = values.astype(np.int64)  # a short type cannot hold n_atoms
+    result[result < 0] += n_atoms
     found, counts = np.unique(result, return_counts=True)
     if (counts > 1).any():
         raise ValueError(f"indices contains atom {found[counts > 1][0]} more than once")

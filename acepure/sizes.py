@@ -1,21 +1,27 @@
-"""How large a specification is: exact counts of functions, an estimate of memory, and refusal of what would not fit."""
+"""How large things are: exact counts of functions, estimates of memory, and refusal of what would not fit."""
 
 from __future__ import annotations
 
 import math
 import os
+from collections.abc import Callable
 from functools import lru_cache
 from itertools import combinations_with_replacement
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from acepure.characters import coupling_count, product_counts
 from acepure.errors import BasisTooLargeError
 from acepure.indices import Block, equality_pattern
 
-if TYPE_CHECKING:
-    from acepure.specification import Specification
-
-__all__ = ["ROUNDING", "check_memory", "function_counts", "physical_memory", "refuse_at_least"]
+__all__ = [
+    "ROUNDING",
+    "IndexSets",
+    "check_memory",
+    "function_counts",
+    "physical_memory",
+    "refuse_at_least",
+    "refuse_larger",
+]
 
 #: Sums n + wL·l are compared with D up to this much rounding.
 ROUNDING = 1e-9
@@ -24,8 +30,29 @@ ROUNDING = 1e-9
 _BYTES_PER_PRODUCT = 2048
 
 
+class IndexSets(Protocol):
+    """What is counted here: the fields of a `Specification` that decide its size."""
+
+    @property
+    def species(self) -> tuple[str, ...]: ...
+    @property
+    def order(self) -> int: ...
+    @property
+    def totaldegree(self) -> tuple[float, ...] | None: ...
+    @property
+    def n_max(self) -> tuple[int, ...] | None: ...
+    @property
+    def wL(self) -> float: ...
+    @property
+    def n_start(self) -> int: ...
+    @property
+    def functions(self) -> tuple[Block, ...] | None: ...
+    def limits(self, nu: int) -> tuple[int, Callable[[int], int]]: ...
+    def __hash__(self) -> int: ...
+
+
 @lru_cache(maxsize=64)
-def function_counts(spec: Specification) -> tuple[tuple[int, int], ...]:
+def function_counts(spec: IndexSets) -> tuple[tuple[int, int], ...]:
     """Return (number of functions, exact; of products with purification, estimated) for each order.
 
     For each multiset of l's, the multisets of (species, n) and their m's are counted by generating functions in
@@ -65,12 +92,13 @@ def _count_explicit(blocks: list[Block]) -> tuple[int, int]:
     return functions, products
 
 
-def check_memory(spec: Specification, available: float | None = None) -> None:
+def check_memory(spec: IndexSets, available: float | None = None) -> None:
     """Refuse what would not fit.
 
     Parameters
     ----------
-    spec : Specification
+    spec : IndexSets
+        A `Specification`.
     available : float, optional
         Bytes; by default the physical memory of the machine.
 
@@ -105,7 +133,7 @@ def refuse_at_least(name: str, functions: float, available: float | None = None)
         )
 
 
-def _at_least(spec: Specification) -> float:
+def _at_least(spec: IndexSets) -> float:
     """A lower bound that costs nothing: functions of the highest order with l = 0 alone."""
     nu, n_species = spec.order, len(spec.species)
     if spec.functions is not None:
@@ -115,6 +143,39 @@ def _at_least(spec: Specification) -> float:
     spare = math.floor(spec.totaldegree[-1] - nu * spec.n_start + ROUNDING)
     # ordered ν-tuples of n with sum ≤ spare, of which at most ν! are one multiset
     return math.comb(spare + nu, nu) / math.factorial(nu) if spare >= 0 else 0
+
+
+def refuse_larger(name: str, shape: tuple[int, ...], limit: float, advice: str) -> None:
+    """Raise unless a float64 array fits into `limit` bytes, before it is made.
+
+    Parameters
+    ----------
+    name : str
+        What the array is, for the message.
+    shape : tuple of int
+    limit : float
+        Bytes.
+    advice : str
+        What else to do; ends the message.
+
+    Raises
+    ------
+    ValueError
+        With shape and size.
+
+    Examples
+    --------
+    >>> refuse_larger("a table", (1000, 1000), 4e6, "take fewer rows")
+    Traceback (most recent call last):
+        ...
+    ValueError: a table of shape (1000, 1000) needs 0.00745 GiB, more than the limit of 0.00373 GiB; take fewer rows
+    """
+    n_bytes = 8 * math.prod(shape)
+    if n_bytes > limit:
+        raise ValueError(
+            f"{name} of shape {shape} needs {n_bytes / 2**30:.3g} GiB, more than the limit of {limit / 2**30:.3g} GiB; "
+            f"{advice}"
+        )
 
 
 def physical_memory() -> float:

@@ -10,7 +10,9 @@ from ase.build import bulk, molecule
 from ase.io import read, write
 from systems_descriptors import BASIS, RADIAL, SPECIES, cluster, crystal, large_structure
 
+import acepure.api
 from acepure import ACEBasis, descriptors
+from acepure.basis import PolynomialRadialBasis
 
 # --- selections and forms of the result -------------------------------------------------------------------------------
 
@@ -26,15 +28,19 @@ def test_indices():
         ((-1, 0), [len(atoms) - 1, 0]),
         (range(20), list(range(20))),
         (np.arange(90)[::-1], list(range(90))[::-1]),
+        (slice(None, 20), list(range(20))),
+        (slice(-3, None), [len(atoms) - 3, len(atoms) - 2, len(atoms) - 1]),
+        (slice(40, 2, -7), list(range(40, 2, -7))),
+        (slice(4, 4), []),
         (mask, [3, 50, 51]),
         (mask.tolist(), [3, 50, 51]),
         ([], []),
         (np.zeros(len(atoms), dtype=bool), []),
     ]:
         np.testing.assert_array_equal(BASIS.descriptors(atoms, indices=indices), features[rows])
-    np.testing.assert_array_equal(
-        descriptors(atoms, indices=[7, 2], totaldegree=[4, 4, 4, 2], order=4), features[[7, 2]]
-    )
+    for indices, rows in [([7, 2], [7, 2]), ([-1], [len(atoms) - 1]), (slice(-2, None), [-2, -1])]:
+        result = descriptors(atoms, indices=indices, totaldegree=[4, 4, 4, 2], order=4)
+        np.testing.assert_array_equal(result, features[rows])
 
 
 def test_neighbor_list_is_used_again():
@@ -80,6 +86,50 @@ def test_defaults():
     plain = ACEBasis(SPECIES, canonical=False)
     np.testing.assert_array_equal(descriptors(atoms, canonical=False), plain.descriptors(atoms))
     np.testing.assert_array_equal(descriptors(atoms, False), plain.descriptors(atoms))
+
+
+@pytest.fixture
+def made(monkeypatch):
+    """The bases that `descriptors` makes."""
+    bases = []
+
+    def make(*args, **kwargs):
+        bases.append(ACEBasis(*args, **kwargs))
+        return bases[-1]
+
+    acepure.api._cached_basis.cache_clear()
+    monkeypatch.setattr(acepure.api, "ACEBasis", make)
+    return bases
+
+
+@pytest.mark.parametrize(
+    "plain, numpy",
+    [
+        ({"order": 2, "totaldegree": 3}, {"order": np.int64(2), "totaldegree": np.int32(3)}),
+        ({"rcut": 4.5, "n_functions": 30}, {"rcut": np.float64(4.5), "n_functions": np.uint8(30)}),
+        ({"rcut": 4.5, "canonical": False}, {"rcut": np.float32(4.5), "canonical": np.bool_(False)}),
+        ({"totaldegree": [3, 2, 1]}, {"totaldegree": np.array([3, 2, 1])}),
+        ({"species": ["Cu", "Zr"], "order": 1}, {"species": np.array(["Cu", "Zr"]), "order": np.int16(1)}),
+        ({"functions": [[["Cu", 1, 0]]]}, {"functions": [[["Cu", np.int64(1), np.int64(0)]]]}),
+    ],
+    ids=str,
+)
+def test_a_basis_is_made_once(made, plain, numpy):
+    """Numbers of NumPy name the same basis as those of Python."""
+    expected = descriptors(cluster(1), **plain)
+    np.testing.assert_array_equal(descriptors(cluster(1), **numpy), expected)
+    assert len(made) == 1
+    descriptors(cluster(1), **{**plain, "rcut": 4.25})
+    assert len(made) == 2
+
+
+@pytest.mark.parametrize("value", [np.longdouble(4.5), PolynomialRadialBasis(4.5), {("Cu", "Cu"): 4.5}], ids=type)
+def test_a_basis_that_text_cannot_name_is_made_anew(made, value):
+    name = "radial" if isinstance(value, PolynomialRadialBasis) else "rcut"
+    expected = descriptors(bulk("Cu"), rcut=4.5)
+    for _ in range(2):
+        np.testing.assert_array_equal(descriptors(bulk("Cu"), **{name: value}), expected)
+    assert len(made) == 3
 
 
 def test_store(tmp_path):

@@ -27,14 +27,23 @@ def test_pairs_are_those_of_the_structure():
 
 @pytest.mark.parametrize(
     "indices",
-    [[0], [5, 2, -1], range(3), np.arange(12) % 5 == 0, np.array([7], dtype=np.uint8), [], np.zeros(12, dtype=bool)],
+    [
+        [0],
+        [5, 2, -1],
+        range(3),
+        slice(9, 1, -4),
+        np.arange(12) % 5 == 0,
+        np.array([7], dtype=np.uint8),
+        [],
+        np.zeros(12, dtype=bool),
+    ],
     ids=str,
 )
 def test_subsets_of_centers(indices):
     """The rows of the chosen centers, in the order chosen, to the last bit."""
     atoms, basis = system("alloy", order=3, totaldegree=3)
     whole, part = pair_jacobian(basis, atoms), pair_jacobian(basis, atoms, indices=indices)
-    chosen = np.arange(12)[np.asarray(indices, dtype=None if len(indices) else int)]
+    chosen = np.arange(12)[indices if isinstance(indices, slice) or len(indices) else np.empty(0, dtype=int)]
     rows = np.concatenate([np.flatnonzero(whole.centers == i) for i in chosen] or [np.empty(0, dtype=int)])
     for name in ("centers", "neighbors", "shifts", "vectors", "values"):
         np.testing.assert_array_equal(getattr(part, name), getattr(whole, name)[rows])
@@ -53,7 +62,7 @@ def test_memory_is_refused_before_it_is_taken():
     shape = (basis.neighbor_list(atoms).n_pairs, 3, len(basis))
     size = 8 * np.prod(shape, dtype=float)
     assert size > 4 * 2**30
-    with pytest.raises(ValueError, match=rf"needs {size / 2**30:.3g} GiB, more than max_bytes=.*summed_gradients") as e:
+    with pytest.raises(ValueError, match=rf"needs {size / 2**30:.3g} GiB.* 4 GiB; .*summed_gradients.*max_bytes") as e:
         pair_jacobian(basis, atoms)
     assert str(shape) in str(e.value)
 
@@ -68,11 +77,30 @@ def test_max_bytes_is_the_largest_size_allowed():
     assert pair_jacobian(basis, atoms, max_bytes=np.inf).values.nbytes == n_bytes
 
 
-@pytest.mark.parametrize("max_bytes, error", [("4 GB", TypeError), (np.nan, ValueError)])
-def test_wrong_max_bytes(max_bytes, error):
+@pytest.mark.parametrize("function", [pair_jacobian, summed_gradients], ids=lambda f: f.__name__)
+@pytest.mark.parametrize("max_bytes, error", [("4 GB", TypeError), (np.nan, ValueError), (-1, ValueError)])
+def test_wrong_max_bytes(function, max_bytes, error):
     atoms, basis = system("wire", order=1, totaldegree=2)
     with pytest.raises(error, match="max_bytes must be"):
-        pair_jacobian(basis, atoms, max_bytes=max_bytes)
+        function(basis, atoms, max_bytes=max_bytes)
+
+
+def test_summed_gradients_are_refused_before_anything_is_made(monkeypatch):
+    """A size that depends on numbers of atoms and features alone needs no neighbors."""
+    atoms, basis = system("wire", order=1, totaldegree=2)
+    n_bytes = summed_gradients(basis, atoms).positions.nbytes
+    for allowed in (n_bytes, np.inf):
+        assert summed_gradients(basis, atoms, max_bytes=allowed).positions.nbytes == n_bytes
+    with pytest.raises(ValueError, match=rf"\(2, 2, 3, {len(basis)}\) needs .* GiB.*pullback.*max_bytes"):
+        summed_gradients(basis, atoms, max_bytes=n_bytes - 1)
+
+    def never(*args, **kwargs):
+        raise AssertionError("the list was made")
+
+    monkeypatch.setattr(ACEBasis, "neighbor_list", never)
+    large = ACEBasis(["Cu"], order=4, totaldegree=10)
+    with pytest.raises(ValueError, match=r"\(1, 160000, 3, 1330\) needs 4\.76 GiB.* 4 GiB"):
+        summed_gradients(large, bulk("Cu").repeat((400, 400, 1)))
 
 
 # --- threads, memory, input -------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from ase import Atoms
+from ase.calculators.calculator import Calculator
 from reference_structures import random_orthogonal
 from systems_derivatives import system
 from systems_linear import (
@@ -45,6 +46,38 @@ def test_the_comparison_sees_a_wrong_force_and_a_wrong_virial():
 
         with pytest.raises(AssertionError, match="Not equal to tolerance"):
             assert_derivatives(Wrong(), atoms)
+
+
+class Potential(Calculator):
+    """Energies of a linear function, for what ASE derives from energies."""
+
+    implemented_properties = ("energy",)
+
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
+    def calculate(self, *args):
+        super().calculate(*args)
+        self.results["energy"] = self.function.evaluate(self.atoms).sum()
+
+
+@pytest.mark.parametrize("name", ["fcc Cu", "skewed cell", "left-handed cell"])
+def test_forces_and_stress_are_those_of_ase(name):
+    """F_k = −∂E/∂r_k; stress −W / V in the order xx, yy, zz, yz, xz, xy."""
+    fd = pytest.importorskip("ase.calculators.fd", reason="ASE before 3.24 has no such functions")
+    atoms, basis = system(name, order=3, totaldegree=[6, 4, 3])
+    function = random_function(basis)
+    result = function.evaluate_with_gradients(atoms)
+    atoms.calc = Potential(function)
+    stress = fd.calculate_numerical_stress(atoms, eps=1e-4, force_consistent=False)
+    W = result.virial
+    computed = -np.array([W[0, 0], W[1, 1], W[2, 2], W[1, 2], W[0, 2], W[0, 1]]) / atoms.get_volume()
+    # ASE's differences are of order two: (1e-4)² times a third derivative of some ten times the first
+    np.testing.assert_allclose(computed, stress, rtol=0, atol=1e-6 * abs(stress).max())
+    assert np.diff(np.sort(stress)).min() > 1e-4 * abs(stress).max()  # no two may be exchanged unseen
+    forces = fd.calculate_numerical_forces(atoms, eps=1e-4, force_consistent=False)
+    np.testing.assert_allclose(result.forces, forces, rtol=0, atol=1e-6 * abs(stress).max() * atoms.get_volume())
 
 
 @pytest.mark.parametrize("name", NAMES)

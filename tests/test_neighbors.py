@@ -278,7 +278,9 @@ def test_cutoff_of_ordered_pairs_and_order_by_species():
     assert_sorted(neighbor_list(atoms, 5.0, species=species), species)
 
 
-@pytest.mark.parametrize("indices", [[3, 0, 6], [-1, 2], np.array([5], dtype=np.uint8), [], range(8)])
+@pytest.mark.parametrize(
+    "indices", [[3, 0, 6], [-1, 2], np.array([5], dtype=np.uint8), np.array([-8, 7], dtype=np.int8), [], range(8)]
+)
 def test_some_centers(indices):
     atoms = rattled(bulk("NaCl", "rocksalt", a=5.6, cubic=True))
     whole, pairs = neighbor_list(atoms, 5.0), neighbor_list(atoms, 5.0, indices=indices)
@@ -288,6 +290,36 @@ def test_some_centers(indices):
         mine, its = slice(*pairs.offsets[c : c + 2]), slice(*whole.offsets[i : i + 2])
         for name in ("neighbors", "shifts", "vectors"):
             assert np.array_equal(getattr(pairs, name)[mine], getattr(whole, name)[its])
+
+
+@pytest.mark.parametrize(
+    "indices",
+    [
+        slice(None),
+        slice(2),
+        slice(-2, None),
+        slice(1, 7, 3),
+        slice(None, None, -1),
+        slice(-1, -6, -2),
+        slice(5, 100),
+        slice(6, 2),
+        slice(np.int64(1), np.int8(3)),
+    ],
+    ids=str,
+)
+def test_slice_of_centers(indices):
+    """As slices of a list of the atoms."""
+    pairs = neighbor_list(bulk("NaCl", "rocksalt", a=5.6, cubic=True), 3.0, indices=indices)
+    assert_formats(pairs)
+    assert pairs.centers.tolist() == list(range(8))[indices]
+
+
+@pytest.mark.parametrize("dtype, indices", [("int8", [-1, -128, 5]), ("uint8", [255, 0])])
+def test_short_integers_in_a_large_structure(dtype, indices):
+    """Their type cannot hold the number of atoms."""
+    atoms = Atoms("H300", positions=np.arange(900.0).reshape(300, 3))
+    centers = neighbor_list(atoms, 1.0, indices=np.array(indices, dtype=dtype)).centers
+    assert centers.tolist() == [k % 300 for k in indices]
 
 
 def test_mask_of_centers():
@@ -336,7 +368,9 @@ ATOMS = Atoms("HCO", [[0, 0, 0], [1, 0, 0], [1, 0, 1]])
         (ValueError, "indices contains atom 2 more than once", 5.0, {"indices": [2, -1]}),
         (ValueError, "indices is a mask of 2 values; 3 atoms", 5.0, {"indices": [True, False]}),
         (ValueError, r"indices must be one-dimensional, got shape \(\)", 5.0, {"indices": 1}),
-        (TypeError, "indices must be integers or a mask", 5.0, {"indices": [0.0, 1.0]}),
+        (TypeError, "indices must be integers, a slice or a mask", 5.0, {"indices": [0.0, 1.0]}),
+        (TypeError, r"indices=slice\('a', None, None\): slice indices", 5.0, {"indices": slice("a", None)}),
+        (ValueError, r"indices=slice\(None, None, 0\): slice step", 5.0, {"indices": slice(None, None, 0)}),
         (TypeError, "num_threads must be an integer, got float", 5.0, {"num_threads": 1.0}),
         (ValueError, "num_threads must be at least 1, got 0", 5.0, {"num_threads": 0}),
     ],

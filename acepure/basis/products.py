@@ -70,11 +70,6 @@ class ProductGraph:
     right: np.ndarray
     nodes: np.ndarray
 
-    @property
-    def n_auxiliary(self) -> int:
-        """Number of nodes that are not in the set themselves."""
-        return len(self.left) - int((self.nodes > self.n_leaves).sum())
-
     def evaluate(self, A: np.ndarray) -> np.ndarray:
         """Return the products of given A, plainly.
 
