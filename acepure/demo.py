@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -22,8 +23,9 @@ from ase.build import bulk
 from scipy.sparse import csr_array
 
 from acepure import _kernels
-from acepure.api import descriptors
 from acepure.checks import count, number
+from acepure.descriptor import ACEBasis
+from acepure.diagnostics import self_interaction
 from acepure.evaluation import resolve_num_threads
 from acepure.files import atomic_write
 from acepure.neighbors import NeighborList, neighbor_list
@@ -42,7 +44,6 @@ __all__ = [
     "hard_sphere_fluid",
     "neighbor_mean",
     "run",
-    "self_interaction_shares",
 ]
 
 RCUT = 5.0
@@ -196,27 +197,6 @@ def _allowed(pairs: NeighborList, distances: np.ndarray, diameter: float, steps:
     return steps
 
 
-def self_interaction_shares(plain: Mapping[str, np.ndarray], canonical: Mapping[str, np.ndarray]) -> dict[int, float]:
-    """Return ‖B_self − B_canonical‖ / ‖B_self‖ by correlation order.
-
-    Parameters
-    ----------
-    plain, canonical : mapping of str to numpy.ndarray
-        Features by order, from ``descriptors(..., blocks=True)`` with canonical=False and True.
-
-    Examples
-    --------
-    >>> self_interaction_shares({"nu1": np.array([[2.0]])}, {"nu1": np.array([[2.0]])})
-    {1: 0.0}
-    """
-    shares = {}
-    for name in plain:
-        if name.startswith("nu"):
-            size = np.linalg.norm(plain[name])
-            shares[int(name[2:])] = float(np.linalg.norm(plain[name] - canonical[name]) / size) if size else 0.0
-    return shares
-
-
 def neighbor_mean(atoms: Atoms, features: np.ndarray, rcut: float) -> np.ndarray:
     """Return features averaged over each atom and its neighbors, as Lechner and Dellago do for bond order.
 
@@ -236,22 +216,25 @@ def neighbor_mean(atoms: Atoms, features: np.ndarray, rcut: float) -> np.ndarray
 
 
 def compare(sample: Sample, num_threads: int | None = None) -> Comparison:
-    """Compute canonical and self-interacting features of a sample, and time the canonical ones."""
-    atoms = sample.atoms
-    options = {**ARGUMENTS, "num_threads": num_threads, "blocks": True}
-    plain = descriptors(atoms, canonical=False, **options)
+    """Compute canonical features of a sample, time them, and compare them with self-interacting ones."""
+    atoms, basis = sample.atoms, _basis()
     times = []
-    for _ in range(_REPETITIONS + 1):  # the first call may build the basis
+    for _ in range(_REPETITIONS + 1):  # the first call may prepare the basis
         start = perf_counter()
-        canonical = descriptors(atoms, canonical=True, **options)
+        canonical = basis.descriptors(atoms, num_threads=num_threads)
         times.append(perf_counter() - start)
     return Comparison(
         sample=sample,
         neighbors=neighbor_list(atoms, RCUT).n_pairs / len(atoms),
         microseconds=1e6 * min(times[1:]) / len(atoms),
-        shares=self_interaction_shares(plain, canonical),
-        averages=neighbor_mean(atoms, canonical["full"], RCUT),
+        shares=self_interaction(basis, atoms, num_threads=num_threads, progress=False).by_order,
+        averages=neighbor_mean(atoms, canonical, RCUT),
     )
+
+
+@cache
+def _basis() -> ACEBasis:
+    return ACEBasis(**ARGUMENTS)
 
 
 def format_table(comparisons: Sequence[Comparison]) -> str:

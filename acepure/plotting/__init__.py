@@ -1,0 +1,45 @@
+"""Every figure; the only place that imports matplotlib, and only when a figure is asked for.
+
+    plot                    the figure of whatever it is given
+
+    basis.py
+    plot_radial             R_n(r) of a pair of species
+    plot_purification       where the operator P has entries
+
+    features.py
+    plot_map                features of many atoms in two dimensions
+    plot_self_interaction   share of self-interaction in plain features
+
+    conditioning.py
+    plot_spectrum           eigenvalues of Gram matrices
+    plot_gram               a Gram matrix
+    plot_condition_numbers  condition numbers of several bases
+    plot_coefficient_decay  sizes of coefficients by order and degree
+
+    style.py                colors, new figures and axes
+
+Each function draws into `ax`, or into a new figure, and returns the axes (`ax.figure` is the figure). No global
+settings of matplotlib are touched.
+"""
+
+from acepure.plotting.basis import plot_purification, plot_radial
+from acepure.plotting.conditioning import plot_coefficient_decay, plot_condition_numbers, plot_gram, plot_spectrum
+from acepure.plotting.dispatch import plot
+from acepure.plotting.features import plot_map, plot_self_interaction, principal_components
+from acepure.plotting.style import PALETTE, figure_formats, new_figure
+
+__all__ = [
+    "PALETTE",
+    "figure_formats",
+    "new_figure",
+    "plot",
+    "plot_coefficient_decay",
+    "plot_condition_numbers",
+    "plot_gram",
+    "plot_map",
+    "plot_purification",
+    "plot_radial",
+    "plot_self_interaction",
+    "plot_spectrum",
+    "principal_components",
+]

@@ -1,0 +1,233 @@
+"""Figures of diagnostics: spectra, Gram matrices, condition numbers, decay of coefficients."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from acepure.diagnostics import CoefficientDecay, Conditioning
+from acepure.plotting.style import BAR_COLORS, PALETTE, color_sequence, mark_orders, new_axes, tidy
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["plot_coefficient_decay", "plot_condition_numbers", "plot_gram", "plot_spectrum"]
+
+_LINES = ("-", "--", "-.", ":")
+
+
+def plot_spectrum(
+    results: Mapping[str, Conditioning], scaling: str = "standardized", *, ax: Axes | None = None
+) -> Axes:
+    """Draw the eigenvalues of Gram matrices, divided by the largest, from the largest to the smallest.
+
+    A dotted line marks where rounding hides them, if any reach so far; zeros cannot be drawn and are counted in the
+    legend.
+
+    Parameters
+    ----------
+    results : mapping of str to Conditioning
+        Name → result.
+    scaling : {"raw", "scaled", "standardized"}
+    ax : matplotlib.axes.Axes, optional
+        Default: a new figure.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+
+    Raises
+    ------
+    TypeError, ValueError
+        For wrong arguments, or no eigenvalues.
+    """
+    spectra = {name: result.spectrum(scaling) for name, result in _checked(results).items()}
+    empty = [name for name, values in spectra.items() if not values.any()]
+    if empty:
+        raise ValueError(f"{empty[0]!r} has no {scaling} features that vary, and so no eigenvalues")
+    ax = new_axes(ax, figsize=(6.4, 4.2))
+    for k, (name, values) in enumerate(spectra.items()):
+        zeros = np.count_nonzero(values == 0)
+        label = f"{name} ({zeros} zero)" if zeros else name
+        ax.plot(
+            np.arange(1, 1 + len(values) - zeros),
+            values[: len(values) - zeros] / values[0],
+            _LINES[k // len(PALETTE) % len(_LINES)],
+            color=PALETTE[k % len(PALETTE)],
+            linewidth=1.5,
+            label=label,
+        )
+    _mark_floor(ax, results, spectra, scaling)
+    ax.set_yscale("log")
+    ax.set(xlabel="number", ylabel="eigenvalue / largest")
+    ax.set_title(f"Gram matrix of {scaling} features", fontsize="medium")
+    ax.legend(frameon=False, fontsize="small")
+    return tidy(ax)
+
+
+def plot_gram(result: Conditioning, scaling: str = "standardized", *, ax: Axes | None = None) -> Axes:
+    """Draw a Gram matrix; lines separate the correlation orders.
+
+    Entries are between −1 and 1, but for "raw", of which log₁₀ |entry| is drawn.
+
+    Parameters
+    ----------
+    result : Conditioning
+    scaling : {"raw", "scaled", "standardized"}
+        "standardized" are correlations of the features that vary.
+    ax : matplotlib.axes.Axes, optional
+        Default: a new figure.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+
+    Raises
+    ------
+    TypeError, ValueError
+        For wrong arguments, or if no feature varies.
+    """
+    gram = _one(result).gram(scaling)
+    if not gram.size:
+        raise ValueError("no feature varies, so there are no correlations")
+    orders = result.orders[result.varying_features] if scaling == "standardized" else np.append(0, result.orders)
+    # By order, so that blocks are visible; features come by order already, unless they were chosen.
+    order = np.argsort(orders, kind="stable")
+    gram = gram[np.ix_(order, order)]
+    ax = new_axes(ax, figsize=(5.6, 4.8))
+    options: dict[str, Any] = {"extent": (0, len(gram), len(gram), 0), "interpolation": "nearest"}
+    if scaling == "raw":
+        size = np.ma.masked_equal(np.abs(gram), 0.0)  # zero has no logarithm and stays white
+        image = ax.imshow(np.ma.log10(size), cmap="viridis", **options)
+    else:
+        image = ax.imshow(gram, cmap="RdBu_r", vmin=-1, vmax=1, **options)
+    mark_orders(ax, orders[order], orders[order], color="black")
+    label = {"raw": "log$_{10}$ |entry|", "scaled": "entry", "standardized": "correlation"}[scaling]
+    ax.figure.colorbar(image, ax=ax, label=label)
+    ax.set_title(f"Gram matrix of {len(gram)} {scaling} columns", fontsize="medium")
+    return ax
+
+
+def plot_condition_numbers(rows: Mapping[str, Mapping[str, float] | Conditioning], *, ax: Axes | None = None) -> Axes:
+    """Draw condition numbers as bars on a logarithmic scale, the same kinds of all rows in one color.
+
+    Parameters
+    ----------
+    rows : mapping of str to mapping of str to float, or to Conditioning
+        Name of the row → kind → condition number, ≥ 1 or infinite. A Conditioning stands for its three scalings.
+    ax : matplotlib.axes.Axes, optional
+        Default: a new figure.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+
+    Raises
+    ------
+    TypeError, ValueError
+        For wrong arguments.
+    """
+    numbers = {name: _condition_numbers(name, row) for name, row in _checked_mapping("rows", rows).items()}
+    kinds = list(dict.fromkeys(kind for row in numbers.values() for kind in row))
+    finite = [value for row in numbers.values() for value in row.values() if np.isfinite(value)]
+    end = 10.0 ** (2 + np.ceil(np.log10(max(finite, default=1.0))))
+    ax = new_axes(ax, figsize=(6.4, 1.2 + 0.25 * len(numbers) * (1 + len(kinds))))
+    height = 0.8 / max(len(kinds), 1)
+    for k, kind in enumerate(kinds):
+        places = np.arange(len(numbers)) + (k - (len(kinds) - 1) / 2) * height
+        values = np.array([row.get(kind, np.nan) for row in numbers.values()])
+        widths = np.where(np.isinf(values), end, values) - 1.0
+        color = BAR_COLORS[k % len(BAR_COLORS)]
+        bars = ax.barh(places, widths, 0.92 * height, left=1.0, color=color, label=kind)
+        labels = ["" if np.isnan(v) else "∞" if np.isinf(v) else f"{v:.0e}" for v in values]
+        ax.bar_label(bars, labels, padding=2, fontsize="x-small", color="0.25")
+    ax.set_xscale("log")
+    ax.set_xlim(1.0, 10.0 * end)
+    ax.set_yticks(np.arange(len(numbers)), list(numbers))
+    ax.invert_yaxis()
+    ax.tick_params(axis="y", length=0)
+    ax.set_xlabel("condition number of the Gram matrix")
+    if len(kinds) > 1:
+        ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(kinds), frameon=False, fontsize="small")
+    tidy(ax)
+    ax.grid(False, axis="y")
+    return ax
+
+
+def plot_coefficient_decay(decay: CoefficientDecay, *, ax: Axes | None = None) -> Axes:
+    """Draw root mean squares of coefficients (lines) and the largest |θ| (dots) by total degree, one color per order.
+
+    Parameters
+    ----------
+    decay : CoefficientDecay
+    ax : matplotlib.axes.Axes, optional
+        Default: a new figure.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+
+    Raises
+    ------
+    TypeError, ValueError
+        For wrong arguments, or if all coefficients are zero.
+    """
+    if not isinstance(decay, CoefficientDecay):
+        raise TypeError(f"decay must be a CoefficientDecay; got {decay!r} of type {type(decay).__name__}")
+    if not any(size.largest for size in decay.by_order.values()):
+        raise ValueError("all coefficients are zero, which a logarithmic scale cannot show")
+    ax = new_axes(ax, figsize=(6.0, 4.0))
+    for order, color in zip(decay.by_order, color_sequence(len(decay.by_order))):
+        sizes = {degree: size for (nu, degree), size in decay.by_order_and_degree.items() if nu == order}
+        drawn = {degree: size for degree, size in sizes.items() if size.largest > 0}
+        ax.plot(list(drawn), [size.rms for size in drawn.values()], "-", color=color, label=f"ν = {order}")
+        ax.plot(list(drawn), [size.largest for size in drawn.values()], ".", color=color)
+    ax.set_yscale("log")
+    ax.xaxis.get_major_locator().set_params(integer=True)
+    ax.set(xlabel="total degree Σ (n + l)", ylabel="|θ|: root mean square (line), largest (dot)")
+    ax.legend(frameon=False, fontsize="small")
+    return tidy(ax)
+
+
+# --- parts -----------------------------------------------------------------------------------------------------
+
+
+def _mark_floor(ax: Axes, results: Mapping[str, Conditioning], spectra: Mapping[str, np.ndarray], scaling: str) -> None:
+    """Where rounding hides eigenvalues of unit-scaled columns; those of "raw" are right far below."""
+    if scaling == "raw":
+        return
+    level = max(1.0 / result.floor(scaling) for result in results.values())
+    if any((values[values > 0] < level * values[0]).any() for values in spectra.values()):
+        ax.axhline(level, color="0.4", linewidth=0.8, linestyle=":", label="rounding")
+
+
+def _condition_numbers(name: str, row: Mapping[str, float] | Conditioning) -> dict[str, float]:
+    if isinstance(row, Conditioning):
+        return {scaling: row.condition_number(scaling) for scaling in row.scalings}
+    values = {str(kind): float(value) for kind, value in _checked_mapping(f"rows[{name!r}]", row).items()}
+    for kind, value in values.items():
+        if not value >= 1.0:
+            raise ValueError(f"rows[{name!r}][{kind!r}] must be a condition number >= 1; got {value!r}")
+    return values
+
+
+def _checked(results: Mapping[str, Conditioning]) -> Mapping[str, Conditioning]:
+    for result in _checked_mapping("results", results).values():
+        _one(result)
+    return results
+
+
+def _checked_mapping(name: str, value: Any) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise TypeError(f"{name} must be a mapping by name; got {value!r} of type {type(value).__name__}")
+    if not value:
+        raise ValueError(f"{name} is empty; at least one entry is needed")
+    return value
+
+
+def _one(result: Conditioning) -> Conditioning:
+    if not isinstance(result, Conditioning):
+        raise TypeError(f"a Conditioning is needed; got {result!r} of type {type(result).__name__}")
+    return result

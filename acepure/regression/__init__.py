@@ -1,0 +1,46 @@
+"""Linear regression: from labeled structures to the weights of a linear function of the features.
+
+======================================  =====================  =====================================================
+what                                    file                   names
+======================================  =====================  =====================================================
+which keys hold the labels              keys.py                `LabelKeys`, `resolve_keys`, `LabelError`
+energies, forces, virials               labels.py              `LabeledData`, `LabeledStructure`, `label_structures`,
+                                                               `read_labels`, `LabelWarning`
+energies E0 of the species              reference_energies.py  `reference_energies`, `reference_energy`,
+                                                               `reference_table`, `is_isolated`
+weights of rows per config_type         weights.py             `Weights`, `LabelWeights`, `resolve_weights`
+do labels contradict each other         consistency.py         `ConsistencyReport`, `VirialCheck`, `ForceCheck`,
+                                                               `check_consistency`
+======================================  =====================  =====================================================
+
+Units are eV and Å; the virial is W = −∂E/∂ε in eV, a stress −W / V in eV/Å³ with ASE's sign and Voigt order.
+"""
+
+from acepure.regression.consistency import ConsistencyReport, ForceCheck, VirialCheck, check_consistency
+from acepure.regression.keys import LabelError, LabelKeys, resolve_keys
+from acepure.regression.labels import LabeledData, LabeledStructure, LabelWarning, label_structures, read_labels
+from acepure.regression.reference_energies import is_isolated, reference_energies, reference_energy, reference_table
+from acepure.regression.weights import DEFAULT_WEIGHTS, LabelWeights, Weights, resolve_weights
+
+__all__ = [
+    "DEFAULT_WEIGHTS",
+    "ConsistencyReport",
+    "ForceCheck",
+    "LabelError",
+    "LabelKeys",
+    "LabelWarning",
+    "LabelWeights",
+    "LabeledData",
+    "LabeledStructure",
+    "VirialCheck",
+    "Weights",
+    "check_consistency",
+    "is_isolated",
+    "label_structures",
+    "read_labels",
+    "reference_energies",
+    "reference_energy",
+    "reference_table",
+    "resolve_keys",
+    "resolve_weights",
+]
