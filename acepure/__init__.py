@@ -21,9 +21,14 @@ Data flows one way; nothing imports from its right:
     gradients.py       derivatives of features
     linear.py          energies, forces and virial of linear functions of features
     verlet.py          neighbor lists that last for many steps
+    core.py            repulsive cores at short distance
     diagnostics/       conditioning, self-interaction, decay of coefficients
     toys/              the toy problems of the purification paper
     regression/        from labeled structures to coefficients
+    model_file.py      files of models
+    calculator.py      ASE calculator
+    potential.py       LinearACE: fit, evaluate, save, load
+    validation.py      cross-validation
     plotting/          figures
     config.py          what is installed and what the kernels use
     demo.py, cli.py    the command line
@@ -35,6 +40,7 @@ from acepure.descriptor import ACEBasis
 from acepure.gradients import pair_jacobian, pullback, summed_gradients
 from acepure.labels import FeatureLabel
 from acepure.linear import LinearFunction
+from acepure.potential import LinearACE
 from acepure.references import IdealGas, MeanCovariance, RadialDensity
 from acepure.verlet import VerletList
 
@@ -42,6 +48,7 @@ __all__ = [
     "ACEBasis",
     "FeatureLabel",
     "IdealGas",
+    "LinearACE",
     "LinearFunction",
     "MeanCovariance",
     "RadialDensity",

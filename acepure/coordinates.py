@@ -215,9 +215,9 @@ def _radial_change(
 
 
 def _quotient(new: np.ndarray, old: np.ndarray) -> np.ndarray:
-    """Q_new Q_old⁻¹ for lower-triangular matrices; (1, 1) stands for the identity."""
-    size = max(len(new), len(old))
-    new, old = (np.eye(size) if len(Q) == 1 else Q for Q in (new, old))
+    """Q_new Q_old⁻¹ for lower-triangular matrices, as far as both reach; a single 1 stands for the identity."""
+    size = min((len(Q) for Q in (new, old) if len(Q) > 1 or Q[0, 0] != 1.0), default=1)
+    new, old = (np.eye(size) if len(Q) == 1 and Q[0, 0] == 1.0 else Q[:size, :size] for Q in (new, old))
     return solve_triangular(old.T, new.T, lower=False).T
 
 

@@ -467,7 +467,7 @@ class ACEBasis:
 
     def __getstate__(self) -> dict[str, Any]:
         """What copies and pickles hold: everything but the compiled tables, which are built anew when needed."""
-        compiled = ("geometries", "evaluators", "pullback_evaluators")
+        compiled = ("geometries", "evaluators", "pullback_evaluators", "groups" if self._reference else "")
         return {name: value for name, value in self.__dict__.items() if name not in compiled}
 
     def __eq__(self, other: object) -> bool:

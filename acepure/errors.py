@@ -4,7 +4,7 @@ All errors are also `ValueError` or `TypeError`, so that callers who know nothin
 catch them.
 """
 
-__all__ = ["BasisTooLargeError", "CoincidentAtomsError", "SpeciesError"]
+__all__ = ["BasisTooLargeError", "CoincidentAtomsError", "ExtrapolationWarning", "ModelFileError", "SpeciesError"]
 
 
 class BasisTooLargeError(ValueError):
@@ -13,6 +13,14 @@ class BasisTooLargeError(ValueError):
 
 class CoincidentAtomsError(ValueError):
     """Two atoms, or an atom and its periodic image, sit at the same place; the message names them."""
+
+
+class ExtrapolationWarning(UserWarning):
+    """A structure leaves the range of what a potential was made for; the message names what and where."""
+
+
+class ModelFileError(ValueError):
+    """A file is no model, is damaged, or was written by a newer version; the message says which."""
 
 
 class SpeciesError(ValueError):

@@ -35,6 +35,9 @@ class WhitenedAlgebra(RadialAlgebra):
         self._products: dict[Any, Terms] = {}
 
     def basis_label(self, n: int, l: int) -> tuple[int, int, int]:
+        n_l = min(map(len, self._coefficients.values()))
+        if l >= n_l:
+            raise ValueError(f"matrices of the radial functions reach l < {n_l}; the basis needs l = {l}")
         return (1, n, l)
 
     def __eq__(self, other: object) -> bool:

@@ -115,7 +115,9 @@ class MeanCovariance(Reference):
             For structures that can be gone through once only, and where the sums A of the structures are linearly
             dependent.
         """
-        check_polynomial(basis.radial)
+        check_polynomial(getattr(basis, "radial", basis))
+        if atoms_per_structure is not None:
+            count("atoms_per_structure", atoms_per_structure)
         if isinstance(structures, Iterator):
             raise TypeError("structures is gone through twice; give a list rather than a generator")
         structures = [structures] if isinstance(structures, Atoms) else structures

@@ -14,10 +14,12 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 import numpy as np
 from ase import Atoms
+from scipy.special import roots_legendre
 from tqdm import tqdm
 
 from acepure.basis.pairs import PairTable, per_pair, value_at
@@ -30,6 +32,7 @@ from acepure.references.base import Reference, check_polynomial
 __all__ = ["DensityReference", "IdealGas", "RadialDensity"]
 
 _QUADRATURE_NODES = 400
+_gauss_legendre = cache(roots_legendre)  # an eigenvalue problem, asked for once per function
 
 
 class DensityReference(Reference):
@@ -91,7 +94,7 @@ class IdealGas(DensityReference):
 
     def measure(self, center: str, neighbor: str, cutoff: float) -> Measure:
         """Return ρ r² dr by a Gauss-Legendre rule."""
-        x, w = np.polynomial.legendre.leggauss(_QUADRATURE_NODES)
+        x, w = _gauss_legendre(_QUADRATURE_NODES)
         r = cutoff * (x + 1) / 2
         return Measure(r, value_at("density", self.density, center, neighbor) * r**2 * w * cutoff / 2)
 

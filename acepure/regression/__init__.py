@@ -11,20 +11,35 @@ energies E0 of the species              reference_energies.py  `reference_energi
 weights of rows per config_type         weights.py             `Weights`, `LabelWeights`, `resolve_weights`
 do labels contradict each other         consistency.py         `ConsistencyReport`, `VirialCheck`, `ForceCheck`,
                                                                `check_consistency`
+rows, and their R factor                design.py              `Design`, `Triangle`, `assemble`
+size of coefficients before any data    priors.py              `SmoothnessPrior`
+prior and E(isolated) = E0              system.py              `Unknowns`, `unknowns`
+from R factor to unknowns               solvers.py             `SolverProblem`, `Solution`, `solve`
+all steps, one after the other          fit.py                 `fit_coefficients`, `FitResult`
+errors per group                        errors.py              `Errors`, `Predictions`, `evaluate_errors`
 ======================================  =====================  =====================================================
 
 Units are eV and Å; the virial is W = −∂E/∂ε in eV, a stress −W / V in eV/Å³ with ASE's sign and Voigt order.
 """
 
 from acepure.regression.consistency import ConsistencyReport, ForceCheck, VirialCheck, check_consistency
+from acepure.regression.design import Design, Triangle, assemble
+from acepure.regression.errors import Errors, Predictions, evaluate_errors
+from acepure.regression.fit import FitResult, fit_coefficients
 from acepure.regression.keys import LabelError, LabelKeys, resolve_keys
 from acepure.regression.labels import LabeledData, LabeledStructure, LabelWarning, label_structures, read_labels
+from acepure.regression.priors import SmoothnessPrior
 from acepure.regression.reference_energies import is_isolated, reference_energies, reference_energy, reference_table
+from acepure.regression.solvers import Solution, SolverProblem, solve
+from acepure.regression.system import Unknowns, unknowns
 from acepure.regression.weights import DEFAULT_WEIGHTS, LabelWeights, Weights, resolve_weights
 
 __all__ = [
     "DEFAULT_WEIGHTS",
     "ConsistencyReport",
+    "Design",
+    "Errors",
+    "FitResult",
     "ForceCheck",
     "LabelError",
     "LabelKeys",
@@ -32,9 +47,18 @@ __all__ = [
     "LabelWeights",
     "LabeledData",
     "LabeledStructure",
+    "Predictions",
+    "SmoothnessPrior",
+    "Solution",
+    "SolverProblem",
+    "Triangle",
+    "Unknowns",
     "VirialCheck",
     "Weights",
+    "assemble",
     "check_consistency",
+    "evaluate_errors",
+    "fit_coefficients",
     "is_isolated",
     "label_structures",
     "read_labels",
@@ -43,4 +67,6 @@ __all__ = [
     "reference_table",
     "resolve_keys",
     "resolve_weights",
+    "solve",
+    "unknowns",
 ]

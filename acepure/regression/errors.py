@@ -1,0 +1,146 @@
+"""Errors of a potential on labeled structures, per group, with units."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from ase import Atoms
+from ase.units import GPa
+from tqdm import tqdm
+
+from acepure.linear import EnergyAndForces
+from acepure.regression.labels import LabeledStructure, text_table
+
+__all__ = ["Errors", "Predictions", "evaluate_errors"]
+
+_QUANTITIES = ("energy", "forces", "virial", "stress")
+_UNITS = {"energy": ("meV/atom", 1e3), "forces": ("eV/Å", 1.0), "virial": ("meV/atom", 1e3), "stress": ("GPa", 1 / GPa)}
+
+
+class Potential(Protocol):
+    """What is needed of a potential here."""
+
+    def evaluate(self, atoms: Atoms, *, num_threads: int | None = None) -> EnergyAndForces: ...
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """Labels and predictions of one quantity of one group.
+
+    Attributes
+    ----------
+    true, predicted : numpy.ndarray, shape (n,)
+        Energies per atom in eV, components of forces in eV/Å, of virials per atom in eV, of stresses in eV/Å³.
+    """
+
+    true: np.ndarray
+    predicted: np.ndarray
+
+    @property
+    def rmse(self) -> float:
+        """Root mean square error."""
+        return float(np.sqrt(np.mean((self.predicted - self.true) ** 2)))
+
+    @property
+    def mae(self) -> float:
+        """Mean absolute error."""
+        return float(np.mean(np.abs(self.predicted - self.true)))
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Errors:
+    """Predictions by group and quantity; printed, a table of RMSE and MAE.
+
+    Attributes
+    ----------
+    groups : dict
+        config_type → {"energy" | "forces" | "virial" | "stress": Predictions}.
+    """
+
+    groups: dict[str, dict[str, Predictions]]
+
+    def all(self, quantity: str) -> Predictions | None:
+        """Return the predictions of all groups together; None where there are no labels."""
+        parts = [group[quantity] for group in self.groups.values() if quantity in group]
+        if not parts:
+            return None
+        return Predictions(np.concatenate([p.true for p in parts]), np.concatenate([p.predicted for p in parts]))
+
+    def table(self) -> str:
+        """RMSE and MAE of each group and of all, with units."""
+        shown = [q for q in _QUANTITIES if self.all(q) is not None]
+        header = ["config_type"]
+        for quantity in shown:
+            header += [f"{quantity} RMSE", f"MAE ({_UNITS[quantity][0]})"]
+        rows = [[name, *_cells(group, shown)] for name, group in self.groups.items()]
+        if len(self.groups) > 1:
+            rows.append(["all", *_cells({q: self.all(q) for q in shown}, shown)])
+        return text_table([header, *rows])
+
+    def __str__(self) -> str:
+        return self.table()
+
+    def __repr__(self) -> str:
+        return f"Errors({', '.join(self.groups)})"
+
+
+def _cells(group: dict[str, Predictions], quantities: Sequence[str]) -> list[str]:
+    cells = []
+    for quantity in quantities:
+        if quantity not in group:
+            cells += ["–", "–"]
+            continue
+        factor = _UNITS[quantity][1]
+        cells += [f"{factor * group[quantity].rmse:.4g}", f"{factor * group[quantity].mae:.4g}"]
+    return cells
+
+
+def evaluate_errors(
+    potential: Potential,
+    labeled: Sequence[LabeledStructure],
+    *,
+    num_threads: int | None = None,
+    progress: bool | None = None,
+) -> Errors:
+    """Compare a potential with labels.
+
+    Parameters
+    ----------
+    potential : object with evaluate(atoms)
+        For example `LinearACE`.
+    labeled : sequence of LabeledStructure
+    num_threads : int, optional
+    progress : bool, optional
+    """
+    collected: dict[str, dict[str, tuple[list, list]]] = {}
+    bar = tqdm(labeled, desc="errors", unit="structure", disable=None if progress is None else not progress)
+    for item in bar:
+        result = potential.evaluate(item.atoms, num_threads=num_threads)
+        group = collected.setdefault(item.config_type, {})
+        for quantity, true, predicted in _compared(item, result):
+            lists = group.setdefault(quantity, ([], []))
+            lists[0].append(true)
+            lists[1].append(predicted)
+    return Errors(
+        {
+            name: {q: Predictions(np.concatenate(true), np.concatenate(found)) for q, (true, found) in group.items()}
+            for name, group in sorted(collected.items())
+        }
+    )
+
+
+def _compared(item: LabeledStructure, result: EnergyAndForces):
+    """Yield (quantity, label, prediction), flat."""
+    n = len(item.atoms)
+    if item.energy is not None:
+        yield "energy", np.array([item.energy / n]), np.array([result.energy / n])
+    if item.forces is not None:
+        yield "forces", item.forces.ravel(), result.forces.ravel()
+    if item.virial is not None:
+        true, found = (tensor[np.triu_indices(3)] for tensor in (item.virial, result.virial))
+        yield "virial", true / n, found / n
+        volume = item.atoms.get_volume()
+        yield "stress", -true / volume, -found / volume

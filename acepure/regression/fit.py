@@ -1,0 +1,167 @@
+"""From labeled structures and a basis to coefficients: all steps of a fit, one after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+
+from acepure.basis.radial import PolynomialRadialBasis
+from acepure.core import PairCore
+from acepure.descriptor import ACEBasis, check_basis
+from acepure.references import RadialDensity, Reference
+from acepure.regression.consistency import check_consistency
+from acepure.regression.design import Design, assemble
+from acepure.regression.labels import LabeledData, label_structures
+from acepure.regression.priors import SmoothnessPrior, resolve_prior
+from acepure.regression.reference_energies import is_isolated, reference_energies, reference_table
+from acepure.regression.solvers import Solution, SolverProblem, solve
+from acepure.regression.system import Unknowns, unknowns
+from acepure.regression.weights import Weights, resolve_weights
+
+__all__ = ["FitResult", "fit_coefficients", "labeled_data", "shortest_distances"]
+
+
+@dataclass(frozen=True, eq=False)
+class FitResult:
+    """Coefficients and where they come from.
+
+    Attributes
+    ----------
+    basis : ACEBasis
+        In the coordinates of the reference.
+    coefficients : numpy.ndarray, shape (n_species, n_features)
+        θ in eV.
+    E0s : dict
+        eV.
+    posterior : numpy.ndarray, shape (n_species, n_features, n_unknowns), or None
+        S: the covariance of θ is S Sᵀ.
+    noise : float
+        σ, of the weighted rows.
+    summary : list of str
+        What was done.
+    """
+
+    basis: ACEBasis
+    coefficients: np.ndarray
+    E0s: dict[str, float]
+    posterior: np.ndarray | None
+    noise: float
+    summary: list[str]
+
+
+def labeled_data(structures: Sequence[Atoms] | LabeledData, **keys: Any) -> LabeledData:
+    """Return structures with labels; `keys` are those of `label_structures`."""
+    if isinstance(structures, LabeledData):
+        if keys:
+            raise ValueError(f"structures have labels already; {', '.join(sorted(keys))} would change nothing")
+        return structures
+    return label_structures(structures, **keys)
+
+
+def fit_coefficients(
+    labeled: LabeledData,
+    basis: ACEBasis,
+    *,
+    reference: Reference | str | None = "density",
+    weights: Weights | Mapping[str, Any] | Sequence[float] | None = None,
+    E0s: Mapping[str, float] | str | float = "auto",
+    prior: SmoothnessPrior | str | None = "algebraic",
+    solver: str = "auto",
+    options: Mapping[str, float] | None = None,
+    core: PairCore | None = None,
+    check: bool = True,
+    n_jobs: int = 1,
+    num_threads: int | None = None,
+    progress: bool | None = None,
+    report: Callable[[str], None] = lambda text: None,
+) -> FitResult:
+    """Fit; the arguments are those of `LinearACE.fit`, which documents them.
+
+    Parameters
+    ----------
+    report : callable
+        Called with each piece of text for the user.
+    """
+    check_basis(basis)
+    for k, item in enumerate(labeled):
+        basis.species_indices(item.atoms, f"structures[{k}]")
+    if core is not None:
+        core.check_reach(basis.species, basis.cutoffs)
+    prior = resolve_prior(prior)
+    weights = resolve_weights(weights, labeled.config_types)
+    report(f"{labeled}\n\n{weights}\n")
+    if check:
+        check_consistency(labeled)
+    E0s = _reference_energies(labeled, basis, E0s)
+    report(f"{reference_table(E0s)}\n")
+    basis = _referred(basis, reference, labeled, progress)
+    design = Design(basis, weights, E0s, core)
+    n_rows = sum(design.n_rows(item) for item in labeled)
+    report(
+        f"design matrix: {n_rows:,} × {design.n_columns:,}, {8 * n_rows * design.n_columns / 2**30:.2f} GiB, "
+        f"reduced in parts to {8 * (design.n_columns + 1) ** 2 / 2**20:.1f} MiB\n"
+    )
+    triangle = assemble(design, labeled, n_jobs=n_jobs, num_threads=num_threads, progress=progress)
+    coordinates = unknowns(basis, prior)
+    problem = coordinates.problem(triangle)
+    solution = solve(problem, solver, **(options or {}))
+    report(f"{solution.summary}\n")
+    summary = [f"{n_rows:,} rows of {len(labeled):,} structures", solution.summary]
+    posterior = _posterior(coordinates, problem, solution)
+    return FitResult(basis, coordinates.coefficients(solution.u), E0s, posterior, solution.noise, summary)
+
+
+def _reference_energies(
+    labeled: LabeledData, basis: ACEBasis, E0s: Mapping[str, float] | str | float
+) -> dict[str, float]:
+    if isinstance(E0s, str) and E0s == "auto":
+        isolated = {item.atoms.symbols[0] for item in labeled if is_isolated(item.atoms, basis.rcut)}
+        E0s = "isolated" if isolated >= set(basis.species) else "lstsq"
+    return reference_energies(labeled, E0s, cutoff=basis.rcut, species=basis.species)
+
+
+def _referred(
+    basis: ACEBasis, reference: Reference | str | None, labeled: LabeledData, progress: bool | None
+) -> ACEBasis:
+    """The basis in the coordinates of the fit."""
+    if reference is None or (reference == "density" and not isinstance(basis.radial, PolynomialRadialBasis)):
+        return basis
+    if isinstance(reference, str):
+        if reference != "density":
+            raise ValueError(f'reference must be a Reference, "density" or None; got {reference!r}')
+        if basis.reference is not None:
+            return basis
+        reference = RadialDensity.from_structures([item.atoms for item in labeled], basis.rcut, progress=progress)
+    return basis.centred(reference)
+
+
+def _posterior(coordinates: Unknowns, problem: SolverProblem, solution: Solution) -> np.ndarray:
+    """S with S Sᵀ = T Cov(u) Tᵀ, Cov(u) = σ² (XᵀX + λ)⁻¹; directions that were left out have no variance."""
+    spread = np.sqrt(problem.s**2 + solution.lam)
+    usable = spread > 1e-13 * spread[0]
+    root = problem.V * np.where(usable, solution.noise / np.where(usable, spread, 1.0), 0.0)
+    return coordinates.feature_rows() @ root
+
+
+def shortest_distances(basis: ACEBasis, labeled: LabeledData) -> dict[tuple[str, str], float]:
+    """Return the shortest distance of each ordered pair of species in the structures, within the cutoff, in Å."""
+    result: dict[tuple[str, str], float] = {}
+    for item in labeled:
+        neighbors = basis.neighbor_list(item.atoms)
+        if not neighbors.n_pairs:
+            continue
+        species = basis.species_indices(item.atoms)
+        zi = np.repeat(species[neighbors.centers], np.diff(neighbors.offsets)).astype(np.int64)
+        pairs = zi * len(basis.species) + species[neighbors.neighbors]
+        r = np.linalg.norm(neighbors.vectors, axis=1)
+        shortest = np.full(len(basis.species) ** 2, np.inf)
+        np.minimum.at(shortest, pairs, r)
+        for pair in np.flatnonzero(np.isfinite(shortest)):
+            a, b = divmod(int(pair), len(basis.species))
+            key = (basis.species[a], basis.species[b])
+            result[key] = min(result.get(key, np.inf), float(shortest[pair]))
+    return result
