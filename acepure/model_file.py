@@ -230,7 +230,7 @@ def _array(name: str, content: bytes) -> np.ndarray:
     if dtype.newbyteorder("=") not in _DTYPES:
         raise ModelFileError(f"is damaged or foreign: array {name!r} is of type {dtype}, not float64 or int64")
     start, needed = file.tell(), dtype.itemsize * math.prod(shape)
-    if min(shape, default=0) < 0 or len(content) - start != needed:
+    if len(content) - start != needed:
         raise ModelFileError(f"is damaged: array {name!r} of shape {shape} has {len(content) - start} bytes")
     array = np.frombuffer(content, dtype, offset=start).reshape(shape, order="F" if fortran else "C")
     array = array.astype(dtype.newbyteorder("="), order="C")

@@ -10,7 +10,7 @@ from ase import Atoms
 from acepure._kernels.forces import update_vectors
 from acepure.checks import number
 from acepure.descriptor import ACEBasis, check_basis
-from acepure.evaluation import resolve_num_threads
+from acepure.evaluation import resolve_num_threads, useful_threads
 from acepure.neighbors import NeighborList, neighbor_list
 from acepure.structures import check_structure
 
@@ -69,9 +69,8 @@ class VerletList:
             return replace(self._list, vectors=self._vectors.view())
         check_structure(atoms)
         species = self._basis.species_indices(atoms)
-        self._list = neighbor_list(
-            atoms, self._basis.cutoffs + self._skin, species=species, num_threads=self._num_threads
-        )
+        threads = useful_threads(len(atoms), self._num_threads)
+        self._list = neighbor_list(atoms, self._basis.cutoffs + self._skin, species=species, num_threads=threads)
         self._vectors = np.array(self._list.vectors)
         self._made_for = (atoms.positions.copy(), atoms.cell.array.copy(), atoms.pbc.copy(), atoms.numbers.copy())
         self.n_builds += 1
@@ -88,7 +87,7 @@ class VerletList:
             np.ascontiguousarray(atoms.positions),
             np.ascontiguousarray(atoms.cell.array),
             self._vectors,
-            self._num_threads,
+            useful_threads(len(atoms), self._num_threads),
         )
         return met == 0
 

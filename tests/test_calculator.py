@@ -367,6 +367,24 @@ def test_copies(copied, used):
         expected = potential.evaluate(atoms)
 
 
+def test_a_copy_has_a_list_of_its_own(monkeypatch):
+    """A step of the copy in the middle of one of the original changes nothing."""
+    potential, atoms, other = stand_in(), crystal(), crystal(rattle=0.1)
+    original, evaluate = ACECalculator(potential), potential.evaluate
+    original.get_property("energy", other)
+    copied = copy.copy(original)
+    expected = potential.evaluate(atoms)
+
+    def interrupted(*arguments, **options):
+        monkeypatch.setattr(potential, "evaluate", evaluate)
+        copied.get_property("energy", crystal(rattle=0.05))
+        return evaluate(*arguments, **options)
+
+    monkeypatch.setattr(potential, "evaluate", interrupted)
+    atoms.calc = original
+    assert_same(atoms, expected)
+
+
 def test_deepcopy_of_atoms():
     potential, atoms = stand_in(), crystal()
     atoms.calc = ACECalculator(potential)

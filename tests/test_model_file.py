@@ -136,6 +136,8 @@ def test_equal_content_gives_equal_bytes(tmp_path, monkeypatch):
         monkeypatch.setattr("time.time", lambda time=time: time)
         write_model(tmp_path / str(k), HEADER, ARRAYS)
     assert (tmp_path / "0").read_bytes() == (tmp_path / "1").read_bytes()
+    with zipfile.ZipFile(tmp_path / "0") as archive:
+        assert {member.date_time for member in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
 
 
 def test_others_can_read_it(tmp_path):
@@ -299,6 +301,10 @@ NAN = ("weights.npy", npy(np.array([[1.0, 2.0], [np.nan, 4.0]])))
         ([("header.json", header()), ("weights.npy", npy(np.ones(3), version=(2, 0)))], "has an unknown format"),
         ([("header.json", header()), ("weights.npy", WEIGHTS[1] + b"\0")], r"of shape \(3,\) has 25 bytes"),
         ([("header.json", header()), ("weights.npy", WEIGHTS[1].replace(b"(3,)", b"(4,)"))], "has 24 bytes"),
+        (
+            [("header.json", header()), ("weights.npy", WEIGHTS[1].replace(b"(3,), }    ", b"(-1, -3), }"))],
+            "is damaged",
+        ),
         ([("header.json", header()), ("weights.npy", b"weights")], "is damaged or cut short"),
         ([("header.json", header()), NAN], r"holds nan at \(1, 0\) in array 'weights'; finite"),
     ],
