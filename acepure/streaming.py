@@ -12,6 +12,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.linalg import lapack
+from threadpoolctl import ThreadpoolController
 
 from acepure.checks import count, real_array
 
@@ -136,7 +137,8 @@ class RFactor:
 def _reduce(R: np.ndarray, rows: np.ndarray, triangular: bool = False) -> np.ndarray:
     """R of [R; rows]; both arguments are in Fortran order and overwritten. `triangular` rows are another R."""
     n = len(R)
-    R, _, _, info = lapack.dtpqrt(n if triangular else 0, min(_BLOCK, n), R, rows, overwrite_a=1, overwrite_b=1)
+    with _blas.limit(limits=1, user_api="blas"):
+        R, _, _, info = lapack.dtpqrt(n if triangular else 0, min(_BLOCK, n), R, rows, overwrite_a=1, overwrite_b=1)
     if info:
         raise np.linalg.LinAlgError(f"LAPACK dtpqrt reports info = {info}")
     return R
