@@ -20,6 +20,8 @@ __all__ = ["RFactor", "jacobi_svd", "singular_values"]
 
 # Rows that are reduced at a time, and columns per block of reflectors. More of either is no faster, as reflectors skip
 # the zeros of R; and a block of this size is below what BLAS divides among threads, which wait for each other when the
+# One BLAS thread: more could change the last bits, and wait for each other on matrices as small as these.
+_blas = ThreadpoolController()
 # machine is busy.
 _CHUNK, _BLOCK = 256, 32
 
@@ -34,7 +36,7 @@ class RFactor:
 
     Rows are collected and reduced by Householder reflections in chunks of a fixed size. So R depends on the rows and
     their order alone, to the last bit, not on how they were divided into calls (nor on when `R` was looked at), given
-    the same LAPACK and number of its threads. Errors are small relative to each column: columns may differ in scale by
+    the same LAPACK. Errors are small relative to each column: columns may differ in scale by
     hundreds of orders of magnitude.
 
     For least squares let the last columns be the right-hand sides.

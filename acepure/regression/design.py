@@ -17,7 +17,6 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from acepure.checks import count
@@ -154,8 +153,7 @@ def assemble(
     )
     with bar:
         for size, factor in _reduced(design, labeled, n_jobs, num_threads):
-            with threadpool_limits(1, "blas"):
-                total.merge(factor)
+            total.merge(factor)
             bar.update(size)
         if not total.n_rows:
             raise ValueError("no structure has a label with a weight > 0; there is nothing to fit")
@@ -199,7 +197,6 @@ def _batches(design: Design, labeled: Iterable[LabeledStructure]) -> Iterator[li
 def reduce_batch(design: Design, batch: Sequence[LabeledStructure], num_threads: int | None) -> RFactor:
     """The R factor of the rows of some structures."""
     factor = RFactor(design.n_columns + 1)
-    with threadpool_limits(1, "blas"):  # the number of BLAS threads could change the last bits
-        for item in batch:
-            factor.add(design.rows(item, num_threads))
+    for item in batch:
+        factor.add(design.rows(item, num_threads))
     return factor
