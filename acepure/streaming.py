@@ -19,11 +19,10 @@ from acepure.checks import count, real_array
 __all__ = ["RFactor", "jacobi_svd", "singular_values"]
 
 # Rows that are reduced at a time, and columns per block of reflectors. More of either is no faster, as reflectors skip
-# the zeros of R; and a block of this size is below what BLAS divides among threads, which wait for each other when the
+# the zeros of R.
+_CHUNK, _BLOCK = 256, 32
 # One BLAS thread: more could change the last bits, and wait for each other on matrices as small as these.
 _blas = ThreadpoolController()
-# machine is busy.
-_CHUNK, _BLOCK = 256, 32
 
 # The options of dgejsv by number. Scaled columns decide the accuracy (C), small ones are kept (N), nothing is
 # transposed (N) or perturbed (N).
