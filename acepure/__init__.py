@@ -29,6 +29,7 @@ Data flows one way; nothing imports from its right:
     calculator.py      ASE calculator
     potential.py       LinearACE: fit, evaluate, save, load
     validation.py      cross-validation
+    transformer.py     features for scikit-learn
     plotting/          figures
     config.py          what is installed and what the kernels use
     demo.py, cli.py    the command line

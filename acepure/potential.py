@@ -154,7 +154,7 @@ class LinearACE:
         E0s : mapping, "isolated", "lstsq", "auto" or a number
             Energies of isolated atoms in eV. "auto" takes those in the data, or else least squares on the composition.
         prior : SmoothnessPrior, "algebraic", "exponential" or None
-        solver : {"auto", "qr", "ridge", "svd", "lsqr", "blr"}
+        solver : {"auto", "qr", "ridge", "svd", "lsqr", "blr", "ard"}
             "auto" is "blr", Bayesian linear regression with the regularization from the evidence.
         options : mapping, optional
             Options of the solver, see `acepure.regression.solve`.

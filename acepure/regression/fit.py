@@ -18,8 +18,8 @@ from acepure.regression.design import Design, assemble
 from acepure.regression.labels import LabeledData, label_structures
 from acepure.regression.priors import SmoothnessPrior, resolve_prior
 from acepure.regression.reference_energies import is_isolated, reference_energies, reference_table
-from acepure.regression.solvers import Solution, SolverProblem, solve
-from acepure.regression.system import Unknowns, unknowns
+from acepure.regression.solvers import solve
+from acepure.regression.system import unknowns
 from acepure.regression.weights import Weights, resolve_weights
 
 __all__ = ["FitResult", "fit_coefficients", "labeled_data", "shortest_distances"]
@@ -111,7 +111,7 @@ def fit_coefficients(
     solution = solve(problem, solver, **(options or {}))
     report(f"{solution.summary}\n")
     summary = [f"{n_rows:,} rows of {len(labeled):,} structures", solution.summary]
-    posterior = _posterior(coordinates, problem, solution)
+    posterior = coordinates.feature_rows() @ solution.root
     return FitResult(basis, coordinates.coefficients(solution.u), E0s, posterior, solution.noise, summary)
 
 
@@ -137,14 +137,6 @@ def _referred(
             return basis
         reference = RadialDensity.from_structures([item.atoms for item in labeled], basis.rcut, progress=progress)
     return basis.centred(reference)
-
-
-def _posterior(coordinates: Unknowns, problem: SolverProblem, solution: Solution) -> np.ndarray:
-    """S with S Sᵀ = T Cov(u) Tᵀ, Cov(u) = σ² (XᵀX + λ)⁻¹; directions that were left out have no variance."""
-    spread = np.sqrt(problem.s**2 + solution.lam)
-    usable = spread > 1e-13 * spread[0]
-    root = problem.V * np.where(usable, solution.noise / np.where(usable, spread, 1.0), 0.0)
-    return coordinates.feature_rows() @ root
 
 
 def shortest_distances(basis: ACEBasis, labeled: LabeledData) -> dict[tuple[str, str], float]:

@@ -5,6 +5,7 @@
     svd      singular values below a part of the largest are left out
     lsqr     iterations that are stopped, damped by λ
     blr      ridge with λ and noise from the evidence: Bayesian linear regression
+    ard      a λ of its own for every coefficient, from the evidence: most become zero (scikit-learn)
 
 u are the coefficients times the prior, in coordinates free of constraints; see `system.py`.
 
@@ -72,6 +73,12 @@ class SolverProblem:
         """ρ(λ), the least |X u − y|² + λ |u|²."""
         return self.rest + float(np.sum(lam / (self.s**2 + lam) * self.z**2))
 
+    def posterior_root(self, lam: float, noise: float) -> np.ndarray:
+        """A root of σ² (XᵀX + λ)⁻¹; directions that the data do not determine have no variance."""
+        spread = np.sqrt(self.s**2 + lam)
+        usable = spread > _RANK * spread[0]
+        return self.V * np.where(usable, noise / np.where(usable, spread, 1.0), 0.0)
+
     def log_evidence(self, lam: float) -> float:
         """log p(y) up to a constant, the noise being the best."""
         return -0.5 * self.n_rows * np.log(self.penalized(lam)) - 0.5 * float(np.sum(np.log1p(self.s**2 / lam)))
@@ -90,12 +97,15 @@ class Solution:
         σ, root mean square of the weighted residuals, for the posterior.
     summary : str
         What was done.
+    root : numpy.ndarray, shape (n, n)
+        The covariance of u is root rootᵀ.
     """
 
     u: np.ndarray
     lam: float
     noise: float
     summary: str
+    root: np.ndarray
 
 
 def solve(problem: SolverProblem, solver: str = "auto", **options: float) -> Solution:
@@ -104,11 +114,11 @@ def solve(problem: SolverProblem, solver: str = "auto", **options: float) -> Sol
     Parameters
     ----------
     problem : SolverProblem
-    solver : {"auto", "qr", "ridge", "svd", "lsqr", "blr"}
+    solver : {"auto", "qr", "ridge", "svd", "lsqr", "blr", "ard"}
         "auto" is "blr".
     **options
         `alpha` of ridge and lsqr: λ relative to the square of the largest singular value; `rcond` of svd; `tolerance`
-        and `iterations` of lsqr.
+        and `iterations` of lsqr; `iterations` of ard.
     """
     if solver not in SOLVERS:
         raise ValueError(f"solver must be one of {', '.join(SOLVERS)}; got {solver!r}")
@@ -123,8 +133,8 @@ def solve(problem: SolverProblem, solver: str = "auto", **options: float) -> Sol
 
 def _solution(problem: SolverProblem, u: np.ndarray, lam: float, effective: float, summary: str) -> Solution:
     residual = float(np.sum((problem.X @ u - problem.y) ** 2)) + problem.rest
-    noise = np.sqrt(residual / max(problem.n_rows - effective, 1.0))
-    return Solution(u, lam, float(noise), summary)
+    noise = float(np.sqrt(residual / max(problem.n_rows - effective, 1.0)))
+    return Solution(u, lam, noise, summary, problem.posterior_root(lam, noise))
 
 
 def _cut(problem: SolverProblem, rcond: float) -> tuple[np.ndarray, int]:
@@ -176,7 +186,29 @@ def _blr(problem: SolverProblem) -> Solution:
         f"Bayesian linear regression: alpha {lam / largest:.1e} from the evidence, "
         f"{effective:.0f} of {len(problem.s)} parameters determined by the data"
     )
-    return Solution(problem.ridge(lam), lam, noise, summary)
+    return Solution(problem.ridge(lam), lam, noise, summary, problem.posterior_root(lam, noise))
+
+
+def _ard(problem: SolverProblem, iterations: float = 300) -> Solution:
+    try:
+        from sklearn.linear_model import ARDRegression
+    except ImportError:
+        raise ImportError('solver "ard" needs scikit-learn: pip install "acepure[sklearn]"') from None
+    # The triangle stands for all rows: those that are missing, and what they leave, enter by the prior of the noise.
+    n = len(problem.s)
+    model = ARDRegression(
+        fit_intercept=False,
+        max_iter=int(iterations),
+        alpha_1=1e-6 + 0.5 * (problem.n_rows - n),
+        alpha_2=1e-6 + 0.5 * problem.rest,
+    ).fit(problem.X, problem.y)
+    kept = np.flatnonzero(model.coef_)
+    root = np.zeros((n, n))
+    active = model.lambda_ < model.threshold_lambda
+    values, vectors = np.linalg.eigh(model.sigma_)
+    root[np.ix_(active, active)] = vectors * np.sqrt(np.maximum(values, 0.0))
+    summary = f"automatic relevance determination: {len(kept)} of {n} coefficients kept"
+    return Solution(model.coef_, 0.0, float(model.alpha_**-0.5), summary, root)
 
 
 SOLVERS: dict[str, tuple[Callable[..., Solution], tuple[str, ...]]] = {
@@ -186,4 +218,5 @@ SOLVERS: dict[str, tuple[Callable[..., Solution], tuple[str, ...]]] = {
     "svd": (_svd, ("rcond",)),
     "lsqr": (_lsqr, ("alpha", "tolerance", "iterations")),
     "blr": (_blr, ()),
+    "ard": (_ard, ("iterations",)),
 }
