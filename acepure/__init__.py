@@ -26,13 +26,14 @@ Data flows one way; nothing imports from its right:
     toys/              the toy problems of the purification paper
     regression/        from labeled structures to coefficients
     model_file.py      files of models
+    export/            files for LAMMPS
     calculator.py      ASE calculator
     potential.py       LinearACE: fit, evaluate, save, load
     validation.py      cross-validation
     transformer.py     features for scikit-learn
     plotting/          figures
     config.py          what is installed and what the kernels use
-    demo.py, cli.py    the command line
+    demo.py, cli/      the command line
 """
 
 from acepure.api import descriptors

@@ -33,7 +33,7 @@ from acepure.validation import cross_validate
 DEGREES = {"299": [20, 16, 12], "1016": [25, 21, 17]}
 ROWS = ("self-interacting", "shifted", "canonical", "centered")
 #: Cutoff in units of the sum of two covalent radii, radial functions, weights of energy, forces and virial.
-RECIPE = {"reach": 2.4, "transform": AgnesiTransform(p=1, q=3), "envelope": PolynomialEnvelope(4), "energy": 30.0}
+RECIPE = {"reach": 2.65, "transform": AgnesiTransform(p=1, q=3), "envelope": SmoothEnvelope(2), "energy": 30.0}
 #: Training and test files, degrees for several species, where a set has no test file every fifth frame is one.
 SETS = {
     "Si": ("zuo2020/Si_train", ["zuo2020/Si_test"], None),

@@ -147,7 +147,10 @@ def test_figures_are_not_imported_with_the_package():
 def test_files_are_short():
     kernels = [path for pattern in ("*.pyx", "*.pxi", "*.pxd") for path in PACKAGE.rglob(pattern)]
     assert len(kernels) > 5
-    lengths = {path.relative_to(PACKAGE): len(path.read_text(encoding="utf-8").splitlines()) for path in [*python_files(), *kernels]}
+    lengths = {
+        path.relative_to(PACKAGE): len(path.read_text(encoding="utf-8").splitlines())
+        for path in [*python_files(), *kernels]
+    }
     assert {name: n for name, n in lengths.items() if n >= 500} == {}
 
 

@@ -198,7 +198,7 @@ def test_failure_in_the_middle_keeps_the_old_file(structures, capsys, tmp_path):
 
 
 def test_unexpected_errors_keep_their_traceback(structures, monkeypatch):
-    monkeypatch.setattr("acepure.cli._write_npz", lambda *_: {}["a bug"])
+    monkeypatch.setattr("acepure.cli.descriptors._write_npz", lambda *_: {}["a bug"])
     with pytest.raises(KeyError, match="a bug"):
         main(["descriptors", "in.extxyz", "-o", "out.npz", "--order", "1"])
 
@@ -207,7 +207,7 @@ def test_interrupt(structures, monkeypatch, capsys, tmp_path):
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("acepure.cli._write_npz", interrupt)
+    monkeypatch.setattr("acepure.cli.descriptors._write_npz", interrupt)
     assert run("descriptors in.extxyz -o out.npz --order 1", capsys)[0] == 130
     assert [path.name for path in tmp_path.iterdir()] == ["in.extxyz"]
 
@@ -235,7 +235,7 @@ def test_wrong_environment_variable(capsys, monkeypatch):
     assert "ACEPURE_NUM_THREADS must be a positive integer; got 'many'" in failure("show-config", capsys)
 
 
-@pytest.mark.parametrize("command", ["", "descriptors", "basis", "demo", "show-config"])
+@pytest.mark.parametrize("command", ["", "descriptors", "basis", "conditioning", "demo", "show-config"])
 def test_help(capsys, command):
     code, out, _ = run(f"{command} --help", capsys)
     assert code == 0

@@ -7,8 +7,15 @@ from matplotlib.figure import Figure
 from systems_diagnostics import Table, orthonormal
 
 from acepure import ACEBasis
-from acepure.diagnostics import SelfInteraction, coefficient_decay, conditioning
-from acepure.plotting import plot, plot_coefficient_decay, plot_condition_numbers, plot_gram, plot_spectrum
+from acepure.diagnostics import Comparison, ComparisonRow, SelfInteraction, coefficient_decay, conditioning
+from acepure.plotting import (
+    plot,
+    plot_coefficient_decay,
+    plot_comparison,
+    plot_condition_numbers,
+    plot_gram,
+    plot_spectrum,
+)
 
 matplotlib.use("Agg")
 
@@ -122,6 +129,30 @@ def test_all_infinite_or_one_kind(ax):
     assert ax.get_legend() is None and [text.get_text() for text in ax.texts] == ["∞", "∞"]
 
 
+def compared(result, *held_out):
+    """A comparison of made rows with one held-out floor each, and one row that could not be made."""
+    rows = [
+        ComparisonRow(f"functions {k}", "Wick", False, {"Cu": result}, {}, 3.0, floor, 5.0)
+        for k, floor in enumerate(held_out)
+    ]
+    failed = ComparisonRow("whitened", "Wick", False, {}, {}, reason="too few distances")
+    return Comparison((*rows, failed), "Cu, rcut 5 Å", 6, 2, 50)
+
+
+@pytest.mark.parametrize(
+    "held_out, kind", [((7.0, 9.0), "lower orders off, held out"), ((np.nan,), "lower orders off")]
+)
+def test_comparisons(ax, result, held_out, kind):
+    plot_comparison(compared(result, *held_out), ax=ax)
+    draw(ax)
+    right = [bar.get_x() + bar.get_width() for bar in ax.patches]
+    floors = [3.0] if np.isnan(held_out[0]) else list(held_out)
+    np.testing.assert_allclose(right, len(held_out) * [result.condition_number("scaled")] + floors, rtol=1e-12)
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["scaled", kind]
+    assert [text.get_text() for text in ax.get_yticklabels()] == [f"Wick, functions {k}" for k in range(len(held_out))]
+    assert ax.get_title() == "Cu, rcut 5 Å"
+
+
 def test_coefficient_decay(ax):
     basis = ACEBasis(["Cu"], order=2, totaldegree=4)
     theta = np.random.default_rng(3).normal(size=len(basis))
@@ -149,7 +180,8 @@ def test_plot_chooses_the_figure(result):
     assert "raw" in plot(result, scaling="raw", ax=fresh()).get_title()
     assert [bar.get_width() for bar in plot(share, ax=fresh()).patches] == [25.0]
     assert "total degree" in plot(coefficient_decay(basis, np.ones(len(basis))), ax=fresh()).get_xlabel()
-    with pytest.raises(TypeError, match="result must be one of ACEBasis, CoefficientDecay, Conditioning, RadialBasis"):
+    assert plot(compared(result, 7.0), ax=fresh()).get_title() == "Cu, rcut 5 Å"
+    with pytest.raises(TypeError, match=r"one of ACEBasis, CoefficientDecay, Comparison, Conditioning, .*RadialBasis"):
         plot(3)
 
 
@@ -166,6 +198,8 @@ def test_input_is_refused(result):
         (lambda: plot_condition_numbers({"a": 3.0}), TypeError, r"rows\['a'\] must be a mapping"),
         (lambda: plot_condition_numbers({"a": {"x": 0.5}}), ValueError, "must be a condition number >= 1; got 0.5"),
         (lambda: plot_condition_numbers({"a": {"x": np.nan}}), ValueError, "must be a condition number >= 1; got nan"),
+        (lambda: plot_comparison(result), TypeError, "a Comparison is needed"),
+        (lambda: plot_comparison(compared(result)), ValueError, "no basis of the comparison could be made"),
         (lambda: plot_coefficient_decay([1.0]), TypeError, "decay must be a CoefficientDecay"),
         (
             lambda: plot_coefficient_decay(coefficient_decay(ACEBasis(["Cu"], order=1, totaldegree=1), [0, 0])),

@@ -3,6 +3,11 @@
     conditioning.py      conditioning → Conditioning: Gram matrices, condition numbers, ranks, leverage
     tables.py            its printed form
     self_interaction.py  self_interaction → SelfInteraction: how plain features differ from canonical ones
+    comparison.py        compare_references → Comparison: all references on the same structures
+    reference_rows.py    the bases that are compared
+    measured.py          one of them on structures
+    floors.py            how low their condition numbers could be
+    comparison_text.py   the printed form, with a recommendation
     coefficients.py      coefficient_decay → CoefficientDecay: θ by order and degree
     environments.py      which atoms of which structures
     orders.py            correlation order of every feature
@@ -11,17 +16,24 @@ Figures of the results are in `acepure.plotting`.
 """
 
 from acepure.diagnostics.coefficients import CoefficientDecay, CoefficientSize, coefficient_decay
+from acepure.diagnostics.comparison import Comparison, ComparisonRow, compare_references
 from acepure.diagnostics.conditioning import SCALINGS, Conditioning, NullCombination, conditioning
+from acepure.diagnostics.reference_rows import CONTROL, ROWS
 from acepure.diagnostics.self_interaction import SelfInteraction, self_interaction
 
 __all__ = [
+    "CONTROL",
+    "ROWS",
     "SCALINGS",
     "CoefficientDecay",
     "CoefficientSize",
+    "Comparison",
+    "ComparisonRow",
     "Conditioning",
     "NullCombination",
     "SelfInteraction",
     "coefficient_decay",
+    "compare_references",
     "conditioning",
     "self_interaction",
 ]

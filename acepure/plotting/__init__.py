@@ -14,7 +14,15 @@
     plot_spectrum           eigenvalues of Gram matrices
     plot_gram               a Gram matrix
     plot_condition_numbers  condition numbers of several bases
+    plot_comparison         condition numbers of all references, and what limits them
     plot_coefficient_decay  sizes of coefficients by order and degree
+
+    potentials.py
+    plot_parity             predictions against labels
+    plot_error_distribution how many errors are how large
+    plot_dimers             energy of two atoms alone
+    plot_calibration        errors against predicted standard deviations
+    potential_figure        all of these
 
     style.py                colors, new figures and axes
 
@@ -23,9 +31,22 @@ settings of matplotlib are touched.
 """
 
 from acepure.plotting.basis import plot_purification, plot_radial
-from acepure.plotting.conditioning import plot_coefficient_decay, plot_condition_numbers, plot_gram, plot_spectrum
+from acepure.plotting.conditioning import (
+    plot_coefficient_decay,
+    plot_comparison,
+    plot_condition_numbers,
+    plot_gram,
+    plot_spectrum,
+)
 from acepure.plotting.dispatch import plot
 from acepure.plotting.features import plot_map, plot_self_interaction, principal_components
+from acepure.plotting.potentials import (
+    plot_calibration,
+    plot_dimers,
+    plot_error_distribution,
+    plot_parity,
+    potential_figure,
+)
 from acepure.plotting.style import PALETTE, figure_formats, new_figure
 
 __all__ = [
@@ -33,13 +54,19 @@ __all__ = [
     "figure_formats",
     "new_figure",
     "plot",
+    "plot_calibration",
     "plot_coefficient_decay",
+    "plot_comparison",
     "plot_condition_numbers",
+    "plot_dimers",
+    "plot_error_distribution",
     "plot_gram",
     "plot_map",
+    "plot_parity",
     "plot_purification",
     "plot_radial",
     "plot_self_interaction",
     "plot_spectrum",
+    "potential_figure",
     "principal_components",
 ]

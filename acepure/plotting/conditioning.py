@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from acepure.diagnostics import CoefficientDecay, Conditioning
+from acepure.diagnostics import CoefficientDecay, Comparison, Conditioning
 from acepure.plotting.style import BAR_COLORS, PALETTE, color_sequence, mark_orders, new_axes, tidy
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["plot_coefficient_decay", "plot_condition_numbers", "plot_gram", "plot_spectrum"]
+__all__ = ["plot_coefficient_decay", "plot_comparison", "plot_condition_numbers", "plot_gram", "plot_spectrum"]
 
 _LINES = ("-", "--", "-.", ":")
 
@@ -153,6 +153,41 @@ def plot_condition_numbers(rows: Mapping[str, Mapping[str, float] | Conditioning
         ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(kinds), frameon=False, fontsize="small")
     tidy(ax)
     ax.grid(False, axis="y")
+    return ax
+
+
+def plot_comparison(comparison: Comparison, *, ax: Axes | None = None) -> Axes:
+    """Draw the scaled condition numbers of all bases that could be made, and what would be left with lower orders off.
+
+    Held out, where that is known.
+
+    Parameters
+    ----------
+    comparison : Comparison
+    ax : matplotlib.axes.Axes, optional
+        Default: a new figure.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+
+    Raises
+    ------
+    TypeError, ValueError
+        For anything else, or if no basis could be made.
+    """
+    if not isinstance(comparison, Comparison):
+        raise TypeError(f"a Comparison is needed; got {comparison!r} of type {type(comparison).__name__}")
+    made = [row for row in comparison.rows if not row.reason]
+    if not made:
+        raise ValueError("no basis of the comparison could be made, and so there is nothing to draw")
+    held_out = not any(np.isnan(row.lower_orders_off_held_out) for row in made)
+    bars = {}
+    for row in made:
+        off = row.lower_orders_off_held_out if held_out else row.lower_orders_off
+        bars[row.name] = {"scaled": row.scaled, "lower orders off" + ", held out" * held_out: off}
+    ax = plot_condition_numbers(bars, ax=new_axes(ax, figsize=(7.2, 1.2 + 0.42 * len(made))))
+    ax.set_title(comparison.description, fontsize="medium", pad=26)
     return ax
 
 

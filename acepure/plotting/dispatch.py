@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from acepure.basis.radial import RadialBasis
 from acepure.descriptor import ACEBasis
-from acepure.diagnostics import CoefficientDecay, Conditioning, SelfInteraction
+from acepure.diagnostics import CoefficientDecay, Comparison, Conditioning, SelfInteraction
 from acepure.plotting.basis import plot_radial
-from acepure.plotting.conditioning import plot_coefficient_decay, plot_spectrum
+from acepure.plotting.conditioning import plot_coefficient_decay, plot_comparison, plot_spectrum
 from acepure.plotting.features import plot_self_interaction
+from acepure.plotting.potentials import plot_dimers, plot_parity
+from acepure.potential import LinearACE
+from acepure.regression import Errors
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,8 +27,9 @@ def plot(result: Any, **options: Any) -> Axes:
 
     Parameters
     ----------
-    result : ACEBasis, RadialBasis, Conditioning, SelfInteraction or CoefficientDecay
-        Drawn by `plot_radial`, `plot_radial`, `plot_spectrum`, `plot_self_interaction`, `plot_coefficient_decay`.
+    result : ACEBasis, RadialBasis, Conditioning, Comparison, SelfInteraction, CoefficientDecay, Errors or LinearACE
+        Drawn by `plot_radial`, `plot_radial`, `plot_spectrum`, `plot_comparison`, `plot_self_interaction`,
+        `plot_coefficient_decay`, `plot_parity`, `plot_dimers`.
     **options
         Of that function, `ax` among them.
 
@@ -45,6 +49,9 @@ def plot(result: Any, **options: Any) -> Axes:
 plot.register(ACEBasis, plot_radial)
 plot.register(RadialBasis, plot_radial)
 plot.register(CoefficientDecay, plot_coefficient_decay)
+plot.register(Comparison, plot_comparison)
+plot.register(Errors, plot_parity)
+plot.register(LinearACE, plot_dimers)
 
 
 @plot.register(Conditioning)

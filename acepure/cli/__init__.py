@@ -1,0 +1,120 @@
+"""The command line: `acepure COMMAND`, one file for each: its options, what it does.
+
+    fit.py, evaluate.py, inspect.py             linear potentials
+    descriptors.py, basis.py, conditioning.py   features
+    demo.py, show_config.py                     first steps
+
+    options.py      options that commands share
+    labeled.py      structures with labels, and models
+    parts.py        reading files, formats of figures, words for tables
+
+A command is a function from parsed arguments to nothing; it prints what it did. What users can put right becomes one
+line on stderr and exit code 2, anything else keeps its traceback; warnings become one line too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+from types import MappingProxyType
+from typing import Any
+
+import acepure
+from acepure.cli import basis, conditioning, demo, descriptors, evaluate, fit, inspect, show_config
+
+__all__ = ["main"]
+
+EXIT_ERROR = 2
+EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells do
+
+_COMMANDS = (fit, evaluate, inspect, descriptors, basis, conditioning, demo, show_config)
+_STYLE = MappingProxyType({"formatter_class": argparse.RawDescriptionHelpFormatter, "allow_abbrev": False})
+
+_EXAMPLES = """\
+examples:
+  acepure demo
+  acepure fit train.extxyz --test test.extxyz -o Cu.ace
+  acepure evaluate Cu.ace more.extxyz -o predictions.extxyz
+  acepure inspect Cu.ace
+  acepure basis --species Cu --order 3 --totaldegree 12
+  acepure descriptors copper.cif -o copper.npz --rcut 5.5 --order 3 --totaldegree 12
+  acepure descriptors run.traj -o run.extxyz --index=-10: --totaldegree 20,16,12 --wL 1.5 --n-start 1
+  acepure conditioning run.traj --frames 100
+
+`acepure COMMAND --help` explains one command.
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        Arguments without the name of the program; default: those of the process.
+
+    Returns
+    -------
+    int
+        Exit code: 0, or 2 after an error that was explained on stderr.
+
+    Examples
+    --------
+    >>> main(["--version"])  # doctest: +ELLIPSIS
+    acepure ...
+    0
+    """
+    if argv is None:
+        for stream in (sys.stdout, sys.stderr):
+            if hasattr(stream, "reconfigure"):
+                stream.reconfigure(errors="replace")  # terminals without ν and Å
+    parser = _parser()
+    try:
+        arguments = parser.parse_args(argv)
+    except SystemExit as end:  # argparse has printed help, the version or an error
+        return int(end.code or 0)
+    if "run" not in arguments:
+        parser.print_help(sys.stderr)
+        return EXIT_ERROR
+    try:
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning
+            arguments.run(arguments)
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        print("acepure: interrupted", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:  # the reader, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except (ValueError, TypeError, OSError) as error:
+        print(f"acepure: error: {_one_line(error)}", file=sys.stderr)
+        return EXIT_ERROR
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="acepure",
+        description="The canonical, self-interaction-free Atomic Cluster Expansion: features and linear potentials.",
+        epilog=_EXAMPLES,
+        **_STYLE,
+    )
+    parser.add_argument("--version", action="version", version=f"acepure {acepure.__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+    for command in _COMMANDS:
+        command.add(commands, **_STYLE)
+    return parser
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+    """Print a warning for users in one line; those for developers say where they come from."""
+    text = f"{message}" if issubclass(category, UserWarning) else warnings.formatwarning(message, category, *where[:2])
+    print(f"acepure: warning: {' '.join(text.split())}", file=sys.stderr)
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

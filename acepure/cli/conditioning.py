@@ -1,0 +1,93 @@
+"""`acepure conditioning`: which basis is well conditioned on structures of yours."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from typing import Any
+
+import numpy as np
+
+from acepure.cli.options import add_functions, add_index, add_species, add_threads, integer
+from acepure.cli.parts import figure_format, plural, read
+from acepure.diagnostics import Comparison, compare_references
+from acepure.files import atomic_write
+
+__all__ = ["add"]
+
+_FUNCTIONS = ("rcut", "order", "totaldegree")
+_SIZE = (7.2, 6.4)  # inches; twelve rows
+
+_EPILOG = """\
+examples:
+  acepure conditioning run.traj
+  acepure conditioning data.extxyz --frames 120 --rcut 5.5 --order 3 --totaldegree 8 -o conditioning.pdf
+
+Self-interacting, canonical and centered bases of the same functions are compared on the same environments. All but the
+plain ones know the radial density of the file, or means and covariances of its neighbor sums. The column "held out"
+says what is left when half of the structures decide and the other half is looked at: frames of a trajectory that follow
+each other are alike, so take them at random (--frames).
+"""
+
+
+def add(commands: Any, **style: Any) -> None:
+    """Add the command to the parser."""
+    command = commands.add_parser(
+        "conditioning",
+        help="compare the conditioning of canonical and other bases on structures",
+        description="Read structures in any format that ASE knows, compare bases on them, and recommend one.",
+        epilog=_EPILOG,
+        **style,
+    )
+    command.add_argument("input", metavar="DATA", help="file of structures")
+    default = "acepure_conditioning.png"
+    command.add_argument(
+        "-o", "--output", metavar="FIGURE", default=default, help=f"default {default}; .pdf and .svg work too"
+    )
+    add_index(command)
+    command.add_argument("--frames", type=integer("--frames"), metavar="N", help="so many of these, at random")
+    command.add_argument(
+        "--atoms-per-structure",
+        type=integer("--atoms-per-structure"),
+        default=20,
+        metavar="N",
+        help="so many atoms of each structure, at random; default 20",
+    )
+    seed = "of the random numbers; default 0"
+    command.add_argument("--seed", type=integer("--seed", least=0), default=0, metavar="N", help=seed)
+    add_threads(command)
+    group = command.add_argument_group("functions")
+    add_species(group, required=False)
+    add_functions(group, _FUNCTIONS)
+    command.set_defaults(run=_run)
+
+
+def _run(arguments: argparse.Namespace) -> None:
+    kind = figure_format("-o", arguments.output)
+    with atomic_write(arguments.output) as temporary:
+        structures = read(arguments.input, arguments.index)
+        n_read = len(structures)
+        if arguments.frames is not None:
+            rng = np.random.default_rng(arguments.seed)
+            chosen = rng.choice(n_read, min(arguments.frames, n_read), replace=False)
+            structures = [structures[k] for k in chosen]
+        print(f"read    {plural(n_read, 'structure')}: {arguments.input}\n")
+        comparison = compare_references(
+            structures,
+            species=arguments.species,
+            atoms_per_structure=arguments.atoms_per_structure,
+            seed=arguments.seed,
+            num_threads=arguments.threads,
+            **{name: value for name in _FUNCTIONS if (value := getattr(arguments, name)) is not None},
+        )
+        print(comparison)
+        _draw(comparison, temporary, kind)
+    print(f"\nwrote   {arguments.output}")
+
+
+def _draw(comparison: Comparison, path: os.PathLike[str], kind: str) -> None:
+    from acepure.plotting import new_figure, plot_comparison
+
+    figure = new_figure(*_SIZE)
+    plot_comparison(comparison, ax=figure.subplots())
+    figure.savefig(path, format=kind)

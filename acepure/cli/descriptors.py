@@ -1,0 +1,114 @@
+"""`acepure descriptors`: structures in, features out."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import ase.io
+import numpy as np
+from ase import Atoms
+
+from acepure.api import ARRAY_NAME, INFO_NAME
+from acepure.cli.options import add_index, add_specification, add_threads
+from acepure.cli.parts import describe, plural, read, ready_basis
+from acepure.descriptor import ACEBasis
+from acepure.evaluation import resolve_num_threads
+from acepure.files import atomic_write
+from acepure.structures import species_of
+
+__all__ = ["add"]
+
+_EXTENDED_XYZ = (".extxyz", ".xyz")
+_ENDINGS = (".npz", *_EXTENDED_XYZ)
+
+_EPILOG = """\
+examples:
+  acepure descriptors copper.cif -o copper.npz
+  acepure descriptors run.traj -o run.npz --index ::10 --species Cu Zr --rcut 6 --order 3 --totaldegree 10
+  acepure descriptors CuZr.vasp -o CuZr.extxyz --n-max 4 --l-max 6 --order 2
+
+what the files hold:
+  .npz            descriptors  (atoms of all structures, features)
+                  offsets      structure k has the rows offsets[k] to offsets[k + 1]
+                  labels       the name of each feature: species, n, l, coupling
+                  basis        JSON text, for ACEBasis.from_dict(json.loads(...))
+  .extxyz, .xyz   the structures, with the features per atom as the array acepure_descriptors and the basis
+                  as acepure_basis; this format keeps 8 digits after the point, .npz keeps all
+"""
+
+
+def add(commands: Any, **style: Any) -> None:
+    """Add the command to the parser."""
+    command = commands.add_parser(
+        "descriptors",
+        help="compute the features of every atom in a file",
+        description="Read structures in any format that ASE knows, compute the features of every atom, and write them.",
+        epilog=_EPILOG,
+        **style,
+    )
+    command.add_argument("input", metavar="IN", help="file of structures")
+    command.add_argument("-o", "--output", metavar="OUT", required=True, help="file to write: .npz, .extxyz or .xyz")
+    add_index(command)
+    add_threads(command)
+    add_specification(command, species_required=False)
+    command.set_defaults(run=_run)
+
+
+def _run(arguments: argparse.Namespace) -> None:
+    output = Path(arguments.output)
+    if output.suffix.lower() not in _ENDINGS:
+        raise ValueError(f"-o {arguments.output}: the name must end in {', '.join(_ENDINGS[:-1])} or {_ENDINGS[-1]}")
+    threads = resolve_num_threads(arguments.threads)
+    with atomic_write(output) as temporary:
+        structures = read(arguments.input, arguments.index)
+        n_atoms = sum(map(len, structures))
+        species = arguments.species or species_of(structures)
+        start = perf_counter()
+        basis = ready_basis(species, arguments)
+        set_up = perf_counter() - start
+        print(f"read    {plural(len(structures), 'structure')}, {plural(n_atoms, 'atom')}: {arguments.input}")
+        print(f"basis   {describe(basis)}; set up in {set_up:.2f} s")
+        start = perf_counter()
+        features = basis.descriptors(structures, num_threads=threads)
+        seconds = perf_counter() - start
+        print(
+            f"done    {plural(len(basis), 'feature')} per atom in {seconds:.3f} s, "
+            f"{1e6 * seconds / n_atoms:.1f} µs per atom, {plural(threads, 'thread')}"
+        )
+        if output.suffix.lower() in _EXTENDED_XYZ:
+            _write_extxyz(temporary, structures, features, basis)
+        else:
+            _write_npz(temporary, features, basis)
+    print(f"wrote   {arguments.output}: {_size(output.stat().st_size)}")
+
+
+def _write_npz(path: Path, features: list[np.ndarray], basis: ACEBasis) -> None:
+    arrays = {
+        "descriptors": np.concatenate(features),
+        "offsets": np.cumsum([0, *map(len, features)]),
+        "labels": np.array([str(label) for label in basis.labels]),
+        "basis": np.array(json.dumps(basis.to_dict())),
+    }
+    with path.open("wb") as file:  # given a name, NumPy may append .npz to it
+        np.savez(file, **arrays)
+
+
+def _write_extxyz(path: Path, structures: list[Atoms], features: list[np.ndarray], basis: ACEBasis) -> None:
+    parameters = json.dumps(basis.to_dict())
+    for structure, values in zip(structures, features):
+        structure.arrays[ARRAY_NAME] = values
+        structure.info[INFO_NAME] = parameters
+    ase.io.write(path, structures, format="extxyz")
+
+
+def _size(n_bytes: int) -> str:
+    size = float(n_bytes)
+    for unit in ("bytes", "kB", "MB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}" if unit == "bytes" else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} GB"

@@ -1,0 +1,230 @@
+"""`acepure evaluate`: a potential on structures, its errors where labels are known, its predictions in a file."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import ase.io
+import numpy as np
+from ase import Atoms
+from ase.stress import full_3x3_to_voigt_6_stress
+from tqdm import tqdm
+
+from acepure.cli.labeled import add_labels, label_arguments, labels_of, load
+from acepure.cli.options import add_index, add_threads
+from acepure.cli.parts import figure_format, plural, read
+from acepure.files import atomic_write
+from acepure.linear import EnergyAndForces
+from acepure.potential import LinearACE, Uncertainty
+from acepure.regression import Errors, LabeledData, LabeledStructure, LabelError, evaluate_errors, resolve_keys
+from acepure.regression.fit import shortest_distances
+from acepure.regression.labels import text_table
+
+__all__ = ["add"]
+
+_ENDINGS = (".extxyz", ".xyz")
+#: What is written for each structure.
+_NAMES = (
+    *("acepure_energy", "acepure_forces", "acepure_virial", "acepure_stress"),
+    *("acepure_energy_std", "acepure_forces_std"),
+)
+_MOST_ROWS = 20
+# Pairs below this part of the shortest distance in training are extrapolated, as in the calculator.
+_TOLERATED = 0.95
+
+_EPILOG = """\
+examples:
+  acepure evaluate Cu.ace test.extxyz
+  acepure evaluate Cu.ace run.traj --index ::10 -o predictions.extxyz
+  acepure evaluate Cu.ace test.extxyz --prefix dft --figure errors.png --uncertainty
+
+what -o writes, next to what the structures have already:
+  acepure_energy              eV
+  acepure_forces              eV/Å
+  acepure_virial, _stress     −∂E/∂ε in eV, and the stress of ASE in eV/Å³; for three periodic axes only
+  acepure_energy_std, acepure_forces_std
+                              with --uncertainty: standard deviations from the posterior of the coefficients
+"""
+
+
+def add(commands: Any, **style: Any) -> None:
+    """Add the command to the parser."""
+    command = commands.add_parser(
+        "evaluate",
+        help="compare a potential with labels, write its predictions",
+        description="Evaluate a potential on structures in any format that ASE knows.",
+        epilog=_EPILOG,
+        **style,
+    )
+    command.add_argument("model", metavar="MODEL", help="file that `acepure fit` wrote")
+    command.add_argument("input", metavar="DATA", help="file of structures, with or without labels")
+    command.add_argument("-o", "--output", metavar="OUT", help="write predictions: .extxyz or .xyz")
+    command.add_argument("--figure", metavar="FIG", help="draw the errors: .png, .pdf, .svg, ...")
+    command.add_argument("--uncertainty", action="store_true", help="standard deviations, and how they fit the errors")
+    add_index(command)
+    add_labels(command)
+    add_threads(command)
+    command.set_defaults(run=_run)
+
+
+def _run(arguments: argparse.Namespace) -> None:
+    output, figure = arguments.output, arguments.figure
+    if output and Path(output).suffix.lower() not in _ENDINGS:
+        raise ValueError(f"-o {output}: the name must end in {' or '.join(_ENDINGS)}")
+    kind = figure_format("--figure", figure) if figure else ""
+    model = load(arguments.model)
+    if arguments.uncertainty and model.posterior is None:
+        raise ValueError(f"--uncertainty: {arguments.model} has no posterior")
+    structures = read(arguments.input, arguments.index)
+    for k, atoms in enumerate(structures):
+        model.basis.species_indices(atoms, f"{arguments.input}[{k}]")
+    labeled = _labels(structures, arguments)
+    if figure and labeled is None:
+        raise ValueError(f"--figure shows errors, but {arguments.input} has no labels")
+    print(f"model   {model!r}: {arguments.model}")
+    print(f"read    {plural(len(structures), 'structure')}, {plural(sum(map(len, structures)), 'atom')}")
+    _print_extrapolation(model, structures)
+    with atomic_write(output) if output else nullcontext() as written:
+        with atomic_write(figure) if figure else nullcontext() as drawn:
+            results, deviations = _evaluate(model, structures, arguments)
+            errors = _print_results(structures, results, labeled, arguments)
+            if figure:
+                _draw(model, errors, _calibration(labeled, results, deviations), drawn, kind)
+        if output:
+            _write(written, structures, results, deviations)
+    for name in filter(None, (figure, output)):
+        print(f"wrote   {name}")
+
+
+def _labels(structures: Sequence[Atoms], arguments: argparse.Namespace) -> LabeledData | None:
+    """The structures with their labels; None if there are none, and none were asked for."""
+    given = label_arguments(arguments)
+    asked = [name for name, value in given.items() if value is not False and name != "config_type_key"]
+    if not asked:
+        _forget(structures)  # predictions of an earlier run are no labels, unless they are named
+    try:
+        keys = resolve_keys(structures, **given)
+    except LabelError as error:
+        if asked or not str(error).startswith("no labels found"):
+            raise
+        return None
+    return labels_of({arguments.input: structures}, keys)
+
+
+def _forget(structures: Sequence[Atoms]) -> None:
+    for atoms in structures:
+        for name in _NAMES:
+            atoms.info.pop(name, None)
+            atoms.arrays.pop(name, None)
+
+
+def _evaluate(
+    model: LinearACE, structures: Sequence[Atoms], arguments: argparse.Namespace
+) -> tuple[list[EnergyAndForces], list[Uncertainty] | None]:
+    threads = arguments.threads
+    bar = tqdm(structures, desc="evaluate", unit="structure", disable=None)
+    results = [model.evaluate(atoms, num_threads=threads) for atoms in bar]
+    if not arguments.uncertainty:
+        return results, None
+    bar = tqdm(structures, desc="uncertainty", unit="structure", disable=None)
+    return results, [model.uncertainty(atoms, num_threads=threads) for atoms in bar]
+
+
+class _Computed:
+    """A potential whose results are known already."""
+
+    def __init__(self, structures: Sequence[Atoms], results: Sequence[EnergyAndForces]) -> None:
+        self._results = {id(atoms): result for atoms, result in zip(structures, results)}
+
+    def evaluate(self, atoms: Atoms, *, num_threads: int | None = None) -> EnergyAndForces:
+        return self._results[id(atoms)]
+
+
+def _print_results(
+    structures: Sequence[Atoms],
+    results: Sequence[EnergyAndForces],
+    labeled: LabeledData | None,
+    arguments: argparse.Namespace,
+) -> Errors | None:
+    """Print labels and errors, or predictions where there are no labels."""
+    if labeled is None:
+        print(f"\n{arguments.input} has no labels: predictions only\n\n{_predictions(structures, results)}\n")
+        return None
+    errors = evaluate_errors(_Computed(structures, results), labeled, progress=False)
+    print(f"\n{labeled}\n\n{errors}\n")
+    return errors
+
+
+def _predictions(structures: Sequence[Atoms], results: Sequence[EnergyAndForces]) -> str:
+    """Energies and largest forces of the first structures."""
+    rows = [["number", "formula", "energy (eV)", "energy (eV/atom)", "largest force (eV/Å)"]]
+    for k, (atoms, result) in enumerate(zip(structures[:_MOST_ROWS], results)):
+        largest = np.linalg.norm(result.forces, axis=1).max()
+        energy = result.energy
+        rows.append(
+            [str(k), atoms.get_chemical_formula(), *(f"{x:.6f}" for x in (energy, energy / len(atoms), largest))]
+        )
+    more = len(structures) - _MOST_ROWS
+    return text_table(rows) + (f"\n... and {plural(more, 'more structure')}" if more > 0 else "")
+
+
+def _print_extrapolation(model: LinearACE, structures: Sequence[Atoms]) -> None:
+    """Say which pairs of atoms are nearer than any in training."""
+    if model.shortest_distances is None:
+        return
+    found = shortest_distances(model.basis, LabeledData(tuple(map(LabeledStructure, structures))))
+    for (a, b), r in found.items():
+        if model.basis.species.index(a) > model.basis.species.index(b):
+            continue  # said for the other order
+        known = model.shortest_distances.get((a, b))
+        if known is None:
+            print(f"note    no pair {a}-{b} was in training: what depends on it is extrapolated")
+        elif r < _TOLERATED * known:
+            print(f"note    {a}-{b} pairs down to {r:.3f} Å, in training to {known:.3f} Å: extrapolated")
+
+
+def _calibration(
+    labeled: LabeledData, results: Sequence[EnergyAndForces], deviations: Sequence[Uncertainty] | None
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """Predicted standard deviations and errors of all force components that are known."""
+    if deviations is None or all(item.forces is None for item in labeled):
+        return None
+    known = [(u.forces, r.forces - i.forces) for i, r, u in zip(labeled, results, deviations) if i.forces is not None]
+    predicted, errors = (np.concatenate([array.ravel() for array in arrays]) for arrays in zip(*known))
+    return predicted, errors
+
+
+def _draw(
+    model: LinearACE,
+    errors: Errors,
+    calibration: tuple[np.ndarray, np.ndarray] | None,
+    path: os.PathLike[str],
+    kind: str,
+) -> None:
+    from acepure.plotting import potential_figure
+
+    potential_figure(model, errors, calibration=calibration).savefig(path, format=kind)
+
+
+def _write(
+    path: Path,
+    structures: Sequence[Atoms],
+    results: Sequence[EnergyAndForces],
+    deviations: Sequence[Uncertainty] | None,
+) -> None:
+    _forget(structures)
+    for k, (atoms, result) in enumerate(zip(structures, results)):
+        atoms.info["acepure_energy"] = result.energy
+        atoms.arrays["acepure_forces"] = result.forces
+        if atoms.pbc.all():  # nine and six numbers, as other programs expect them in a line of text
+            atoms.info["acepure_virial"] = result.virial.ravel()
+            atoms.info["acepure_stress"] = full_3x3_to_voigt_6_stress(-result.virial / atoms.get_volume())
+        if deviations is not None:
+            atoms.info["acepure_energy_std"] = deviations[k].energy
+            atoms.arrays["acepure_forces_std"] = deviations[k].forces
+    ase.io.write(path, structures, format="extxyz")
