@@ -16,6 +16,7 @@ from acepure.checks import distances, number, real_array, symbol
 from acepure.core import PairCore
 from acepure.descriptor import ACEBasis, check_basis
 from acepure.errors import ModelFileError
+from acepure.export import YaceReport, write_yace
 from acepure.gradients import summed_gradients
 from acepure.linear import EnergyAndForces, LinearFunction
 from acepure.model_file import read_model, write_model
@@ -352,6 +353,40 @@ class LinearACE:
         if self.posterior is not None:
             arrays["posterior"] = self.posterior
         write_model(path, header, arrays)
+
+    def export_yace(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        tolerance: float = 1e-6,
+        core_table: str | os.PathLike[str] | None = None,
+        **options: Any,
+    ) -> YaceReport:
+        """Write the model for ``pair_style pace`` of LAMMPS; the file is read back and compared before it is released.
+
+        Parameters
+        ----------
+        path : str or os.PathLike
+            Usually ends in .yace.
+        tolerance : float
+            Largest relative error of energies and forces.
+        core_table : str or os.PathLike, optional
+            Where a repulsive core goes, for ``pair_style hybrid/overlay``; .yace files have no place for it.
+        **options
+            Of `acepure.export.write_yace`: family, step, structures.
+
+        Returns
+        -------
+        YaceReport
+            Print it for the errors reached and the commands for LAMMPS.
+
+        Raises
+        ------
+        ValueError
+            If the file would differ from the model by more than the tolerance; none is left then.
+        """
+        given = {"core": self.core, "core_table": core_table, "tolerance": tolerance}
+        return write_yace(path, self.basis, self.coefficients, self.E0s, **given, **options)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> LinearACE:
