@@ -225,6 +225,7 @@ class LinearACE:
             report={"summary": result.summary},
         )
         if verbose:
+            print("errors on the structures of the fit")
             print(model.errors(labeled, num_threads=num_threads, progress=progress))
         return model
 

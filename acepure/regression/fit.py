@@ -18,7 +18,7 @@ from acepure.regression.design import Design, assemble
 from acepure.regression.labels import LabeledData, label_structures
 from acepure.regression.priors import SmoothnessPrior, resolve_prior
 from acepure.regression.reference_energies import is_isolated, reference_energies, reference_table
-from acepure.regression.solvers import solve
+from acepure.regression.solvers import checked_options, solve
 from acepure.regression.system import unknowns
 from acepure.regression.weights import Weights, resolve_weights
 
@@ -91,6 +91,7 @@ def fit_coefficients(
         basis.species_indices(item.atoms, f"structures[{k}]")
     if core is not None:
         core.check_reach(basis.species, basis.cutoffs)
+    options = checked_options(solver, options or {})
     prior = resolve_prior(prior)
     weights = resolve_weights(weights, labeled.config_types)
     report(f"{labeled}\n\n{weights}\n")
@@ -108,7 +109,7 @@ def fit_coefficients(
     triangle = assemble(design, labeled, n_jobs=n_jobs, num_threads=num_threads, progress=progress)
     coordinates = unknowns(basis, prior)
     problem = coordinates.problem(triangle)
-    solution = solve(problem, solver, **(options or {}))
+    solution = solve(problem, solver, **options)
     report(f"{solution.summary}\n")
     summary = [f"{n_rows:,} rows of {len(labeled):,} structures", solution.summary]
     posterior = coordinates.feature_rows() @ solution.root

@@ -15,8 +15,9 @@ The evidence is that of y = X u + σ ε with u ~ N(0, σ²/λ): with N rows, sin
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 
 import numpy as np
 from scipy.linalg import svd
@@ -25,7 +26,7 @@ from scipy.sparse.linalg import lsqr
 
 from acepure.checks import number
 
-__all__ = ["SOLVERS", "Solution", "SolverProblem", "solve"]
+__all__ = ["SOLVERS", "Solution", "SolverProblem", "checked_options", "solve"]
 
 # Singular values below this part of the largest are rounding.
 _RANK = 1e-13
@@ -120,15 +121,30 @@ def solve(problem: SolverProblem, solver: str = "auto", **options: float) -> Sol
         `alpha` of ridge and lsqr: λ relative to the square of the largest singular value; `rcond` of svd; `tolerance`
         and `iterations` of lsqr; `iterations` of ard.
     """
+    values = checked_options(solver, options)
+    return SOLVERS[solver][0](problem, **values)
+
+
+def checked_options(solver: str, options: Mapping[str, float]) -> dict[str, float]:
+    """Return the options of a solver, or raise before any work is done for it.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For an unknown solver, options it does not take, and values out of range.
+    ImportError
+        For a solver whose package is not installed.
+    """
     if solver not in SOLVERS:
         raise ValueError(f"solver must be one of {', '.join(SOLVERS)}; got {solver!r}")
-    function, allowed = SOLVERS[solver]
+    allowed = SOLVERS[solver][1]
     unknown = sorted(set(options) - set(allowed))
     if unknown:
         takes = ", ".join(allowed) or "no options"
         raise TypeError(f"solver {solver!r} has no option {', '.join(unknown)}; it takes {takes}")
-    values = {name: number(name, value, least=0) for name, value in options.items()}
-    return function(problem, **values)
+    if solver == "ard" and find_spec("sklearn") is None:
+        raise ImportError('solver "ard" needs scikit-learn: pip install "acepure[sklearn]"')
+    return {name: number(name, value, least=0) for name, value in options.items()}
 
 
 def _solution(problem: SolverProblem, u: np.ndarray, lam: float, effective: float, summary: str) -> Solution:
@@ -190,10 +206,8 @@ def _blr(problem: SolverProblem) -> Solution:
 
 
 def _ard(problem: SolverProblem, iterations: float = 300) -> Solution:
-    try:
-        from sklearn.linear_model import ARDRegression
-    except ImportError:
-        raise ImportError('solver "ard" needs scikit-learn: pip install "acepure[sklearn]"') from None
+    from sklearn.linear_model import ARDRegression
+
     # The triangle stands for all rows: those that are missing, and what they leave, enter by the prior of the noise.
     n = len(problem.s)
     model = ARDRegression(
