@@ -148,8 +148,8 @@ class LinearACE:
         basis : ACEBasis
         reference : Reference, "density" or None
             The coordinates of the fit: the basis is centered on it. "density" takes the radial density of the
-            structures (unless the basis has a reference already), None the basis as it is. The functions
-            spanned are the same; what differs is rounding, and what regularization prefers.
+            structures with a tenth of an ideal gas (unless the basis has a reference already), None the basis as it
+            is. The functions spanned are the same; what differs is rounding, and what regularization prefers.
         weights : optional
             (w_E, w_F, w_V), or a mapping per config_type, see `acepure.regression.resolve_weights`; default (30, 1, 1).
         E0s : mapping, "isolated", "lstsq", "auto" or a number

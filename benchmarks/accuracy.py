@@ -32,8 +32,14 @@ from acepure.validation import cross_validate
 
 DEGREES = {"299": [20, 16, 12], "1016": [25, 21, 17]}
 ROWS = ("self-interacting", "shifted", "canonical", "centered")
-#: Cutoff in units of the sum of two covalent radii, radial functions, weights of energy, forces and virial.
-RECIPE = {"reach": 2.65, "transform": AgnesiTransform(p=1, q=3), "envelope": SmoothEnvelope(2), "energy": 30.0}
+#: Cutoff in units of the sum of two covalent radii, and the longest one in Å; radial functions; weight of energies.
+RECIPE = {
+    "reach": 2.65,
+    "longest": 6.5,
+    "transform": AgnesiTransform(p=1, q=3),
+    "envelope": SmoothEnvelope(2),
+    "energy": 30.0,
+}
 #: Training and test files, degrees for several species, where a set has no test file every fifth frame is one.
 SETS = {
     "Si": ("zuo2020/Si_train", ["zuo2020/Si_test"], None),
@@ -48,7 +54,8 @@ SETS = {
 def radial_functions(species, recipe):
     """Cutoffs of each pair by covalent radii."""
     radius = {s: covalent_radii[atomic_numbers[s]] for s in species}
-    rcut = {(a, b): recipe["reach"] * (radius[a] + radius[b]) for a in species for b in species}
+    reach, longest = recipe["reach"], recipe["longest"]
+    rcut = {(a, b): min(reach * (radius[a] + radius[b]), longest) for a in species for b in species}
     return PolynomialRadialBasis(rcut, recipe["transform"], recipe["envelope"])
 
 
@@ -68,7 +75,7 @@ def basis_of(name, frames, degrees, row, recipe):
         species, totaldegree=degrees, wL=1.5, n_start=1, radial=radial_functions(species, recipe), canonical=canonical
     )
     if row in ("shifted", "centered"):
-        basis = basis.centred(RadialDensity.from_structures(frames, basis.rcut))
+        basis = basis.centred(RadialDensity.from_structures(frames, basis.rcut, background=0.1))
     return basis
 
 

@@ -273,3 +273,31 @@ def test_a_density_of_ones_own():
     features = basis.descriptors(Atoms("Cu4", positions), indices=[0])[0]
     mean = (np.array([12, 6]) @ R) / math.sqrt(4 * math.pi)
     np.testing.assert_allclose(features[:2], 3 * R[0] / math.sqrt(4 * math.pi) - mean, rtol=1e-12)
+
+
+def test_background_bounds_functions_where_there_are_no_data():
+    """Orthonormal for (1 − β) data + β ideal gas with as many neighbors; means are those of the data alone."""
+    measure = Measure(np.array([1.0, 1.02, 2.0, 2.05, 3.0, 3.1]), np.array([1.0, 2.0, 1.0, 1.0, 3.0, 1.0]))
+    plain = PolynomialRadialBasis(4.0, LinearTransform(), PolynomialEnvelope(2))
+    r, n = np.linspace(0.5, 3.9, 200), 5
+    largest = []
+    for share in (0.0, 0.1):
+        density = RadialDensity({("Cu", "Cu"): measure}, 4.0, share)
+        radial = density.radial(plain, ["Cu"])
+        x, w = np.polynomial.legendre.leggauss(200)
+        nodes, volume = 2 * (x + 1), w * (2 * (x + 1)) ** 2
+        gas = volume * measure.weights.sum() / volume.sum()
+        gram = np.zeros((n, n))
+        for points, weights in ((measure.nodes, (1 - share) * measure.weights), (nodes, share * gas)):
+            values = radial.evaluate(points, "Cu", "Cu", n)
+            gram += (weights[:, None] * values).T @ values
+        np.testing.assert_allclose(gram, np.eye(n), atol=1e-10)
+        mean = density.means(radial, "Cu", "Cu", [(1, k) for k in range(n)])
+        expected = np.sqrt(4 * np.pi) * measure.weights @ radial.evaluate(measure.nodes, "Cu", "Cu", n)
+        np.testing.assert_allclose(mean, expected, rtol=1e-12)
+        largest.append(np.abs(radial.evaluate(r, "Cu", "Cu", n)).max())
+        assert RadialDensity.from_dict(json.loads(json.dumps(density.to_dict()))) == density
+    assert largest[1] < largest[0] / 5
+    for wrong in (-0.1, 1.0, "half"):
+        with pytest.raises((TypeError, ValueError), match="background"):
+            RadialDensity({("Cu", "Cu"): measure}, 4.0, wrong)

@@ -47,8 +47,12 @@ class DensityReference(Reference):
         pairs = [(a, b) for a in species for b in species]
         return replace(
             radial,
-            polynomials=Orthonormal({pair: self.measure(*pair, radial.cutoff(*pair)) for pair in pairs}),
+            polynomials=Orthonormal({pair: self.orthonormality(*pair, radial.cutoff(*pair)) for pair in pairs}),
         )
+
+    def orthonormality(self, center: str, neighbor: str, cutoff: float) -> Measure:
+        """Return what radial functions are made orthonormal for: the density itself, unless a subclass knows better."""
+        return self.measure(center, neighbor, cutoff)
 
     def means(self, radial: RadialBasis, center: str, neighbor: str, labels: Sequence[Any]) -> np.ndarray:
         """Return μ_q = √(4π) Σ_k w_k R_q(r_k) over nodes and weights of the measure, shape (len(labels),)."""
@@ -110,6 +114,10 @@ class RadialDensity(DensityReference):
         by 4π and the number of centers.
     rcut : float
         How far distances were counted, in Å.
+    background : float
+        Share β of an ideal gas, with as many neighbors, in the density that radial functions are orthonormal for;
+        0 ≤ β < 1. Without any, functions grow without bound at distances that no structure has: at those between the
+        bonds of a molecule, say, where the next structure may have some. Means are those of the structures alone.
 
     Examples
     --------
@@ -125,8 +133,13 @@ class RadialDensity(DensityReference):
 
     measures: Mapping[tuple[str, str], Measure]
     rcut: float
+    background: float = 0.0
 
     def __post_init__(self) -> None:
+        background = number("background", self.background, least=0)
+        if background >= 1:
+            raise ValueError(f"background must be a share, 0 <= background < 1; got {background:g}")
+        object.__setattr__(self, "background", background)
         object.__setattr__(self, "measures", PairTable("measures", self.measures, checked_measure))
         object.__setattr__(self, "rcut", number("rcut", self.rcut, above=0))
 
@@ -136,6 +149,7 @@ class RadialDensity(DensityReference):
         structures: Atoms | Iterable[Atoms],
         rcut: float = 5.0,
         *,
+        background: float = 0.0,
         n_bins: int = 2000,
         num_threads: int = 1,
         progress: bool | None = None,
@@ -148,6 +162,8 @@ class RadialDensity(DensityReference):
             Seen once, one at a time; a generator will do.
         rcut : float
             Count up to this distance, in Å.
+        background : float
+            Share of an ideal gas in what radial functions are orthonormal for.
         n_bins : int
             Distances are kept as the counts and mean distances of so many intervals of equal length.
         num_threads : int
@@ -160,11 +176,25 @@ class RadialDensity(DensityReference):
             structures, desc="distances", unit="structure", disable=None if progress is None else not progress
         ):
             histogram.add(atoms, num_threads)
-        return cls(histogram.measures(), histogram.rcut)
+        return cls(histogram.measures(), histogram.rcut, background)
 
     def __repr__(self) -> str:
         pairs = ", ".join(f"{a}-{b}" for a, b in self.measures)
-        return f"RadialDensity({pairs}; rcut={self.rcut:g})"
+        background = f", background={self.background:g}" if self.background else ""
+        return f"RadialDensity({pairs}; rcut={self.rcut:g}{background})"
+
+    def orthonormality(self, center: str, neighbor: str, cutoff: float) -> Measure:
+        """Return the density that radial functions are orthonormal for: that of the data and β of an ideal gas."""
+        data = self.measure(center, neighbor, cutoff)
+        if not self.background:
+            return data
+        gas = IdealGas(1.0).measure(center, neighbor, cutoff)
+        inside = data.nodes < cutoff
+        nodes, weights = data.nodes[inside], data.weights[inside]
+        share = self.background * weights.sum() / gas.weights.sum()
+        return Measure(
+            np.concatenate([nodes, gas.nodes]), np.concatenate([(1 - self.background) * weights, share * gas.weights])
+        )
 
     def measure(self, center: str, neighbor: str, cutoff: float) -> Measure:
         """Return the measure of an ordered pair."""
