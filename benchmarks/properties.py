@@ -54,25 +54,27 @@ def conservation(model, element):
 
 
 def elastic(model, element):
-    """Lattice constant (Å), bulk modulus and C11, C12, C44 (GPa) by stresses of small strains."""
+    """Lattice constant (Å), bulk modulus, C11, C12, C44 with atoms that move with the cell, and C44 relaxed (GPa)."""
     structure, a = LATTICE[element]
     atoms = bulk(element, structure, a=a, cubic=True)
     atoms.calc = model.calculator()
     BFGS(FrechetCellFilter(atoms), logfile=None).run(fmax=1e-6, steps=200)
     cell = atoms.cell.array.copy()
 
-    def stress(component, size):
+    def stress(component, size, relaxed=False):
         strain = np.zeros((3, 3))
         i, j = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))[component]
         strain[i, j] = strain[j, i] = size if i == j else size / 2
         strained = atoms.copy()
         strained.set_cell(cell @ (np.eye(3) + strain), scale_atoms=True)
         strained.calc = model.calculator()
-        BFGS(strained, logfile=None).run(fmax=1e-6, steps=200)  # inner displacements of Si
+        if relaxed:  # inner displacements of Si
+            BFGS(strained, logfile=None).run(fmax=1e-6, steps=200)
         return strained.get_stress()
 
     h = 2e-3
     first, shear = ((stress(c, h) - stress(c, -h)) / (2 * h) / units.GPa for c in (0, 3))
+    relaxed = (stress(3, h, True) - stress(3, -h, True)) / (2 * h) / units.GPa
     volumes, energies = [], []
     for scale in np.linspace(0.97, 1.03, 9):
         scaled = atoms.copy()
@@ -81,28 +83,27 @@ def elastic(model, element):
         volumes.append(scaled.get_volume())
         energies.append(scaled.get_potential_energy())
     bulk_modulus = EquationOfState(volumes, energies, "birchmurnaghan").fit()[2] / units.GPa
-    return float(np.cbrt(abs(np.linalg.det(cell)))), bulk_modulus, first[0], first[1], shear[3]
+    return float(np.cbrt(abs(np.linalg.det(cell)))), bulk_modulus, first[0], first[1], shear[3], relaxed[3]
 
 
-def elastic_of_data(frames):
-    """C11, C12, C44 (GPa) of the energies of strained cells: E/V = s + Σ σ η + ½ Σ C η η, η the Lagrange strain."""
-    strained = [a for a in frames if a.info.get("config_type") == "Elastic"]
-    sizes = [len(a) for a in strained]
-    strained = [a for a in strained if len(a) == max(set(sizes), key=sizes.count)]
+def elastic_of_energies(strained, energies):
+    """C11 and C44 (GPa) of energies of strained cells: E/V = s + Σ σ η + ½ Σ C η η + ..., η the Lagrange strain.
+
+    The cells are strained along one axis or in one plane at a time, which says nothing of C12; strains reach 0.1, so
+    that there are terms of third and fourth order.
+    """
     mean = np.mean([a.cell.array for a in strained], axis=0)
-    V0 = abs(np.linalg.det(mean))
-    rows, values = [], []
+    rows = []
     for atoms in strained:
         F = np.linalg.solve(mean, atoms.cell.array)  # rows are cell vectors: r -> r F
         e = 0.5 * (F @ F.T - np.eye(3))
-        diagonal, shear = np.diag(e), (e[1, 2], e[0, 2], e[0, 1])
-        squares = 0.5 * np.sum(diagonal**2)
-        mixed = diagonal[0] * diagonal[1] + diagonal[1] * diagonal[2] + diagonal[0] * diagonal[2]
-        rows.append([1.0, *diagonal, *shear, squares, mixed, 2.0 * np.sum(np.square(shear))])
-        values.append(atoms.info["REF_energy"] / V0 / units.GPa)
-    solution, _, rank, _ = np.linalg.lstsq(np.array(rows), np.array(values), rcond=None)
-    residual = np.std(np.array(values) - np.array(rows) @ solution)
-    return solution[7:], residual, len(strained), rank
+        d, shear = np.diag(e), np.array([e[1, 2], e[0, 2], e[0, 1]])
+        squares = [0.5 * np.sum(d**2), 2.0 * np.sum(shear**2)]
+        rows.append([1.0, *d, *shear, *squares, np.sum(d**3), np.sum(d**4)])
+    values = np.array(energies) / abs(np.linalg.det(mean)) / units.GPa
+    solution = np.linalg.lstsq(np.array(rows), values, rcond=None)[0]
+    left = np.std(values - np.array(rows) @ solution)
+    return solution[7:9], left, len(rows)
 
 
 def main() -> None:
@@ -110,13 +111,17 @@ def main() -> None:
     print(machine(2))
     for element in sys.argv[1:] or ["Cu", "Si"]:
         frames, model = fitted(element)
-        a, B, c11, c12, c44 = elastic(model, element)
+        a, B, c11, c12, c44, relaxed = elastic(model, element)
         print(f"\n{element}: a = {a:.4f} Å, B = {B:.1f} GPa (equation of state), {(c11 + 2 * c12) / 3:.1f} (from C)")
-        print(f"    model C11 {c11:.1f}, C12 {c12:.1f}, C44 {c44:.1f} GPa")
-        (d11, d12, d44), left, n, rank = elastic_of_data(frames)
-        print(
-            f"    data  C11 {d11:.1f}, C12 {d12:.1f}, C44 {d44:.1f} GPa ({n} cells, rank {rank}, {left:.4f} GPa left)"
-        )
+        print(f"    C11 {c11:.1f}, C12 {c12:.1f}, C44 {c44:.1f} GPa, {relaxed:.1f} relaxed")
+        strained = [atoms for atoms in frames if atoms.info.get("config_type") == "Elastic"]
+        sources = {
+            "data": [atoms.info["REF_energy"] for atoms in strained],
+            "model": [model.evaluate(atoms).energy for atoms in strained],
+        }
+        for source, energies in sources.items():
+            (s11, s44), left, n = elastic_of_energies(strained, energies)
+            print(f"    strained cells, {source:5s} C11 {s11:.1f}, C44 {s44:.1f} GPa ({n} cells, {left:.4f} GPa left)")
         slope, spread, temperature = conservation(model, element)
         print(f"    NVE, 10 ps, 2 fs, {temperature:.0f} K: drift {slope:.1e} meV/atom/ps, spread {spread:.1e} meV/atom")
 
