@@ -72,6 +72,11 @@ def conditioning(
     progress : bool, optional
         Show a bar; default: when writing to a terminal.
 
+    Notes
+    -----
+    Canonical features that need more neighbors than any atom has (in molecules) are rounding noise, which scaling to
+    unit norm cannot tell from a feature. `compare_references` leaves them out, and says so.
+
     Raises
     ------
     TypeError, ValueError
