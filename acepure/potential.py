@@ -23,7 +23,7 @@ from acepure.model_file import read_model, write_model
 from acepure.neighbors import NeighborList
 from acepure.references import Reference
 from acepure.regression.errors import Errors, evaluate_errors
-from acepure.regression.fit import fit_coefficients, labeled_data, shortest_distances
+from acepure.regression.fit import fit_coefficients, labeled_data
 from acepure.regression.labels import LabeledData
 from acepure.regression.priors import SmoothnessPrior
 from acepure.regression.system import features_of_isolated_atoms
@@ -130,7 +130,7 @@ class LinearACE:
         prior: SmoothnessPrior | str | None = "algebraic",
         solver: str = "auto",
         options: Mapping[str, float] | None = None,
-        core: PairCore | None = None,
+        core: PairCore | str | None = None,
         uncertainty: bool = True,
         check: bool = True,
         n_jobs: int = 1,
@@ -159,8 +159,10 @@ class LinearACE:
             "auto" is "blr", Bayesian linear regression with the regularization from the evidence.
         options : mapping, optional
             Options of the solver, see `acepure.regression.solve`.
-        core : PairCore, optional
-            Taken off the labels, and part of the model.
+        core : PairCore or "zbl", optional
+            Taken off the labels, and part of the model. "zbl" is the screened repulsion of nuclei below the shortest
+            distance of each pair in the structures, in full below half of it: it touches no label, and fills the holes
+            that potentials have where there are no data.
         uncertainty : bool
             Keep the posterior, for standard deviations and leverage.
         check : bool
@@ -219,9 +221,9 @@ class LinearACE:
             result.basis,
             result.coefficients,
             result.E0s,
-            core=core,
+            core=result.core,
             posterior=result.posterior if uncertainty else None,
-            shortest=shortest_distances(basis, labeled),
+            shortest=result.shortest,
             report={"summary": result.summary},
         )
         if verbose:

@@ -2,7 +2,7 @@
 
 One data set of energies and forces (Zuo et al. 2020), one set of functions, one prior (none); only the coordinates
 differ: self-interacting, shifted and Wick span one space, canonical, centered and measured pairs another. Iterations,
-rounding, ridge, few structures, a dimer far from the data, and the size of coefficients.
+rounding, ridge, few structures, a dimer and a trimer far from the data, and the size of coefficients.
 
     python benchmarks/conditioning_value.py Si
     python benchmarks/conditioning_value.py Cu
@@ -16,6 +16,7 @@ import sys
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import numpy as np
+from ase import Atoms
 from common import machine, read
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
 from scipy.sparse.linalg import lsqr
@@ -101,6 +102,13 @@ class Fits:
             return None
 
 
+def three_bodies(model, element, r):
+    """Energy of an equilateral triangle of side r without its three atoms and three pairs."""
+    corners = [[0, 0, 0], [r, 0, 0], [r / 2, r * np.sqrt(3) / 2, 0]]
+    energy = model.evaluate(Atoms(3 * [element], corners)).energy
+    return energy - 3 * model.E0s[element] - 3 * model.dimer(element, element, [r])[0]
+
+
 def show(u, fits):
     return "failed" if u is None else "{:.2f} / {:.4f}".format(*fits.errors(u))
 
@@ -152,6 +160,12 @@ def main() -> None:
         model = fit.model(solve(fit.problem, "blr").u)
         rows.append((name, [f"{e:.3g}" for e in model.dimer(element, element, DISTANCES)]))
     table("energy of a dimer, eV (not in the data), Bayesian regression", [f"{r} Å" for r in DISTANCES], rows)
+
+    rows = []
+    for name, fit in fits.items():
+        model = fit.model(solve(fit.problem, "blr").u)
+        rows.append((name, [f"{three_bodies(model, element, r):.3g}" for r in DISTANCES]))
+    table("three-body energy of an equilateral trimer, eV (not in the data)", [f"{r} Å" for r in DISTANCES], rows)
 
     print("\ncoefficients θ (eV), Bayesian regression")
     for name in ("self-interacting", "centered"):

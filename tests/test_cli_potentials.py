@@ -133,6 +133,7 @@ def arguments_of_fit(data, monkeypatch, capsys):
         ("--solver ridge --solver-option alpha=1e-6", "options", {"alpha": 1e-6}),
         ("--prior exponential", "prior", "exponential"),
         ("--core 0.8,1.8", "core", ZBLCore(0.8, 1.8)),
+        ("--core zbl", "core", "zbl"),
         ("--jobs 3", "n_jobs", 3),
         ("--threads 2", "num_threads", 2),
     ],

@@ -180,6 +180,20 @@ def test_uncertainty_is_the_spread_of_the_committee(noisy):
     assert isolated.energy == pytest.approx(0.0, abs=1e-9)
 
 
+def test_a_core_below_the_data_changes_no_label_and_fills_holes():
+    basis = ACEBasis(["Cu", "Zr"], order=2, totaldegree=3)
+    structures = strained_crystals(["Cu", "Zr"], 20)
+    labeled = labeled_by(known_model(basis), structures)
+    plain, cored = (LinearACE.fit(labeled, basis, core=core, check=False, **QUIET) for core in (None, "zbl"))
+    np.testing.assert_array_equal(plain.coefficients, cored.coefficients)
+    for (a, b), r in plain.shortest_distances.items():
+        assert cored.core.cutoff(a, b) == pytest.approx(r, abs=1e-12)
+        above, below = (cored.dimer(a, b, [f * r]) - plain.dimer(a, b, [f * r]) for f in (1.001, 0.2))
+        assert above == 0 and below > 100
+    for atoms in structures[2:6]:
+        np.testing.assert_array_equal(plain.evaluate(atoms).forces, cored.evaluate(atoms).forces)
+
+
 def test_no_posterior():
     basis = basis_of(["Cu"])
     with pytest.raises(ValueError, match="no posterior"):
@@ -243,6 +257,8 @@ def test_wrong_arguments():
         (lambda: LinearACE(basis, np.ones(len(basis)), core=3), TypeError, "core must be"),
         (lambda: LinearACE(basis, np.ones(len(basis)), core=ZBLCore(1.0, 9.0)), ValueError, "reaches"),
         (lambda: LinearACE.fit(labeled, basis, reference="gas", **QUIET), ValueError, "reference must be"),
+        (lambda: LinearACE.fit(labeled, basis, core="soft", **QUIET), ValueError, "core must be"),
+        (lambda: LinearACE.fit(labeled, basis, core=3, **QUIET), TypeError, "core must be"),
         (lambda: LinearACE.fit(labeled, basis, solver="magic", **QUIET), ValueError, "solver must be"),
         (lambda: LinearACE.fit(labeled, basis, energy_key="E", **QUIET), ValueError, "labels already"),
         (lambda: LinearACE.fit(structures, basis, energy_key="E", **QUIET), ValueError, "energy_key"),

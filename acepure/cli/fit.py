@@ -114,7 +114,10 @@ def _add_regression(group: Any) -> None:
         "Cu=-3.5,Zr=-8; default: isolated if they are there, else lstsq",
     )
     group.add_argument(
-        "--core", type=_core, metavar="INNER,OUTER", help="ZBL repulsion, switched off between two distances in Å"
+        "--core",
+        type=_core,
+        metavar="zbl|INNER,OUTER",
+        help="ZBL repulsion below the shortest distances of the data, or switched off between two distances in Å",
     )
 
 
@@ -277,8 +280,10 @@ def _reference_energies(text: str) -> str | float | dict[str, float]:
         raise argparse.ArgumentTypeError(f"{text!r} is none of {need}") from None
 
 
-def _core(text: str) -> ZBLCore:
-    need = "INNER,OUTER in Å such as 0.8,1.8"
+def _core(text: str) -> ZBLCore | str:
+    if text == "zbl":
+        return text
+    need = "INNER,OUTER in Å such as 0.8,1.8, or zbl"
     values = _numbers(text, need)
     if len(values) != 2:
         raise argparse.ArgumentTypeError(f"{text!r} is not {need}")

@@ -125,5 +125,5 @@ def _holes(model: LinearACE, a: str, b: str, start: float, rcut: float) -> list[
     k = int(np.argmin(energies))
     if energies[k] > model.dimer(a, b, np.linspace(start, rcut, _N_GRID)).min() - _HOLE:
         return []
-    advice = "; a core (fit --core) would repel" if model.core is None else ""
+    advice = "; a core (fit --core zbl) would repel" if model.core is None else ""
     return [f"{a}-{b}: {energies[k]:.3g} eV at {r[k]:.2f} Å, nearer than in training{advice}"]

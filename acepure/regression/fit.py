@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations_with_replacement
 from typing import Any
 
 import numpy as np
 from ase import Atoms
+from ase.data import atomic_numbers, covalent_radii
 
 from acepure.basis.radial import PolynomialRadialBasis
-from acepure.core import PairCore
+from acepure.core import PairCore, ZBLCore
 from acepure.descriptor import ACEBasis, check_basis
 from acepure.references import RadialDensity, Reference
 from acepure.regression.consistency import check_consistency
@@ -47,6 +49,9 @@ class FitResult:
         σ, of the weighted rows.
     summary : list of str
         What was done.
+    core : PairCore, optional
+    shortest : dict
+        Shortest distance of each ordered pair of species in the structures, Å.
     """
 
     basis: ACEBasis
@@ -55,6 +60,8 @@ class FitResult:
     posterior: np.ndarray | None
     noise: float
     summary: list[str]
+    core: PairCore | None
+    shortest: dict[tuple[str, str], float]
 
 
 def labeled_data(structures: Sequence[Atoms] | LabeledData, **keys: Any) -> LabeledData:
@@ -76,7 +83,7 @@ def fit_coefficients(
     prior: SmoothnessPrior | str | None = "algebraic",
     solver: str = "auto",
     options: Mapping[str, float] | None = None,
-    core: PairCore | None = None,
+    core: PairCore | str | None = None,
     check: bool = True,
     n_jobs: int = 1,
     num_threads: int | None = None,
@@ -93,8 +100,8 @@ def fit_coefficients(
     check_basis(basis)
     for k, item in enumerate(labeled):
         basis.species_indices(item.atoms, f"structures[{k}]")
-    if core is not None:
-        core.check_reach(basis.species, basis.cutoffs)
+    shortest = shortest_distances(basis, labeled)
+    core = _core(core, basis, shortest)
     options = checked_options(solver, options or {})
     prior = resolve_prior(prior)
     weights = resolve_weights(weights, labeled.config_types)
@@ -117,7 +124,9 @@ def fit_coefficients(
     report(f"{solution.summary}\n")
     summary = [f"{n_rows:,} rows of {len(labeled):,} structures", solution.summary]
     posterior = coordinates.feature_rows() @ solution.root
-    return FitResult(basis, coordinates.coefficients(solution.u), E0s, posterior, solution.noise, summary)
+    return FitResult(
+        basis, coordinates.coefficients(solution.u), E0s, posterior, solution.noise, summary, core, shortest
+    )
 
 
 def _reference_energies(
@@ -143,6 +152,24 @@ def _referred(
         structures = [item.atoms for item in labeled]
         reference = RadialDensity.from_structures(structures, basis.rcut, background=_BACKGROUND, progress=progress)
     return basis.centred(reference)
+
+
+def _core(core: PairCore | str | None, basis: ACEBasis, shortest: Mapping[tuple[str, str], float]) -> PairCore | None:
+    """The core as given, or the screened repulsion of nuclei below the distances of the structures."""
+    if isinstance(core, str):
+        if core != "zbl":
+            raise ValueError(f'core must be a PairCore, "zbl" or None; got {core!r}')
+        radius = {s: covalent_radii[atomic_numbers[s]] for s in basis.species}
+        outer = {}
+        for a, b in combinations_with_replacement(basis.species, 2):
+            seen = [shortest[pair] for pair in ((a, b), (b, a)) if pair in shortest]
+            outer[a, b] = min(seen) if seen else 0.7 * (radius[a] + radius[b])
+        core = ZBLCore({pair: 0.5 * r for pair, r in outer.items()}, outer)
+    if core is not None:
+        if not isinstance(core, PairCore):
+            raise TypeError(f'core must be a PairCore, "zbl" or None; got {core!r}')
+        core.check_reach(basis.species, basis.cutoffs)
+    return core
 
 
 def shortest_distances(basis: ACEBasis, labeled: LabeledData) -> dict[tuple[str, str], float]:
