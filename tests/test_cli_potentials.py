@@ -239,6 +239,7 @@ def test_warnings_are_one_line(data, capsys):
     before = warnings.showwarning
     with warnings.catch_warnings():
         warnings.simplefilter("default")
+        warnings.filterwarnings("ignore", "Setting the shape", DeprecationWarning)  # ASE 3.29 with NumPy 2.5
         code, _, err = run(f"fit train.extxyz -o a.ace --no-figure --e0 0 {SMALL}", capsys)
     assert code == 0
     (line,) = err.splitlines()
