@@ -1,8 +1,8 @@
 """Errors of linear potentials on published data sets, one recipe for all of them.
 
 The recipe (reach of the cutoff, radial functions, weights) is the same for all elements; `--choose` cross-validates a
-grid of recipes on the training sets of Si and Cu. Every fit runs in a process of its own, so that its peak memory is known. Printed are MAE
-on the test sets: energy in meV/atom, forces in eV/Å.
+grid of recipes on the training sets of Si and Cu. Every fit runs in a process of its own, so that its peak memory is
+known. Printed are MAE on the test sets: energy in meV/atom, forces in eV/Å.
 
     python benchmarks/accuracy.py                         # Si, Cu, Ni of Zuo et al. 2020: 299 and 1016 functions
     python benchmarks/accuracy.py --rows --sizes 299      # self-interacting, shifted, canonical, centered
