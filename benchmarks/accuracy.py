@@ -68,23 +68,23 @@ def data(name):
     return [atoms for k, atoms in enumerate(frames) if k % 5], {"every fifth frame": held_out}
 
 
-def basis_of(name, frames, degrees, row, recipe):
+def basis_of(name, frames, degrees, row, recipe, background=0.1):
     species = sorted({s for atoms in frames for s in atoms.get_chemical_symbols()})
     canonical = row in ("canonical", "centered")
     basis = ACEBasis(
         species, totaldegree=degrees, wL=1.5, n_start=1, radial=radial_functions(species, recipe), canonical=canonical
     )
     if row in ("shifted", "centered"):
-        basis = basis.centred(RadialDensity.from_structures(frames, basis.rcut, background=0.1))
+        basis = basis.centred(RadialDensity.from_structures(frames, basis.rcut, background=background))
     return basis
 
 
-def fit(name, degrees, row, virials, queue):
+def fit(name, degrees, row, virials, background, queue):
     """One fit, and its errors, time and memory."""
     warnings.simplefilter("ignore")
     frames, tests = data(name)
     start = time.perf_counter()
-    basis = basis_of(name, frames, degrees, row, RECIPE)
+    basis = basis_of(name, frames, degrees, row, RECIPE, background)
     keys = {} if virials else {"virial_key": False}
     model = LinearACE.fit(
         frames,
@@ -103,10 +103,10 @@ def fit(name, degrees, row, virials, queue):
     queue.put((len(basis), found, seconds, peak))
 
 
-def run(name, degrees, row, virials):
+def run(name, degrees, row, virials, background):
     context = multiprocessing.get_context("spawn")
     queue = context.Queue()
-    process = context.Process(target=fit, args=(name, degrees, row, virials, queue))
+    process = context.Process(target=fit, args=(name, degrees, row, virials, background, queue))
     process.start()
     n, errors, seconds, peak = queue.get()
     process.join()
@@ -138,6 +138,7 @@ def main() -> None:
     parser.add_argument("--sizes", nargs="+", default=["299", "1016"], choices=DEGREES)
     parser.add_argument("--rows", action="store_true", help="all four coordinate systems; default centered alone")
     parser.add_argument("--virials", action="store_true")
+    parser.add_argument("--background", type=float, default=0.1, help="share of ideal gas in the reference")
     parser.add_argument("--choose", action="store_true")
     arguments = parser.parse_args()
     print(machine(len(os.sched_getaffinity(0))))
@@ -151,7 +152,7 @@ def main() -> None:
         own = SETS[name][2]
         for degrees in [own] if own else [DEGREES[size] for size in arguments.sizes]:
             for row in ROWS if arguments.rows else ("centered",):
-                run(name, degrees, row, arguments.virials)
+                run(name, degrees, row, arguments.virials, arguments.background)
 
 
 if __name__ == "__main__":
