@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,7 +24,7 @@ from acepure.neighbors import NeighborList
 from acepure.references import Reference
 from acepure.regression.errors import Errors, evaluate_errors
 from acepure.regression.fit import fit_coefficients, labeled_data
-from acepure.regression.labels import LabeledData
+from acepure.regression.labeled import LabeledSet
 from acepure.regression.priors import SmoothnessPrior
 from acepure.regression.system import features_of_isolated_atoms
 
@@ -121,7 +121,7 @@ class LinearACE:
     @classmethod
     def fit(
         cls,
-        structures: Sequence[Atoms] | LabeledData,
+        structures: Iterable[Atoms] | LabeledSet,
         basis: ACEBasis,
         *,
         reference: Reference | str | None = "density",
@@ -143,8 +143,9 @@ class LinearACE:
 
         Parameters
         ----------
-        structures : sequence of ase.Atoms, or LabeledData
-            With labels in `info`, `arrays` or a calculator; they are found by name, see `keys`.
+        structures : iterable of ase.Atoms, or LabeledData
+            With labels in `info`, `arrays` or a calculator; they are found by name, see `keys`. `StructureFiles`
+            are not held in memory but read for every pass, some eight of them.
         basis : ACEBasis
         reference : Reference, "density" or None
             The coordinates of the fit: the basis is centered on it. "density" takes the radial density of the
@@ -256,7 +257,7 @@ class LinearACE:
 
     def errors(
         self,
-        structures: Sequence[Atoms] | LabeledData,
+        structures: Iterable[Atoms] | LabeledSet,
         *,
         num_threads: int | None = None,
         progress: bool | None = None,

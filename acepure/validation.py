@@ -15,7 +15,8 @@ from acepure.descriptor import ACEBasis
 from acepure.potential import LinearACE
 from acepure.regression.errors import Errors, Predictions
 from acepure.regression.fit import labeled_data
-from acepure.regression.labels import LabeledData, text_table
+from acepure.regression.labeled import LabeledData
+from acepure.regression.labels import text_table
 
 __all__ = ["CrossValidation", "cross_validate"]
 
@@ -100,6 +101,8 @@ def cross_validate(
     """
     keys = {name: arguments.pop(name) for name in list(arguments) if name.endswith("_key") or name == "prefix"}
     labeled = labeled_data(structures, **keys)
+    if not isinstance(labeled, LabeledData):
+        raise TypeError(f"structures must be a sequence to be divided into folds; got {type(structures).__name__}")
     if isinstance(candidates, ACEBasis):
         candidates = {"basis": candidates}
     chosen = {name: c if isinstance(c, tuple) else (c, {}) for name, c in candidates.items()}

@@ -4,8 +4,8 @@
 what                                    file                   names
 ======================================  =====================  =====================================================
 which keys hold the labels              keys.py                `LabelKeys`, `resolve_keys`, `LabelError`
-energies, forces, virials               labels.py              `LabeledData`, `LabeledStructure`, `label_structures`,
-                                                               `read_labels`, `LabelWarning`
+energies, forces, virials               labels.py              `LabeledStructure`, `read_labels`, `LabelWarning`
+of many structures, in memory or not    labeled.py             `label_structures`, `LabeledData`, `LabeledStream`
 energies E0 of the species              reference_energies.py  `reference_energies`, `reference_energy`,
                                                                `reference_table`, `is_isolated`
 weights of rows per config_type         weights.py             `Weights`, `LabelWeights`, `resolve_weights`
@@ -27,7 +27,8 @@ from acepure.regression.design import Design, Triangle, assemble
 from acepure.regression.errors import Errors, Predictions, evaluate_errors
 from acepure.regression.fit import FitResult, fit_coefficients
 from acepure.regression.keys import LabelError, LabelKeys, resolve_keys
-from acepure.regression.labels import LabeledData, LabeledStructure, LabelWarning, label_structures, read_labels
+from acepure.regression.labeled import LabeledData, LabeledSet, LabeledStream, label_structures
+from acepure.regression.labels import LabeledStructure, LabelWarning, read_labels
 from acepure.regression.priors import SmoothnessPrior
 from acepure.regression.reference_energies import is_isolated, reference_energies, reference_energy, reference_table
 from acepure.regression.solvers import Solution, SolverProblem, solve
@@ -46,6 +47,8 @@ __all__ = [
     "LabelWarning",
     "LabelWeights",
     "LabeledData",
+    "LabeledSet",
+    "LabeledStream",
     "LabeledStructure",
     "Predictions",
     "SmoothnessPrior",

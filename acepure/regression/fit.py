@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations_with_replacement
+from itertools import combinations_with_replacement, islice
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from acepure.descriptor import ACEBasis, check_basis
 from acepure.references import RadialDensity, Reference
 from acepure.regression.consistency import check_consistency
 from acepure.regression.design import Design, assemble
-from acepure.regression.labels import LabeledData, label_structures
+from acepure.regression.labeled import LabeledSet, LabeledStream, label_structures
 from acepure.regression.priors import SmoothnessPrior, resolve_prior
 from acepure.regression.reference_energies import is_isolated, reference_energies, reference_table
 from acepure.regression.solvers import checked_options, solve
@@ -29,6 +29,8 @@ __all__ = ["FitResult", "fit_coefficients", "labeled_data", "shortest_distances"
 # Share of an ideal gas in the density of the coordinates. Without it, fits to molecules, whose distances are a few
 # narrow peaks, had errors of hundreds of eV/Å on structures a little outside; from 0.01 to 0.5 it does not matter.
 _BACKGROUND = 0.1
+# So many structures of a stream are held for a moment, to compare their labels with each other.
+_MOST_COMPARED = 10_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,9 +66,9 @@ class FitResult:
     shortest: dict[tuple[str, str], float]
 
 
-def labeled_data(structures: Sequence[Atoms] | LabeledData, **keys: Any) -> LabeledData:
+def labeled_data(structures: Iterable[Atoms] | LabeledSet, **keys: Any) -> LabeledSet:
     """Return structures with labels; `keys` are those of `label_structures`."""
-    if isinstance(structures, LabeledData):
+    if isinstance(structures, LabeledSet):
         if keys:
             raise ValueError(f"structures have labels already; {', '.join(sorted(keys))} would change nothing")
         return structures
@@ -74,7 +76,7 @@ def labeled_data(structures: Sequence[Atoms] | LabeledData, **keys: Any) -> Labe
 
 
 def fit_coefficients(
-    labeled: LabeledData,
+    labeled: LabeledSet,
     basis: ACEBasis,
     *,
     reference: Reference | str | None = "density",
@@ -98,8 +100,7 @@ def fit_coefficients(
         Called with each piece of text for the user.
     """
     check_basis(basis)
-    for k, item in enumerate(labeled):
-        basis.species_indices(item.atoms, f"structures[{k}]")
+    _check_species(basis, labeled)
     shortest = shortest_distances(basis, labeled)
     core = _core(core, basis, shortest)
     options = checked_options(solver, options or {})
@@ -107,7 +108,7 @@ def fit_coefficients(
     weights = resolve_weights(weights, labeled.config_types)
     report(f"{labeled}\n\n{weights}\n")
     if check:
-        check_consistency(labeled)
+        _compare_labels(labeled, report)
     E0s = _reference_energies(labeled, basis, E0s)
     report(f"{reference_table(E0s)}\n")
     basis = _referred(basis, reference, labeled, progress)
@@ -129,8 +130,23 @@ def fit_coefficients(
     )
 
 
+def _check_species(basis: ACEBasis, labeled: LabeledSet) -> None:
+    if set(labeled.species) <= set(basis.species):
+        return
+    for k, item in enumerate(labeled):
+        basis.species_indices(item.atoms, f"structures[{k}]")  # raises for one of them, and names it
+
+
+def _compare_labels(labeled: LabeledSet, report: Callable[[str], None]) -> None:
+    """Warn of contradictions; structures that are not held in memory are compared up to a number."""
+    held = list(islice(labeled, _MOST_COMPARED)) if isinstance(labeled, LabeledStream) else labeled
+    check_consistency(held)
+    if len(held) < len(labeled):
+        report(f"labels were compared with each other for the first {len(held):,} of {len(labeled):,} structures\n")
+
+
 def _reference_energies(
-    labeled: LabeledData, basis: ACEBasis, E0s: Mapping[str, float] | str | float
+    labeled: LabeledSet, basis: ACEBasis, E0s: Mapping[str, float] | str | float
 ) -> dict[str, float]:
     if isinstance(E0s, str) and E0s == "auto":
         isolated = {item.atoms.symbols[0] for item in labeled if is_isolated(item.atoms, basis.rcut)}
@@ -139,7 +155,7 @@ def _reference_energies(
 
 
 def _referred(
-    basis: ACEBasis, reference: Reference | str | None, labeled: LabeledData, progress: bool | None
+    basis: ACEBasis, reference: Reference | str | None, labeled: LabeledSet, progress: bool | None
 ) -> ACEBasis:
     """The basis in the coordinates of the fit."""
     if reference is None or (reference == "density" and not isinstance(basis.radial, PolynomialRadialBasis)):
@@ -149,7 +165,7 @@ def _referred(
             raise ValueError(f'reference must be a Reference, "density" or None; got {reference!r}')
         if basis.reference is not None:
             return basis
-        structures = [item.atoms for item in labeled]
+        structures = (item.atoms for item in labeled)
         reference = RadialDensity.from_structures(structures, basis.rcut, background=_BACKGROUND, progress=progress)
     return basis.centred(reference)
 
@@ -172,7 +188,7 @@ def _core(core: PairCore | str | None, basis: ACEBasis, shortest: Mapping[tuple[
     return core
 
 
-def shortest_distances(basis: ACEBasis, labeled: LabeledData) -> dict[tuple[str, str], float]:
+def shortest_distances(basis: ACEBasis, labeled: LabeledSet) -> dict[tuple[str, str], float]:
     """Return the shortest distance of each ordered pair of species in the structures, within the cutoff, in Å."""
     result: dict[tuple[str, str], float] = {}
     for item in labeled:

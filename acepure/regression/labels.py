@@ -4,15 +4,14 @@ Labels are looked for in `atoms.info`, in `atoms.arrays` and among the results o
 `energy`, `forces` and `stress`.  A stress σ = −W / V (eV/Å³, sign and Voigt order of ASE) becomes a virial here, once.
 
     structures → resolve_keys → LabelKeys (which keys) → read_labels → LabeledStructure
-    structures → label_structures → LabeledData: all of that, and a table of what was found
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from typing import Any, overload
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from ase import Atoms
@@ -20,16 +19,16 @@ from ase.stress import voigt_6_to_full_3x3_stress
 from ase.units import GPa
 
 from acepure.checks import real_array
-from acepure.regression.keys import Key, LabelError, LabelKeys, places, resolve_keys
-from acepure.structures import check_structure, species_of, structure_list
+from acepure.regression.keys import LabelError, LabelKeys, places
+from acepure.structures import check_structure
 
 __all__ = [
     "LabelWarning",
-    "LabeledData",
     "LabeledStructure",
-    "label_structures",
     "read_labels",
+    "read_quietly",
     "text_table",
+    "virial_without_volume",
 ]
 
 # Two tensors agree if they differ by no more than this stress, or by this share of the largest component.
@@ -67,73 +66,6 @@ class LabeledStructure:
     forces: np.ndarray | None = None
     virial: np.ndarray | None = None
     config_type: str = "default"
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class LabeledData(Sequence):
-    """Structures with labels, a sequence of `LabeledStructure`; printed, it is a table of what was found.
-
-    Attributes
-    ----------
-    structures : tuple of LabeledStructure
-    keys : LabelKeys
-        Where the labels came from.
-
-    Examples
-    --------
-    >>> from ase.build import bulk
-    >>> atoms = bulk("Cu")
-    >>> atoms.info.update(dft_energy=-3.7, config_type="fcc")
-    >>> print(label_structures([atoms, bulk("Cu")]))
-    config_type  structures  atoms  energies  forces  virials
-    fcc                   1      1         1       0        0
-    default               1      1         0       0        0
-    all                   2      2         1       0        0
-    energy (eV): dft_energy, forces (eV/Å): not used, virial (eV): not used
-    """
-
-    structures: tuple[LabeledStructure, ...]
-    keys: LabelKeys = field(default_factory=LabelKeys)
-
-    def __len__(self) -> int:
-        return len(self.structures)
-
-    @overload
-    def __getitem__(self, index: int) -> LabeledStructure: ...
-    @overload
-    def __getitem__(self, index: slice) -> LabeledData: ...
-    def __getitem__(self, index):
-        if isinstance(index, slice):
-            return LabeledData(self.structures[index], self.keys)
-        return self.structures[index]
-
-    @property
-    def config_types(self) -> tuple[str, ...]:
-        """Groups in the order in which they appear."""
-        return tuple(dict.fromkeys(labeled.config_type for labeled in self.structures))
-
-    @property
-    def species(self) -> tuple[str, ...]:
-        """Chemical symbols that occur, sorted by atomic number."""
-        return species_of([labeled.atoms for labeled in self.structures])
-
-    def table(self) -> str:
-        """Numbers of structures, atoms and structures with each label per group, and the keys."""
-        counts: dict[str, np.ndarray] = {}
-        for labeled in self.structures:
-            found = (label is not None for label in (labeled.energy, labeled.forces, labeled.virial))
-            row = np.array([1, len(labeled.atoms), *found], dtype=int)
-            counts[labeled.config_type] = counts.get(labeled.config_type, 0) + row
-        total = sum(counts.values(), np.zeros(5, dtype=int))
-        header = ["config_type", "structures", "atoms", "energies", "forces", "virials"]
-        rows = [[name, *(f"{n:,}" for n in row)] for name, row in [*counts.items(), ("all", total)]]
-        return f"{text_table([header, *rows])}\n{self.keys}"
-
-    def __str__(self) -> str:
-        return self.table()
-
-    def __repr__(self) -> str:
-        return f"LabeledData({len(self)} structures, {self.keys!r})"
 
 
 def text_table(rows: Sequence[Sequence[str]]) -> str:
@@ -183,6 +115,7 @@ def read_labels(atoms: Atoms, keys: LabelKeys, *, name: str = "atoms") -> Labele
     Examples
     --------
     >>> from ase.build import bulk
+    >>> from acepure.regression import read_labels, resolve_keys
     >>> atoms = bulk("Cu")
     >>> atoms.info.update(energy=-3.7, stress=[0.01, 0.01, 0.01, 0, 0, 0])
     >>> labeled = read_labels(atoms, resolve_keys(atoms))
@@ -192,83 +125,21 @@ def read_labels(atoms: Atoms, keys: LabelKeys, *, name: str = "atoms") -> Labele
     check_structure(atoms, name)
     if not isinstance(keys, LabelKeys):
         raise TypeError(f"keys must be a LabelKeys from resolve_keys, got {type(keys).__name__}")
-    if _virial_without_volume(atoms, keys):
+    if virial_without_volume(atoms, keys):
         message = "the virial or stress of a structure that is not periodic along all three axes is not used"
         warnings.warn(message, LabelWarning, stacklevel=2)
-    return _read(atoms, keys, name)
+    return read_quietly(atoms, keys, name)
 
 
-def label_structures(
-    structures: Atoms | Iterable[Atoms],
-    *,
-    energy_key: Key = None,
-    forces_key: Key = None,
-    virial_key: Key = None,
-    stress_key: Key = None,
-    prefix: str | None = None,
-    config_type_key: Key = "config_type",
-) -> LabeledData:
-    """Read the labels of all structures.
-
-    Parameters
-    ----------
-    structures : ase.Atoms or iterable of ase.Atoms
-        All are held in memory; for a stream, use `resolve_keys` and `read_labels`.
-    energy_key, forces_key, virial_key, stress_key, prefix, config_type_key
-        As `resolve_keys`.
-
-    Returns
-    -------
-    LabeledData
-        Print it to see what was found.
-
-    Raises
-    ------
-    TypeError, ValueError
-        As `resolve_keys` and `read_labels`; the message names the structure by its number.
-
-    Warns
-    -----
-    LabelWarning
-        As `read_labels`, once, with the number of structures.
-
-    Examples
-    --------
-    >>> from ase.build import bulk
-    >>> atoms = bulk("Cu")
-    >>> atoms.info["energy"] = -3.7
-    >>> label_structures([atoms])[0].energy
-    -3.7
-    """
-    structures = structure_list(structures)
-    keys = resolve_keys(
-        structures,
-        energy_key=energy_key,
-        forces_key=forces_key,
-        virial_key=virial_key,
-        stress_key=stress_key,
-        prefix=prefix,
-        config_type_key=config_type_key,
-    )
-    labeled = tuple(_read(atoms, keys, f"structures[{k}]") for k, atoms in enumerate(structures))
-    left_out = [k for k, atoms in enumerate(structures) if _virial_without_volume(atoms, keys)]
-    if left_out:
-        warnings.warn(
-            f"the virials or stresses of {len(left_out)} structures that are not periodic along all three axes are not "
-            f"used; the first is structures[{left_out[0]}]",
-            LabelWarning,
-            stacklevel=2,
-        )
-    return LabeledData(labeled, keys)
-
-
-def _virial_without_volume(atoms: Atoms, keys: LabelKeys) -> bool:
+def virial_without_volume(atoms: Atoms, keys: LabelKeys) -> bool:
+    """Whether a virial or stress is there that is not used, as there is no volume."""
     if atoms.pbc.all():
         return False
     return any(key in values for key in (keys.virial, keys.stress) if key for _, values in places(atoms))
 
 
-def _read(atoms: Atoms, keys: LabelKeys, name: str) -> LabeledStructure:
+def read_quietly(atoms: Atoms, keys: LabelKeys, name: str) -> LabeledStructure:
+    """As `read_labels`, without its checks and warnings; for callers that did both for all structures together."""
     energy = _value(atoms, keys.energy, name)
     forces = _value(atoms, keys.forces, name)
     return LabeledStructure(

@@ -6,7 +6,7 @@ Features vanish for an atom without neighbors, so that E0 is the model's energy 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from numbers import Real
 
 import numpy as np
@@ -57,7 +57,7 @@ def reference_energies(
     Parameters
     ----------
     labeled : iterable of LabeledStructure
-        For example `LabeledData`.
+        For example `LabeledData` or `LabeledStream`.
     E0s : mapping, "isolated", "lstsq" or 0
         A mapping {symbol: eV}; "isolated": the energies of the isolated atoms in the data; "lstsq": those that
         minimize Σ_k [(E_k − Σ_z n_kz E0_z) / N_k]², n_kz atoms of species z among N_k, of smallest norm if
@@ -90,7 +90,8 @@ def reference_energies(
     >>> reference_energies(data, {"Cu": -1.1})
     {'Cu': -1.1}
     """
-    labeled = list(labeled)
+    if isinstance(labeled, Iterator):
+        labeled = list(labeled)  # it is gone through more than once
     symbols = _species(labeled, species)
     if isinstance(E0s, Mapping):
         given = {symbol("each species of E0s", key): number(f"E0s[{key!r}]", value) for key, value in E0s.items()}
@@ -144,11 +145,15 @@ def reference_table(energies: Mapping[str, float]) -> str:
     return text_table([["species", "E0 (eV)"], *([name, f"{value:.6f}"] for name, value in energies.items())])
 
 
-def _species(labeled: list[LabeledStructure], species: Iterable[str] | None) -> tuple[str, ...]:
+def _species(labeled: Iterable[LabeledStructure], species: Iterable[str] | None) -> tuple[str, ...]:
+    numbers: set[int] = set()
     for k, item in enumerate(labeled):
         if not isinstance(item, LabeledStructure):
             raise TypeError(f"labeled[{k}] must be a LabeledStructure, got {type(item).__name__}")
-    present = species_of([item.atoms for item in labeled])
+        numbers.update(item.atoms.numbers.tolist())
+    if not numbers:
+        raise ValueError("labeled is empty; at least one structure is needed")
+    present = species_of(Atoms(sorted(numbers)))
     if species is None:
         return present
     wanted = [symbol("each of species", name) for name in ([species] if isinstance(species, str) else species)]
@@ -165,7 +170,7 @@ def _of_all(energies: Mapping[str, float], symbols: Iterable[str], what: str) ->
     return {name: energies[name] for name in symbols}
 
 
-def _isolated(labeled: list[LabeledStructure], cutoff: float) -> dict[str, float]:
+def _isolated(labeled: Iterable[LabeledStructure], cutoff: float) -> dict[str, float]:
     found: dict[str, tuple[int, float]] = {}
     for k, item in enumerate(labeled):
         if item.energy is None or not is_isolated(item.atoms, cutoff):
@@ -180,12 +185,13 @@ def _isolated(labeled: list[LabeledStructure], cutoff: float) -> dict[str, float
     return {name: energy for name, (_, energy) in found.items()}
 
 
-def _least_squares(labeled: list[LabeledStructure], symbols: tuple[str, ...]) -> dict[str, float]:
-    with_energy = [item for item in labeled if item.energy is not None]
-    if not with_energy:
+def _least_squares(labeled: Iterable[LabeledStructure], symbols: tuple[str, ...]) -> dict[str, float]:
+    rows = [
+        (_fractions(item.atoms, symbols), item.energy / len(item.atoms)) for item in labeled if item.energy is not None
+    ]
+    if not rows:
         raise LabelError('E0s="lstsq" needs energies; no structure has one')
-    composition = np.array([_fractions(item.atoms, symbols) for item in with_energy])
-    per_atom = np.array([item.energy / len(item.atoms) for item in with_energy])
+    composition, per_atom = (np.array(column) for column in zip(*rows))
     energies, _, rank, _ = np.linalg.lstsq(composition, per_atom, rcond=_RANK)
     if rank < len(symbols):
         warnings.warn(
