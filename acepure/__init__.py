@@ -5,12 +5,14 @@ Data flows one way; nothing imports from its right:
     structures → neighbors → φ → A → AA → recursion (purify, center) → C (symmetrize) → B
 
     structures.py      what is accepted as a structure
+    structure_files.py  structures read from files one at a time
     neighbors.py       ase.Atoms → sorted neighbor list
     neighbor_blocks.py  the same for large structures, by blocks of centers
     specification.py   which functions: index sets and their sizes
     basis/             geometry → numbers: radial functions φ, harmonics, sums A, products AA
     operators/         sparse maps between index sets: product algebras, recursion, coupling, symmetrization
     streaming.py       R factors of tall matrices, row by row
+    workers/           functions of batches, on processes or a cluster
     references/        what supplies means μ and pair constants c: ideal gas, data
     centers.py         operators of each species of center
     labels.py          names of features
@@ -18,6 +20,7 @@ Data flows one way; nothing imports from its right:
     descriptor.py      ACEBasis: all stages composed
     coordinates.py     exact maps between bases that span the same functions
     api.py             descriptors(atoms, ...)
+    store/             features on disk, chunk by chunk
     gradients.py       derivatives of features
     linear.py          energies, forces and virial of linear functions of features
     verlet.py          neighbor lists that last for many steps
@@ -29,8 +32,10 @@ Data flows one way; nothing imports from its right:
     export/            files for LAMMPS
     calculator.py      ASE calculator
     potential.py       LinearACE: fit, evaluate, save, load
+    lammps/            LAMMPS with the kernels of this library
     validation.py      cross-validation
     transformer.py     features for scikit-learn
+    testing/           properties that any descriptor or potential should have
     plotting/          figures
     config.py          what is installed and what the kernels use
     demo.py, cli/      the command line
@@ -44,6 +49,7 @@ from acepure.labels import FeatureLabel
 from acepure.linear import LinearFunction
 from acepure.potential import LinearACE
 from acepure.references import IdealGas, MeanCovariance, RadialDensity
+from acepure.structure_files import StructureFiles
 from acepure.verlet import VerletList
 
 __all__ = [
@@ -54,6 +60,7 @@ __all__ = [
     "LinearFunction",
     "MeanCovariance",
     "RadialDensity",
+    "StructureFiles",
     "VerletList",
     "__version__",
     "descriptors",

@@ -198,6 +198,7 @@ class ACEBasis:
         if not isinstance(reference, Reference):
             raise TypeError(f"reference must be a Reference, got {reference!r} of type {type(reference).__name__}")
         radial = reference.radial(self._radial, self.species) if orthonormal else self._radial
+        reference.check(radial, self.species)
         dictionary = self._specification.to_dict()
         return ACEBasis(
             dictionary.pop("species"), radial=radial, canonical=self._canonical, reference=reference, **dictionary
@@ -264,7 +265,7 @@ class ACEBasis:
         return self._single_group().operators.purification_with_columns[0]
 
     @property
-    def extended_products(self) -> list[tuple]:
+    def extended_products(self) -> list[tuple[Any, ...]]:
         """The tuples of one-particle indices that name the columns of `purification`."""
         return self._single_group().operators.purification_with_columns[1]
 
@@ -388,7 +389,9 @@ class ACEBasis:
         except CoincidentAtomsError as error:
             raise CoincidentAtomsError(f"atoms[{k}]: {error}") from None
 
-    def _descriptors(self, atoms, indices, neighbors, num_threads) -> np.ndarray:
+    def _descriptors(
+        self, atoms: Atoms, indices: Any, neighbors: NeighborList | None, num_threads: int | None
+    ) -> np.ndarray:
         threads = resolve_num_threads(num_threads)
         if neighbors is not None and indices is not None:
             raise ValueError("indices and neighbors exclude each other: the list has its centers")
@@ -396,7 +399,7 @@ class ACEBasis:
             neighbors = self.neighbor_list(atoms, indices, threads)
         species = self.species_indices(atoms)
         if neighbors is not None:
-            check_neighbors(neighbors, len(atoms), self.cutoffs)
+            check_neighbors(neighbors, species, self.cutoffs)
             out = np.empty((neighbors.n_centers, len(self)))
             self._evaluate(neighbors, species, out, np.arange(neighbors.n_centers), threads)
             return out
@@ -407,7 +410,9 @@ class ACEBasis:
             self._evaluate(block, species, out, block.centers.astype(np.int64), threads)
         return out
 
-    def _evaluate(self, neighbors, species, out, targets, threads) -> None:
+    def _evaluate(
+        self, neighbors: NeighborList, species: np.ndarray, out: np.ndarray, targets: np.ndarray, threads: int
+    ) -> None:
         """Write the features of the centers of a list into the rows `targets` of `out`."""
         center_species = species[neighbors.centers]
         for group, evaluator in zip(self.groups, self.evaluators):
@@ -456,6 +461,8 @@ class ACEBasis:
     @classmethod
     def from_dict(cls, dictionary: Mapping[str, Any]) -> ACEBasis:
         """Inverse of `to_dict`."""
+        if not isinstance(dictionary, Mapping):
+            raise TypeError(f"dictionary must come from ACEBasis.to_dict; got {dictionary!r}")
         missing = {"species", "radial"} - set(dictionary)
         if missing:
             raise ValueError(f"dictionary lacks {' and '.join(sorted(missing))}; it must come from ACEBasis.to_dict")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
+from copy import copy
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from ase import Atoms
@@ -27,6 +28,9 @@ from acepure.regression.fit import fit_coefficients, labeled_data
 from acepure.regression.labeled import LabeledSet
 from acepure.regression.priors import SmoothnessPrior
 from acepure.regression.system import features_of_isolated_atoms
+
+if TYPE_CHECKING:
+    from distributed import Client
 
 __all__ = ["LinearACE", "Uncertainty"]
 
@@ -133,7 +137,7 @@ class LinearACE:
         core: PairCore | str | None = None,
         uncertainty: bool = True,
         check: bool = True,
-        n_jobs: int = 1,
+        workers: int | Client = 1,
         num_threads: int | None = None,
         progress: bool | None = None,
         verbose: bool = True,
@@ -168,9 +172,9 @@ class LinearACE:
             Keep the posterior, for standard deviations and leverage.
         check : bool
             Warn where labels contradict each other.
-        n_jobs : int
-            Worker processes; the result does not depend on them. A script that uses more than one must protect its
-            entry point with ``if __name__ == "__main__":``.
+        workers : int or dask.distributed.Client
+            Processes, or a Dask cluster; the result does not depend on them. A script that uses more than one process
+            must protect its entry point with ``if __name__ == "__main__":``. Workers take one thread each.
         num_threads, progress
             As elsewhere.
         verbose : bool
@@ -213,7 +217,7 @@ class LinearACE:
             options=options,
             core=core,
             check=check,
-            n_jobs=n_jobs,
+            workers=workers,
             num_threads=num_threads,
             progress=progress,
             report=print if verbose else lambda text: None,
@@ -229,7 +233,7 @@ class LinearACE:
         )
         if verbose:
             print("errors on the structures of the fit")
-            print(model.errors(labeled, num_threads=num_threads, progress=progress))
+            print(model.errors(labeled, workers=workers, num_threads=num_threads, progress=progress))
         return model
 
     # --- values -------------------------------------------------------------------------------------------
@@ -243,13 +247,15 @@ class LinearACE:
         ----------
         atoms : ase.Atoms
         neighbors : NeighborList, optional
-            Of the same structure, all atoms being centers.
+            Of the same structure. With a list of some centers, the energies are theirs, and the forces and the virial
+            are the derivatives of the sum of these.
         num_threads : int, optional
         """
         if self.core is not None and neighbors is None:
             neighbors = self.basis.neighbor_list(atoms, num_threads=num_threads)
         result = self._function.evaluate_with_gradients(atoms, neighbors=neighbors, num_threads=num_threads)
-        energies = result.energies + self._constants[self.basis.species_indices(atoms)]
+        species = self.basis.species_indices(atoms)
+        energies = result.energies + self._constants[species if neighbors is None else species[neighbors.centers]]
         if self.core is None:
             return EnergyAndForces(energies, result.forces, result.virial)
         core = self.core.energy_and_forces(atoms, neighbors)
@@ -259,13 +265,16 @@ class LinearACE:
         self,
         structures: Iterable[Atoms] | LabeledSet,
         *,
+        workers: int | Client = 1,
         num_threads: int | None = None,
         progress: bool | None = None,
         **keys: Any,
     ) -> Errors:
-        """Compare with the labels of structures; `keys` as for `fit`. Printed, a table of RMSE and MAE with units."""
+        """Compare with the labels of structures; arguments as for `fit`. Printed, a table of errors with units."""
         labeled = labeled_data(structures, **keys)
-        return evaluate_errors(self, labeled, num_threads=num_threads, progress=progress)
+        model = copy(self)
+        model.posterior = None  # large, and of no use to workers
+        return evaluate_errors(model, labeled, workers=workers, num_threads=num_threads, progress=progress)
 
     def calculator(self, **arguments: Any) -> ACECalculator:
         """Return an ASE calculator; arguments as `ACECalculator`."""
@@ -389,7 +398,7 @@ class LinearACE:
         ValueError
             If the file would differ from the model by more than the tolerance; none is left then.
         """
-        given = {"core": self.core, "core_table": core_table, "tolerance": tolerance}
+        given: dict[str, Any] = {"core": self.core, "core_table": core_table, "tolerance": tolerance}
         return write_yace(path, self.basis, self.coefficients, self.E0s, **given, **options)
 
     @classmethod

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from ase import Atoms
@@ -17,6 +17,9 @@ from acepure.regression.errors import Errors, Predictions
 from acepure.regression.fit import labeled_data
 from acepure.regression.labeled import LabeledData
 from acepure.regression.labels import text_table
+
+if TYPE_CHECKING:
+    from distributed import Client
 
 __all__ = ["CrossValidation", "cross_validate"]
 
@@ -60,6 +63,7 @@ def cross_validate(
     *,
     folds: int = 5,
     seed: int = 0,
+    workers: int | Client = 1,
     num_threads: int | None = None,
     progress: bool | None = None,
     **arguments: Any,
@@ -74,6 +78,8 @@ def cross_validate(
     folds : int
         At least 2. Every config_type is spread over the folds at random.
     seed : int
+    workers : int or dask.distributed.Client
+        As for `LinearACE.fit`.
     num_threads, progress
         As elsewhere.
     **arguments
@@ -109,12 +115,13 @@ def cross_validate(
     fold_of = _folds(labeled, count("folds", folds, least=2), seed)
     steps = [(name, fold) for name in chosen for fold in range(folds)]
     collected: dict[str, list[Errors]] = {name: [] for name in chosen}
+    given = {"workers": workers, "num_threads": num_threads, "progress": False}
     for name, fold in tqdm(steps, desc="folds", unit="fit", disable=None if progress is None else not progress):
         basis, own = chosen[name]
         train, test = (_subset(labeled, np.flatnonzero(mask)) for mask in (fold_of != fold, fold_of == fold))
         options = {"check": False, "uncertainty": False, **arguments, **own}
-        model = LinearACE.fit(train, basis, num_threads=num_threads, progress=False, verbose=False, **options)
-        collected[name].append(model.errors(test, num_threads=num_threads, progress=False))
+        model = LinearACE.fit(train, basis, **given, verbose=False, **options)
+        collected[name].append(model.errors(test, **given))
     return CrossValidation(
         {name: _together(parts) for name, parts in collected.items()},
         {name: len(basis) for name, (basis, _) in chosen.items()},

@@ -165,8 +165,9 @@ def test_too_large_a_basis(capsys):
     [
         ("none.xyz -o out.npz", "cannot read 'none.xyz': there is no such file"),
         ("bad.xyz -o out.npz", "cannot read 'bad.xyz': XYZError"),
-        ("in.extxyz -o out.txt", "must end in .npz, .extxyz or .xyz"),
+        ("in.extxyz -o out.txt", "must end in .npz, .zarr, .extxyz or .xyz"),
         ("in.extxyz -o nowhere/out.npz", "does not exist"),
+        ("in.extxyz -o out.npz --jobs 2", "--jobs 2 is for files that end in .zarr"),
         ("in.extxyz -o out.npz --index 7", "holds no structure for --index 7"),
         ("in.extxyz -o out.npz --index 7:", "holds no structure for --index 7:"),
         ("in.extxyz -o out.npz --index first", "cannot read 'in.extxyz'"),

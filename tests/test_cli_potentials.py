@@ -134,7 +134,7 @@ def arguments_of_fit(data, monkeypatch, capsys):
         ("--prior exponential", "prior", "exponential"),
         ("--core 0.8,1.8", "core", ZBLCore(0.8, 1.8)),
         ("--core zbl", "core", "zbl"),
-        ("--jobs 3", "n_jobs", 3),
+        ("--jobs 3", "workers", 3),
         ("--threads 2", "num_threads", 2),
     ],
 )

@@ -66,7 +66,7 @@ def test_triangle_is_that_of_all_rows_whatever_the_number_of_workers():
     rows = np.vstack([design.rows(item) for item in labeled])
     assert triangle.n_rows == len(rows)
     np.testing.assert_allclose(triangle.R.T @ triangle.R, rows.T @ rows, rtol=1e-10, atol=1e-8)
-    again = assemble(design, labeled, n_jobs=2)
+    again = assemble(design, labeled, workers=2)
     np.testing.assert_array_equal(triangle.R, again.R)
     np.testing.assert_array_equal(assemble(design, labeled, num_threads=1).R, triangle.R)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -11,31 +12,38 @@ from typing import Any
 import ase.io
 import numpy as np
 from ase import Atoms
+from ase.data import chemical_symbols
 
 from acepure.api import ARRAY_NAME, INFO_NAME
-from acepure.cli.options import add_index, add_specification, add_threads
+from acepure.cli.options import add_index, add_specification, add_threads, integer
 from acepure.cli.parts import describe, plural, read, ready_basis
 from acepure.descriptor import ACEBasis
 from acepure.evaluation import resolve_num_threads
 from acepure.files import atomic_write
+from acepure.store import FeatureStore, write_features
+from acepure.structure_files import StructureFiles
 from acepure.structures import species_of
 
 __all__ = ["add"]
 
 _EXTENDED_XYZ = (".extxyz", ".xyz")
-_ENDINGS = (".npz", *_EXTENDED_XYZ)
+_STORE = ".zarr"
+_ENDINGS = (".npz", _STORE, *_EXTENDED_XYZ)
 
 _EPILOG = """\
 examples:
   acepure descriptors copper.cif -o copper.npz
   acepure descriptors run.traj -o run.npz --index ::10 --species Cu Zr --rcut 6 --order 3 --totaldegree 10
   acepure descriptors CuZr.vasp -o CuZr.extxyz --n-max 4 --l-max 6 --order 2
+  acepure descriptors big.extxyz.xz -o big.zarr --species Cu --totaldegree 12 --jobs 4
 
 what the files hold:
   .npz            descriptors  (atoms of all structures, features)
                   offsets      structure k has the rows offsets[k] to offsets[k + 1]
                   labels       the name of each feature: species, n, l, coupling
                   basis        JSON text, for ACEBasis.from_dict(json.loads(...))
+  .zarr           the same in a folder, for files of any size: structures are read, and features written, piece by
+                  piece. The same command goes on where it was interrupted. Needs Zarr: pip install "acepure[store]"
   .extxyz, .xyz   the structures, with the features per atom as the array acepure_descriptors and the basis
                   as acepure_basis; this format keeps 8 digits after the point, .npz keeps all
 """
@@ -51,8 +59,12 @@ def add(commands: Any, **style: Any) -> None:
         **style,
     )
     command.add_argument("input", metavar="IN", help="file of structures")
-    command.add_argument("-o", "--output", metavar="OUT", required=True, help="file to write: .npz, .extxyz or .xyz")
+    command.add_argument(
+        "-o", "--output", metavar="OUT", required=True, help="file to write: .npz, .zarr, .extxyz or .xyz"
+    )
     add_index(command)
+    jobs = "worker processes, each with one thread, for .zarr; default 1"
+    command.add_argument("--jobs", type=integer("--jobs"), default=1, metavar="N", help=jobs)
     add_threads(command)
     add_specification(command, species_required=False)
     command.set_defaults(run=_run)
@@ -63,6 +75,11 @@ def _run(arguments: argparse.Namespace) -> None:
     if output.suffix.lower() not in _ENDINGS:
         raise ValueError(f"-o {arguments.output}: the name must end in {', '.join(_ENDINGS[:-1])} or {_ENDINGS[-1]}")
     threads = resolve_num_threads(arguments.threads)
+    if output.suffix.lower() == _STORE:
+        _fill_store(output, threads, arguments)
+        return
+    if arguments.jobs > 1:
+        raise ValueError(f"--jobs {arguments.jobs} is for files that end in {_STORE}; got -o {arguments.output}")
     with atomic_write(output) as temporary:
         structures = read(arguments.input, arguments.index)
         n_atoms = sum(map(len, structures))
@@ -84,6 +101,32 @@ def _run(arguments: argparse.Namespace) -> None:
         else:
             _write_npz(temporary, features, basis)
     print(f"wrote   {arguments.output}: {_size(output.stat().st_size)}")
+
+
+def _fill_store(output: Path, threads: int, arguments: argparse.Namespace) -> None:
+    """Structures and features go through memory a piece at a time."""
+    files = StructureFiles(arguments.input, arguments.index)
+    try:
+        if output.exists():
+            found = FeatureStore(output)
+            state = "complete" if found.is_complete else "not complete, to be continued"
+            print(f"found   {arguments.output}: {plural(len(found), 'structure')}, {state}")
+        basis = ready_basis(arguments.species or _species(files), arguments)
+        print(f"basis   {describe(basis)}\nread    {plural(len(files), 'structure')}: {arguments.input}", flush=True)
+        start = perf_counter()
+        store = write_features(output, basis, files, workers=arguments.jobs, num_threads=threads)
+    except ImportError as error:
+        raise OSError(str(error)) from error
+    n_atoms, seconds = store.features.shape[0], perf_counter() - start
+    print(f"done    {plural(n_atoms, 'atom')}, {plural(len(basis), 'feature')} per atom, in {seconds:.3f} s")
+    size = sum(file.stat().st_size for file in output.rglob("*") if file.is_file())
+    print(f"wrote   {arguments.output}: {_size(size)}")
+
+
+def _species(structures: Iterable[Atoms]) -> tuple[str, ...]:
+    """Chemical symbols of all structures, which are read once more for them."""
+    numbers = set().union(*(set(atoms.numbers.tolist()) for atoms in structures))
+    return tuple(chemical_symbols[number] for number in sorted(numbers))
 
 
 def _write_npz(path: Path, features: list[np.ndarray], basis: ACEBasis) -> None:

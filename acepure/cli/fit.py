@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from importlib.util import find_spec
 from time import perf_counter
 from typing import Any
@@ -81,7 +81,9 @@ def add(commands: Any, **style: Any) -> None:
     add_functions(group, SPECIFICATION, _HELP)
     add_self_interacting(group)
     add_labels(command)
-    command.add_argument("--jobs", type=integer("--jobs"), default=1, metavar="N", help="worker processes; default 1")
+    workers = command.add_mutually_exclusive_group()
+    workers.add_argument("--jobs", type=integer("--jobs"), default=1, metavar="N", help="worker processes; default 1")
+    workers.add_argument("--scheduler", metavar="ADDRESS", help="work on the Dask cluster with this scheduler")
     add_threads(command)
     command.set_defaults(run=_run)
 
@@ -133,11 +135,12 @@ def _run(arguments: argparse.Namespace) -> None:
             basis.species_indices(atoms, f"{name}[{k}]")
     train, test = _labels(structures, arguments)
     print(f"basis   {describe(basis)}: {plural(len(basis), 'function')}\n")
-    with atomic_write(figure) if figure else nullcontext() as drawn:
+    with _workers(arguments) as workers, atomic_write(figure) if figure else nullcontext() as drawn:
         with atomic_write(arguments.output) as written:
-            model = _fit(train, basis, arguments)
+            model = _fit(train, basis, workers, arguments)
             model.save(written)  # before anything else can go wrong
-        errors = [model.errors(data, num_threads=arguments.threads) for data in (train, test) if data]
+        given = {"workers": workers, "num_threads": arguments.threads}
+        errors = [model.errors(data, **given) for data in (train, test) if data]
         if test:
             print(f"\nerrors on structures that were not fitted: {', '.join(arguments.test)}\n{errors[1]}")
         model.report |= {f"errors, {name}": str(found) for name, found in zip(("training", "test"), errors)}
@@ -185,7 +188,7 @@ def _basis(species: Sequence[str], arguments: argparse.Namespace) -> ACEBasis:
     return ACEBasis(species, canonical=not arguments.self_interacting, **given)
 
 
-def _fit(train: LabeledData, basis: ACEBasis, arguments: argparse.Namespace) -> LinearACE:
+def _fit(train: LabeledData, basis: ACEBasis, workers: Any, arguments: argparse.Namespace) -> LinearACE:
     start = perf_counter()
     model = LinearACE.fit(
         train,
@@ -196,12 +199,30 @@ def _fit(train: LabeledData, basis: ACEBasis, arguments: argparse.Namespace) -> 
         solver=arguments.solver,
         options=dict(arguments.solver_option),
         core=arguments.core,
-        n_jobs=arguments.jobs,
+        workers=workers,
         num_threads=arguments.threads,
     )
     print(f"\nfitted  in {perf_counter() - start:.1f} s")
     model.report |= {"fitted to": arguments.train, "labels": str(train)}
     return model
+
+
+@contextmanager
+def _workers(arguments: argparse.Namespace) -> Iterator[Any]:
+    """The number of processes, or a client of the cluster, which stays."""
+    if arguments.scheduler is None:
+        yield arguments.jobs
+        return
+    if find_spec("distributed") is None:
+        raise ValueError('--scheduler needs Dask: pip install "acepure[dask]"')
+    from distributed import Client
+
+    try:
+        client = Client(arguments.scheduler)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"--scheduler {arguments.scheduler}: no scheduler answers there: {error}") from error
+    with client:
+        yield client
 
 
 def _draw(model: LinearACE, errors: Sequence[Any], path: os.PathLike[str], kind: str) -> None:

@@ -15,8 +15,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any, ClassVar
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from ase import Atoms
@@ -28,6 +28,10 @@ from acepure.diagnostics.orders import feature_orders
 from acepure.diagnostics.tables import conditioning_table
 from acepure.evaluation import resolve_num_threads
 from acepure.streaming import RFactor, jacobi_svd, singular_values
+from acepure.workers import batched, checked_workers, kernel_threads, structure_bar, tree_reduce
+
+if TYPE_CHECKING:
+    from distributed import Client
 
 __all__ = ["SCALINGS", "Conditioning", "NullCombination", "conditioning"]
 
@@ -36,6 +40,8 @@ SCALINGS = ("raw", "scaled", "standardized")
 _EPS = float(np.finfo(np.float64).eps)
 # Features that vary less than this, relative to their rms, count as constant: what varies is rounding.
 _CONSTANT = 1e-12
+# Rows of a batch, in numbers of columns: merging two R factors then costs a tenth of making them.
+_ROWS_PER_COLUMN = 8
 # So many terms of a combination are printed.
 _TERMS = 6
 
@@ -47,12 +53,13 @@ def conditioning(
     indices: Iterable[Any] | None = None,
     atoms_per_structure: int | None = None,
     seed: int = 0,
+    workers: int | Client = 1,
     num_threads: int | None = None,
     progress: bool | None = None,
 ) -> Conditioning:
     """Return the conditioning of the features of all environments of some structures.
 
-    Features are held for one structure at a time.
+    Features are held for one structure at a time (and worker).
 
     Parameters
     ----------
@@ -67,8 +74,10 @@ def conditioning(
         on `seed` and on the number of the structure alone.
     seed : int
         Of the random numbers.
+    workers : int or dask.distributed.Client
+        As in `acepure.workers.tree_reduce`; the result does not depend on them.
     num_threads : int, optional
-        Default: ACEPURE_NUM_THREADS, else OMP_NUM_THREADS, else all cores.
+        Default: ACEPURE_NUM_THREADS, else OMP_NUM_THREADS, else all cores. Workers take one each.
     progress : bool, optional
         Show a bar; default: when writing to a terminal.
 
@@ -94,20 +103,29 @@ def conditioning(
     >>> result.condition_number("standardized") > 1e3
     True
     """
-    threads = resolve_num_threads(num_threads)
+    workers = checked_workers(workers)
+    reduce = partial(_reduced, basis, num_threads=kernel_threads(workers, resolve_num_threads(num_threads)))
     centers = chosen_centers(
-        structures,
-        indices=indices,
-        atoms_per_structure=atoms_per_structure,
-        seed=seed,
-        progress=progress,
-        description="conditioning",
+        structures, indices=indices, atoms_per_structure=atoms_per_structure, seed=seed, progress=False
     )
-    factor = RFactor(1 + len(basis))
-    for place, atoms, chosen in centers:
-        features = feature_rows(basis, place, atoms, chosen, threads)
-        factor.add(np.column_stack([np.ones(len(features)), features]))
+    batches = batched(centers, _most_rows, _ROWS_PER_COLUMN * (1 + len(basis)))
+    with structure_bar("conditioning", structures, progress) as bar:
+        factor = tree_reduce(reduce, RFactor.merge, batches, workers, bar=bar)
     return Conditioning(factor.R, factor.n_rows, tuple(basis.labels), feature_orders(basis))
+
+
+def _most_rows(chosen: tuple[int, Atoms, Any]) -> int:
+    _, atoms, centers = chosen
+    return len(atoms) if centers is None or isinstance(centers, slice) else np.size(centers)
+
+
+def _reduced(basis: Any, batch: Sequence[tuple[int, tuple[int, Atoms, Any]]], num_threads: int) -> RFactor:
+    """R of [1, F] of some structures, each with its number and centers."""
+    factor = RFactor(1 + len(basis))
+    for _, (place, atoms, chosen) in batch:
+        features = feature_rows(basis, place, atoms, chosen, num_threads)
+        factor.add(np.column_stack([np.ones(len(features)), features]))
+    return factor
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,7 +144,7 @@ class NullCombination:
 
     rms: float
     coefficients: np.ndarray
-    labels: tuple
+    labels: tuple[Any, ...]
 
     def __str__(self) -> str:
         order = np.argsort(-np.abs(self.coefficients), kind="stable")
@@ -165,7 +183,7 @@ class Conditioning:
 
     R: np.ndarray
     n_environments: int
-    labels: tuple
+    labels: tuple[Any, ...]
     orders: np.ndarray
     scalings: ClassVar[tuple[str, ...]] = SCALINGS
 

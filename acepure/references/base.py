@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -42,6 +43,11 @@ class Reference(Serializable, ABC):
     @abstractmethod
     def means(self, radial: RadialBasis, center: str, neighbor: str, labels: Sequence[Any]) -> np.ndarray:
         """Return μ of the neighbor sums with l = 0 whose radial labels are given, shape (len(labels),)."""
+
+    def check(self, radial: RadialBasis, species: Sequence[str]) -> None:
+        """Raise TypeError or ValueError now, not at first use, unless the means of all pairs are known."""
+        for center, neighbor in product(species, repeat=2):
+            self.means(radial, center, neighbor, [radial.algebra(center, species, 1).basis_label(0, 0)])
 
     def pairs(self, radial: RadialBasis, center: str, species: Sequence[str]) -> PairConstants | None:
         """Return the measured c_uv = Cov(A_u, A_v) of factors with equal l and m, or None where it is not known."""

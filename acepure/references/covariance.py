@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from ase import Atoms
 from scipy.linalg import qr, solve_triangular
-from tqdm import tqdm
 
 from acepure.basis.harmonics import RealSphericalHarmonics
 from acepure.basis.radial import PolynomialRadialBasis, RadialBasis
@@ -20,14 +21,19 @@ from acepure.neighbors import neighbor_list
 from acepure.references.base import PairConstants, Reference, check_polynomial
 from acepure.references.density import RadialDensity
 from acepure.streaming import RFactor
+from acepure.workers import batched, checked_workers, naming_structure, structure_bar, tree_reduce
 
 if TYPE_CHECKING:
+    from distributed import Client
+
     from acepure.descriptor import ACEBasis
 
 __all__ = ["MeanCovariance"]
 
 # A diagonal entry of R below this part of its column: the sum depends linearly on the ones before it.
 _DEPENDENT = 1e-10
+# Centers of a batch, in numbers of columns: merging two R factors then costs a tenth of making them.
+_ROWS_PER_COLUMN = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,6 +96,7 @@ class MeanCovariance(Reference):
         whitened: bool = True,
         atoms_per_structure: int | None = None,
         seed: int = 0,
+        workers: int | Client = 1,
         progress: bool | None = None,
     ) -> MeanCovariance:
         """Measure the sums A that a basis is made of.
@@ -107,6 +114,8 @@ class MeanCovariance(Reference):
         atoms_per_structure : int, optional
             Take so many atoms of each structure, at random; default all.
         seed : int
+        workers : int or dask.distributed.Client
+            As in `acepure.workers.tree_reduce`; the result does not depend on them.
         progress : bool, optional
 
         Raises
@@ -121,15 +130,14 @@ class MeanCovariance(Reference):
         if isinstance(structures, Iterator):
             raise TypeError("structures is gone through twice; give a list rather than a generator")
         structures = [structures] if isinstance(structures, Atoms) else structures
-        density = RadialDensity.from_structures(structures, basis.rcut, progress=progress)
+        workers = checked_workers(workers)
+        density = RadialDensity.from_structures(structures, basis.rcut, workers=workers, progress=progress)
         sums = _Sums(basis, density.radial(basis.radial, basis.species))
-        bar = tqdm(structures, desc="sums A", unit="structure", disable=None if progress is None else not progress)
-        for k, atoms in enumerate(bar):
-            chosen = None
-            if atoms_per_structure is not None and atoms_per_structure < len(atoms):
-                rng = np.random.default_rng([seed, k])
-                chosen = np.sort(rng.choice(len(atoms), atoms_per_structure, replace=False))
-            sums.add(atoms, chosen)
+        most = np.inf if atoms_per_structure is None else atoms_per_structure
+        batches = batched(structures, lambda atoms: min(len(atoms), most), _ROWS_PER_COLUMN * sums.n_columns)
+        collect = partial(_collected, sums, atoms_per_structure, seed)
+        with structure_bar("sums A", structures, progress) as bar:
+            sums = tree_reduce(collect, _Sums.merge, batches, workers, bar=bar) or sums
         return cls(*sums.moments(whitened))
 
     def __eq__(self, other: object) -> bool:
@@ -215,9 +223,9 @@ class _Sums:
         self.n_l = 1 + max(sum(l for _, l in b) for b in blocks) if basis.canonical else self.basis_l
         self.labels = [(s, n) for s, size in enumerate(self.grade_sizes, 1) for n in range(size)]
         self.harmonics = RealSphericalHarmonics(self.n_l - 1)
-        n = len(self.labels) * len(self.species)
+        self.n_columns = len(self.labels) * len(self.species)
         # With l = 0 a first column of ones, for the mean.
-        self.factors = [[RFactor(n + (l == 0)) for l in range(self.n_l)] for _ in self.species]
+        self.factors = [[RFactor(self.n_columns + (l == 0)) for l in range(self.n_l)] for _ in self.species]
 
     def add(self, atoms: Atoms, indices: np.ndarray | None) -> None:
         unknown = set(atoms.get_chemical_symbols()) - set(self.species)
@@ -233,6 +241,11 @@ class _Sums:
             for l, factor in enumerate(self.factors[z]):
                 rows = np.swapaxes(mine[:, :, l * l : (l + 1) ** 2], 1, 2).reshape(-1, mine.shape[1])
                 factor.add(np.hstack([np.ones((len(rows), 1)), rows]) if l == 0 else rows)
+
+    def merge(self, other: _Sums) -> None:
+        for mine, theirs in zip(self.factors, other.factors):
+            for factor, more in zip(mine, theirs):
+                factor.merge(more)
 
     def _pool(self, pairs: Any, species: np.ndarray) -> np.ndarray:
         """A of every center, shape (n_centers, n_species * n_labels, n_harmonics)."""
@@ -295,6 +308,19 @@ class _Sums:
                 "use more varied structures, a smaller basis, or whitened=False"
             )
         return solve_triangular(R.T, np.eye(len(R)), lower=True)
+
+
+def _collected(empty: _Sums, n_atoms: int | None, seed: int, batch: Sequence[tuple[int, Atoms]]) -> _Sums:
+    """The sums of some structures, which come with their numbers."""
+    sums = deepcopy(empty)
+    for k, atoms in batch:
+        chosen = None
+        if n_atoms is not None and n_atoms < len(atoms):
+            rng = np.random.default_rng([seed, k])
+            chosen = np.sort(rng.choice(len(atoms), n_atoms, replace=False))
+        with naming_structure(k):
+            sums.add(atoms, chosen)
+    return sums
 
 
 def _grade_sizes(blocks: list[list[int]], canonical: bool) -> list[int]:

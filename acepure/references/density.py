@@ -12,15 +12,14 @@ Charlier).
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
-from typing import Any
+from functools import cache, partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from ase import Atoms
 from scipy.special import roots_legendre
-from tqdm import tqdm
 
 from acepure.basis.pairs import PairTable, per_pair, value_at
 from acepure.basis.polynomials import Measure, Orthonormal, checked_measure
@@ -28,10 +27,17 @@ from acepure.basis.radial import RadialBasis
 from acepure.checks import count, number
 from acepure.neighbors import neighbor_list
 from acepure.references.base import Reference, check_polynomial
+from acepure.structures import check_structure
+from acepure.workers import batched, checked_workers, kernel_threads, naming_structure, structure_bar, tree_reduce
+
+if TYPE_CHECKING:
+    from distributed import Client
 
 __all__ = ["DensityReference", "IdealGas", "RadialDensity"]
 
 _QUADRATURE_NODES = 400
+# Atoms of a batch of structures, so that there is more work in it than in sending it.
+_ATOMS = 50_000
 _gauss_legendre = cache(roots_legendre)  # an eigenvalue problem, asked for once per function
 
 
@@ -151,6 +157,7 @@ class RadialDensity(DensityReference):
         *,
         background: float = 0.0,
         n_bins: int = 2000,
+        workers: int | Client = 1,
         num_threads: int = 1,
         progress: bool | None = None,
     ) -> RadialDensity:
@@ -166,17 +173,19 @@ class RadialDensity(DensityReference):
             Share of an ideal gas in what radial functions are orthonormal for.
         n_bins : int
             Distances are kept as the counts and mean distances of so many intervals of equal length.
+        workers : int or dask.distributed.Client
+            As in `acepure.workers.tree_reduce`; the result does not depend on them.
         num_threads : int
+            Of neighbor lists; workers take one each.
         progress : bool, optional
             Show a bar; default: when writing to a terminal.
         """
-        histogram = _Histogram(number("rcut", rcut, above=0), count("n_bins", n_bins))
+        rcut, n_bins, workers = number("rcut", rcut, above=0), count("n_bins", n_bins), checked_workers(workers)
         structures = [structures] if isinstance(structures, Atoms) else structures
-        for atoms in tqdm(
-            structures, desc="distances", unit="structure", disable=None if progress is None else not progress
-        ):
-            histogram.add(atoms, num_threads)
-        return cls(histogram.measures(), histogram.rcut, background)
+        collect = partial(_histogram, rcut, n_bins, num_threads=kernel_threads(workers, num_threads))
+        with structure_bar("distances", structures, progress) as bar:
+            total = tree_reduce(collect, _Histogram.merge, batched(_checked(structures), len, _ATOMS), workers, bar=bar)
+        return cls((total or _Histogram(rcut, n_bins)).measures(), rcut, background)
 
     def __repr__(self) -> str:
         pairs = ", ".join(f"{a}-{b}" for a, b in self.measures)
@@ -231,6 +240,12 @@ class _Histogram:
                 sums[0] += np.bincount(bins[chosen], minlength=self.n_bins)
                 sums[1] += np.bincount(bins[chosen], weights=r[chosen], minlength=self.n_bins)
 
+    def merge(self, other: _Histogram) -> None:
+        for symbol, n in other._centers.items():
+            self._centers[symbol] = self._centers.get(symbol, 0) + n
+        for pair, sums in other._sums.items():
+            self._sums[pair] = self._sums[pair] + sums if pair in self._sums else sums.copy()
+
     def measures(self) -> dict[tuple[str, str], Measure]:
         if not self._sums:
             raise ValueError(f"structures hold no two atoms within {self.rcut:g} Å; a radial density needs some")
@@ -239,3 +254,18 @@ class _Histogram:
             seen = counts > 0
             result[a, b] = Measure(distances[seen] / counts[seen], counts[seen] / (4 * np.pi * self._centers[a]))
         return result
+
+
+def _checked(structures: Iterable[Atoms]) -> Iterator[Atoms]:
+    for k, atoms in enumerate(structures):
+        check_structure(atoms, f"structures[{k}]")
+        yield atoms
+
+
+def _histogram(rcut: float, n_bins: int, batch: Sequence[tuple[int, Atoms]], num_threads: int) -> _Histogram:
+    """The distances in some structures, which come with their numbers."""
+    histogram = _Histogram(rcut, n_bins)
+    for k, atoms in batch:
+        with naming_structure(k):
+            histogram.add(atoms, num_threads)
+    return histogram

@@ -19,7 +19,7 @@ import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from ase.geometry import find_mic
@@ -250,7 +250,7 @@ def strained_copies(labeled: Sequence[LabeledStructure]) -> Iterator[list[int]]:
     Only periodic structures with energy and virial count, of one config_type and with atoms in the same order.
     Random smooth periodic functions of the fractional coordinates find the candidates: n structures cost n log n.
     """
-    alike: dict[tuple, list[int]] = {}
+    alike: dict[tuple[Any, ...], list[int]] = {}
     for k, item in enumerate(labeled):
         if item.energy is not None and item.virial is not None:
             alike.setdefault((item.config_type, item.atoms.numbers.tobytes()), []).append(k)

@@ -6,20 +6,18 @@
 
 The columns of each species of center are (1, B); the last column is the right-hand side. The energies and derivatives
 of a repulsive core are taken off first. The matrix is never held: batches of structures that the data alone decide
-are reduced to R factors, and these are merged in order, so that any number of workers gives the same bits.
+are reduced to R factors, and these are merged by a tree, so that any number of workers gives the same bits.
 """
 
 from __future__ import annotations
 
-import multiprocessing
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
-from tqdm import tqdm
 
-from acepure.checks import count
 from acepure.core import PairCore
 from acepure.descriptor import ACEBasis
 from acepure.gradients import summed_gradients
@@ -28,6 +26,10 @@ from acepure.regression.labels import LabeledStructure
 from acepure.regression.reference_energies import reference_energy
 from acepure.regression.weights import Weights
 from acepure.streaming import RFactor
+from acepure.workers import batched, checked_workers, kernel_threads, naming_structure, structure_bar, tree_reduce
+
+if TYPE_CHECKING:
+    from distributed import Client
 
 __all__ = ["Design", "Triangle", "assemble"]
 
@@ -124,9 +126,9 @@ class Triangle:
 
 def assemble(
     design: Design,
-    labeled: Sequence[LabeledStructure],
+    labeled: Collection[LabeledStructure],
     *,
-    n_jobs: int = 1,
+    workers: int | Client = 1,
     num_threads: int | None = None,
     progress: bool | None = None,
 ) -> Triangle:
@@ -135,9 +137,10 @@ def assemble(
     Parameters
     ----------
     design : Design
-    labeled : sequence of LabeledStructure
-    n_jobs : int
-        Worker processes; 1 works in this one.
+    labeled : collection of LabeledStructure
+        Of known length; gone through once.
+    workers : int or dask.distributed.Client
+        As in `acepure.workers.tree_reduce`; the result does not depend on them.
     num_threads : int, optional
         Threads of the kernels in this process; workers take one each.
     progress : bool, optional
@@ -145,58 +148,28 @@ def assemble(
     Returns
     -------
     Triangle
+
+    Raises
+    ------
+    ValueError
+        If there are no rows; errors of a structure name it.
     """
-    n_jobs = count("n_jobs", n_jobs)
-    total = RFactor(design.n_columns + 1)
-    bar = tqdm(
-        total=len(labeled), desc="fit rows", unit="structure", disable=None if progress is None else not progress
-    )
-    with bar:
-        for size, factor in _reduced(design, labeled, n_jobs, num_threads):
-            total.merge(factor)
-            bar.update(size)
-        if not total.n_rows:
-            raise ValueError("no structure has a label with a weight > 0; there is nothing to fit")
-        return Triangle(total.R, total.n_rows)
+    workers = checked_workers(workers)
+    reduce = partial(reduce_batch, design, num_threads=kernel_threads(workers, num_threads))
+    batches = batched(labeled, design.n_rows, _ROWS_PER_COLUMN * design.n_columns)
+    with structure_bar("fit rows", labeled, progress) as bar:
+        total = tree_reduce(reduce, RFactor.merge, batches, workers, bar=bar)
+    if total is None or not total.n_rows:
+        raise ValueError("no structure has a label with a weight > 0; there is nothing to fit")
+    return Triangle(total.R, total.n_rows)
 
 
-def _reduced(
-    design: Design, labeled: Sequence[LabeledStructure], n_jobs: int, num_threads: int | None
-) -> Iterator[tuple[int, RFactor]]:
-    batches = _batches(design, labeled)
-    if n_jobs == 1:
-        for batch in batches:
-            yield len(batch), reduce_batch(design, batch, num_threads)
-        return
-    # Spawned, because forked processes inherit the locks of threads.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(n_jobs, context) as pool:
-        waiting = []
-        for batch in batches:
-            waiting.append((len(batch), pool.submit(reduce_batch, design, batch, 1)))
-            if len(waiting) > 2 * n_jobs:
-                size, future = waiting.pop(0)
-                yield size, future.result()
-        for size, future in waiting:
-            yield size, future.result()
-
-
-def _batches(design: Design, labeled: Iterable[LabeledStructure]) -> Iterator[list[LabeledStructure]]:
-    """Consecutive structures with enough rows."""
-    wanted, batch, rows = _ROWS_PER_COLUMN * design.n_columns, [], 0
-    for item in labeled:
-        batch.append(item)
-        rows += design.n_rows(item)
-        if rows >= wanted:
-            yield batch
-            batch, rows = [], 0
-    if batch:
-        yield batch
-
-
-def reduce_batch(design: Design, batch: Sequence[LabeledStructure], num_threads: int | None) -> RFactor:
-    """The R factor of the rows of some structures."""
+def reduce_batch(
+    design: Design, batch: Sequence[tuple[int, LabeledStructure]], num_threads: int | None = None
+) -> RFactor:
+    """The R factor of the rows of some structures, which come with their numbers."""
     factor = RFactor(design.n_columns + 1)
-    for item in batch:
-        factor.add(design.rows(item, num_threads))
+    for number, item in batch:
+        with naming_structure(number):
+            factor.add(design.rows(item, num_threads))
     return factor

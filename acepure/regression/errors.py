@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
-from typing import Protocol
+from functools import partial
+from itertools import chain
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from ase import Atoms
 from ase.units import GPa
-from tqdm import tqdm
 
 from acepure.linear import EnergyAndForces
 from acepure.regression.labels import LabeledStructure, text_table
+from acepure.workers import batched, checked_workers, kernel_threads, naming_structure, ordered_map, structure_bar
+
+if TYPE_CHECKING:
+    from distributed import Client
 
 __all__ = ["Errors", "Predictions", "evaluate_errors"]
 
 _QUANTITIES = ("energy", "forces", "virial", "stress")
+# Atoms of a batch, so that there is more work in it than in sending it.
+_ATOMS = 2000
 _UNITS = {"energy": ("meV/atom", 1e3), "forces": ("eV/Å", 1.0), "virial": ("meV/atom", 1e3), "stress": ("GPa", 1 / GPa)}
 
 
@@ -100,8 +108,9 @@ def _cells(group: dict[str, Predictions], quantities: Sequence[str]) -> list[str
 
 def evaluate_errors(
     potential: Potential,
-    labeled: Sequence[LabeledStructure],
+    labeled: Collection[LabeledStructure],
     *,
+    workers: int | Client = 1,
     num_threads: int | None = None,
     progress: bool | None = None,
 ) -> Errors:
@@ -111,17 +120,22 @@ def evaluate_errors(
     ----------
     potential : object with evaluate(atoms)
         For example `LinearACE`.
-    labeled : sequence of LabeledStructure
+    labeled : collection of LabeledStructure
+        Gone through once.
+    workers : int or dask.distributed.Client
+        As in `acepure.workers.ordered_map`; the result does not depend on them.
     num_threads : int, optional
+        Threads of the kernels in this process; workers take one each.
     progress : bool, optional
     """
+    workers = checked_workers(workers)
+    compare = partial(_compared_batch, potential, num_threads=kernel_threads(workers, num_threads))
+    batches = batched(labeled, lambda item: len(item.atoms), _ATOMS)
     collected: dict[str, dict[str, tuple[list, list]]] = {}
-    bar = tqdm(labeled, desc="errors", unit="structure", disable=None if progress is None else not progress)
-    for item in bar:
-        result = potential.evaluate(item.atoms, num_threads=num_threads)
-        group = collected.setdefault(item.config_type, {})
-        for quantity, true, predicted in _compared(item, result):
-            lists = group.setdefault(quantity, ([], []))
+    bar = structure_bar("errors", labeled, progress)
+    with bar, closing(ordered_map(compare, batches, workers, bar=bar)) as parts:
+        for config_type, quantity, true, predicted in chain.from_iterable(parts):
+            lists = collected.setdefault(config_type, {}).setdefault(quantity, ([], []))
             lists[0].append(true)
             lists[1].append(predicted)
     return Errors(
@@ -132,7 +146,19 @@ def evaluate_errors(
     )
 
 
-def _compared(item: LabeledStructure, result: EnergyAndForces):
+def _compared_batch(
+    potential: Potential, batch: Sequence[tuple[int, LabeledStructure]], num_threads: int | None = None
+) -> list[tuple[str, str, np.ndarray, np.ndarray]]:
+    """Each (config_type, quantity, label, prediction) of some structures, which come with their numbers."""
+    found = []
+    for number, item in batch:
+        with naming_structure(number):
+            result = potential.evaluate(item.atoms, num_threads=num_threads)
+        found += [(item.config_type, *compared) for compared in _compared(item, result)]
+    return found
+
+
+def _compared(item: LabeledStructure, result: EnergyAndForces) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
     """Yield (quantity, label, prediction), flat."""
     n = len(item.atoms)
     if item.energy is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations_with_replacement, islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from ase import Atoms
@@ -23,6 +23,10 @@ from acepure.regression.reference_energies import is_isolated, reference_energie
 from acepure.regression.solvers import checked_options, solve
 from acepure.regression.system import unknowns
 from acepure.regression.weights import Weights, resolve_weights
+from acepure.workers import checked_workers
+
+if TYPE_CHECKING:
+    from distributed import Client
 
 __all__ = ["FitResult", "fit_coefficients", "labeled_data", "shortest_distances"]
 
@@ -87,7 +91,7 @@ def fit_coefficients(
     options: Mapping[str, float] | None = None,
     core: PairCore | str | None = None,
     check: bool = True,
-    n_jobs: int = 1,
+    workers: int | Client = 1,
     num_threads: int | None = None,
     progress: bool | None = None,
     report: Callable[[str], None] = lambda text: None,
@@ -100,6 +104,7 @@ def fit_coefficients(
         Called with each piece of text for the user.
     """
     check_basis(basis)
+    workers = checked_workers(workers)
     _check_species(basis, labeled)
     shortest = shortest_distances(basis, labeled)
     core = _core(core, basis, shortest)
@@ -111,14 +116,14 @@ def fit_coefficients(
         _compare_labels(labeled, report)
     E0s = _reference_energies(labeled, basis, E0s)
     report(f"{reference_table(E0s)}\n")
-    basis = _referred(basis, reference, labeled, progress)
+    basis = _referred(basis, reference, labeled, workers, progress)
     design = Design(basis, weights, E0s, core)
     n_rows = sum(design.n_rows(item) for item in labeled)
     report(
         f"design matrix: {n_rows:,} × {design.n_columns:,}, {8 * n_rows * design.n_columns / 2**30:.2f} GiB, "
         f"reduced in parts to {8 * (design.n_columns + 1) ** 2 / 2**20:.1f} MiB\n"
     )
-    triangle = assemble(design, labeled, n_jobs=n_jobs, num_threads=num_threads, progress=progress)
+    triangle = assemble(design, labeled, workers=workers, num_threads=num_threads, progress=progress)
     coordinates = unknowns(basis, prior)
     problem = coordinates.problem(triangle)
     solution = solve(problem, solver, **options)
@@ -155,7 +160,11 @@ def _reference_energies(
 
 
 def _referred(
-    basis: ACEBasis, reference: Reference | str | None, labeled: LabeledSet, progress: bool | None
+    basis: ACEBasis,
+    reference: Reference | str | None,
+    labeled: LabeledSet,
+    workers: int | Client,
+    progress: bool | None,
 ) -> ACEBasis:
     """The basis in the coordinates of the fit."""
     if reference is None or (reference == "density" and not isinstance(basis.radial, PolynomialRadialBasis)):
@@ -166,7 +175,8 @@ def _referred(
         if basis.reference is not None:
             return basis
         structures = (item.atoms for item in labeled)
-        reference = RadialDensity.from_structures(structures, basis.rcut, background=_BACKGROUND, progress=progress)
+        given = {"background": _BACKGROUND, "workers": workers, "progress": progress}
+        reference = RadialDensity.from_structures(structures, basis.rcut, **given)
     return basis.centred(reference)
 
 
