@@ -308,6 +308,8 @@ def _checked_index(index: object) -> slice:
 
 
 def _text(index: slice) -> str:
+    if index.start is not None and index.step is None and index.stop == (index.start + 1 or None):
+        return str(index.start)
     parts = [index.start, index.stop] + ([] if index.step is None else [index.step])
     return ":".join("" if part is None else str(part) for part in parts)
 

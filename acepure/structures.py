@@ -5,12 +5,12 @@ along the periodic axes.  `atoms.pbc` alone decides what is periodic; along the 
 vector may be anything finite, and is never read.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 from ase import Atoms
 
-__all__ = ["check_structure", "species_of", "structure_list"]
+__all__ = ["check_structure", "checked_structures", "species_of", "structure_list"]
 
 # Below this the cell vector along a periodic axis counts as missing, in Å.
 SHORTEST_CELL_VECTOR = 1e-6
@@ -59,7 +59,7 @@ def check_structure(atoms: Atoms, name: str = "atoms") -> None:
         _check_periodic_vectors(cell, atoms.pbc, name)
 
 
-def _check_periodic_vectors(cell, pbc, name) -> None:
+def _check_periodic_vectors(cell: np.ndarray, pbc: np.ndarray, name: str) -> None:
     axes = np.flatnonzero(pbc)
     vectors = cell[axes]
     lengths = np.sqrt((vectors * vectors).sum(axis=1))
@@ -107,17 +107,31 @@ def structure_list(structures: Atoms | Iterable[Atoms], name: str = "structures"
     >>> len(structure_list(bulk("Cu"))), len(structure_list([bulk("Cu"), bulk("Si")]))
     (1, 2)
     """
+    return list(checked_structures(structures, name))
+
+
+def checked_structures(structures: Atoms | Iterable[Atoms], name: str = "structures") -> Iterator[Atoms]:
+    """Yield the structures that :func:`structure_list` returns, one at a time.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from acepure.structures import checked_structures
+    >>> sum(len(atoms) for atoms in checked_structures(bulk("Cu") * n for n in (1, 2)))
+    9
+    """
     if isinstance(structures, Atoms):
         check_structure(structures, name)
-        return [structures]
+        yield structures
+        return
     if isinstance(structures, str) or not isinstance(structures, Iterable):
         raise TypeError(f"{name} must be an ase.Atoms or an iterable of them, got {type(structures).__name__}")
-    result = list(structures)
-    if not result:
-        raise ValueError(f"{name} is empty; at least one ase.Atoms is needed")
-    for k, atoms in enumerate(result):
+    k = -1
+    for k, atoms in enumerate(structures):
         check_structure(atoms, f"{name}[{k}]")
-    return result
+        yield atoms
+    if k < 0:
+        raise ValueError(f"{name} is empty; at least one ase.Atoms is needed")
 
 
 def species_of(structures: Atoms | Iterable[Atoms]) -> tuple[str, ...]:
@@ -144,7 +158,7 @@ def species_of(structures: Atoms | Iterable[Atoms]) -> tuple[str, ...]:
     >>> species_of([bulk("Cu"), molecule("CH3OH")])
     ('H', 'C', 'O', 'Cu')
     """
-    symbol_of = {}
-    for atoms in structure_list(structures):
+    symbol_of: dict[int, str] = {}
+    for atoms in checked_structures(structures):
         symbol_of.update(zip(atoms.numbers.tolist(), atoms.symbols, strict=True))
     return tuple(symbol_of[number] for number in sorted(symbol_of))

@@ -96,6 +96,20 @@ def test_several_files_and_a_chosen_figure(data, capsys, tmp_path):
     assert not (tmp_path / "found.png").exists()
 
 
+def test_streamed_files_give_the_same_model(data, capsys, tmp_path):
+    train = read("train.extxyz")
+    ase.io.write("a.extxyz.xz", train[:7])
+    ase.io.write("b.extxyz.gz", train[7:])
+    code, out, err = run(f"fit a.extxyz.xz b.extxyz.gz --test test.extxyz --stream --no-figure -o s.ace {SMALL}", capsys)
+    assert (code, err) == (0, "")
+    found = LinearACE.load("s.ace")
+    np.testing.assert_array_equal(found.coefficients, data.coefficients)
+    assert found.report["errors, test"] in out
+    train[3].calc.results["energy"] = [1.0, 2.0]
+    ase.io.write("c.extxyz", train)
+    assert "c.extxyz[3]: energy must be one number" in failure(f"fit c.extxyz --stream --no-figure -o s.ace {SMALL}", capsys)
+
+
 class Stopped(Exception):
     pass
 
@@ -342,7 +356,7 @@ def test_evaluate_says_what_is_extrapolated(data, capsys):
         ("known.ace bare.extxyz --energy-key dft", "energy_key='dft' is in none of 1 structures"),
         ("known.ace bare.extxyz --prefix dft", "no labels found with prefix 'dft'"),
         ("sure.ace test.extxyz --uncertainty -o out.xyz", "--uncertainty: sure.ace has no posterior"),
-        ("known.ace test.extxyz --index 7", "holds no structure for --index 7"),
+        ("known.ace test.extxyz --index 7", "holds no structure for index 7"),
     ],
 )
 def test_errors_of_evaluate_are_one_line_and_leave_nothing(data, capsys, tmp_path, options, message):

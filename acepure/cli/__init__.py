@@ -1,6 +1,6 @@
 """The command line: `acepure COMMAND`, one file for each: its options, what it does.
 
-    fit.py, evaluate.py, inspect.py             linear potentials
+    fit.py, evaluate.py, inspect.py, lammps.py  linear potentials
     descriptors.py, basis.py, conditioning.py   features
     demo.py, show_config.py                     first steps
 
@@ -23,15 +23,17 @@ from types import MappingProxyType
 from typing import Any
 
 import acepure
-from acepure.cli import basis, conditioning, demo, descriptors, evaluate, fit, inspect, show_config
+from acepure.cli import basis, conditioning, demo, descriptors, evaluate, fit, inspect, lammps, show_config
 
 __all__ = ["main"]
 
 EXIT_ERROR = 2
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells do
 
-_COMMANDS = (fit, evaluate, inspect, descriptors, basis, conditioning, demo, show_config)
-_STYLE = MappingProxyType({"formatter_class": argparse.RawDescriptionHelpFormatter, "allow_abbrev": False})
+_COMMANDS = (fit, evaluate, inspect, lammps, descriptors, basis, conditioning, demo, show_config)
+_STYLE: MappingProxyType[str, Any] = MappingProxyType(
+    {"formatter_class": argparse.RawDescriptionHelpFormatter, "allow_abbrev": False}
+)
 
 _EXAMPLES = """\
 examples:
@@ -39,6 +41,7 @@ examples:
   acepure fit train.extxyz --test test.extxyz -o Cu.ace
   acepure evaluate Cu.ace more.extxyz -o predictions.extxyz
   acepure inspect Cu.ace
+  acepure lammps Cu.ace setup.in run.in --species Cu
   acepure basis --species Cu --order 3 --totaldegree 12
   acepure descriptors copper.cif -o copper.npz --rcut 5.5 --order 3 --totaldegree 12
   acepure descriptors run.traj -o run.extxyz --index=-10: --totaldegree 20,16,12 --wL 1.5 --n-start 1

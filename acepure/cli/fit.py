@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from importlib.util import find_spec
+from itertools import chain
 from time import perf_counter
 from typing import Any
 
@@ -26,9 +27,10 @@ from acepure.core import ZBLCore
 from acepure.descriptor import ACEBasis
 from acepure.files import atomic_write
 from acepure.potential import LinearACE
-from acepure.regression import LabeledData, resolve_keys
+from acepure.regression import LabeledSet, LabeledStream, resolve_keys
 from acepure.regression.priors import KINDS
 from acepure.regression.solvers import SOLVERS
+from acepure.structure_files import StructureFiles
 from acepure.structures import species_of
 
 __all__ = ["add"]
@@ -81,6 +83,9 @@ def add(commands: Any, **style: Any) -> None:
     add_functions(group, SPECIFICATION, _HELP)
     add_self_interacting(group)
     add_labels(command)
+    command.add_argument(
+        "--stream", action="store_true", help="read the files anew for each pass: for sets that do not fit in memory"
+    )
     workers = command.add_mutually_exclusive_group()
     workers.add_argument("--jobs", type=integer("--jobs"), default=1, metavar="N", help="worker processes; default 1")
     workers.add_argument("--scheduler", metavar="ADDRESS", help="work on the Dask cluster with this scheduler")
@@ -128,7 +133,7 @@ def _run(arguments: argparse.Namespace) -> None:
     _spare_inputs(arguments)
     _check_options(arguments)
     structures = _structures(arguments)
-    species = arguments.species or species_of([atoms for name in arguments.train for atoms in structures[name]])
+    species = arguments.species or species_of(chain.from_iterable(structures[name] for name in arguments.train))
     basis = _basis(species, arguments)
     for name, found in structures.items():
         for k, atoms in enumerate(found):
@@ -152,7 +157,7 @@ def _run(arguments: argparse.Namespace) -> None:
         print(f"wrote   {figure}")
 
 
-def _structures(arguments: argparse.Namespace) -> dict[str, list[Atoms]]:
+def _structures(arguments: argparse.Namespace) -> dict[str, Collection[Atoms]]:
     """Name of each file → its structures; those of --test come last."""
     names = [*arguments.train, *arguments.test]
     twice = [name for k, name in enumerate(names) if name in names[:k]]
@@ -160,7 +165,7 @@ def _structures(arguments: argparse.Namespace) -> dict[str, list[Atoms]]:
         raise ValueError(f"{twice[0]!r} is given twice; errors on structures that were fitted would mean nothing")
     structures = {}
     for name in names:
-        structures[name] = read(name, ":")
+        structures[name] = StructureFiles(name) if arguments.stream else read(name, ":")
         n_atoms = sum(map(len, structures[name]))
         word = "test" if name in arguments.test else "train"
         print(f"{word:8}{plural(len(structures[name]), 'structure')}, {plural(n_atoms, 'atom')}: {name}")
@@ -168,13 +173,16 @@ def _structures(arguments: argparse.Namespace) -> dict[str, list[Atoms]]:
 
 
 def _labels(
-    structures: dict[str, list[Atoms]], arguments: argparse.Namespace
-) -> tuple[LabeledData, LabeledData | None]:
+    structures: dict[str, Collection[Atoms]], arguments: argparse.Namespace
+) -> tuple[LabeledSet, LabeledSet | None]:
     """Training and test structures with labels under the same keys."""
-    keys = resolve_keys([atoms for found in structures.values() for atoms in found], **label_arguments(arguments))
+    keys = resolve_keys(chain.from_iterable(structures.values()), **label_arguments(arguments))
     parts = []
     for option, names in (("TRAIN", arguments.train), ("--test", arguments.test)):
-        data = labels_of({name: structures[name] for name in names}, keys)
+        if arguments.stream and names:
+            data = LabeledStream(StructureFiles(names), keys)
+        else:
+            data = labels_of({name: structures[name] for name in names}, keys)
         if names and all(item.energy is item.forces is item.virial is None for item in data):
             raise ValueError(f"{option} {' '.join(names)}: no structure has labels ({keys})")
         parts.append(data)
@@ -188,7 +196,7 @@ def _basis(species: Sequence[str], arguments: argparse.Namespace) -> ACEBasis:
     return ACEBasis(species, canonical=not arguments.self_interacting, **given)
 
 
-def _fit(train: LabeledData, basis: ACEBasis, workers: Any, arguments: argparse.Namespace) -> LinearACE:
+def _fit(train: LabeledSet, basis: ACEBasis, workers: Any, arguments: argparse.Namespace) -> LinearACE:
     start = perf_counter()
     model = LinearACE.fit(
         train,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ase import Atoms
@@ -42,12 +42,12 @@ def label_arguments(arguments: argparse.Namespace) -> dict[str, Any]:
     return given
 
 
-def labels_of(structures: Mapping[str, Sequence[Atoms]], keys: LabelKeys) -> LabeledData:
+def labels_of(structures: Mapping[str, Iterable[Atoms]], keys: LabelKeys) -> LabeledData:
     """Return the structures of files with their labels; messages say which file, and which structure in it.
 
     Parameters
     ----------
-    structures : mapping of str to sequence of ase.Atoms
+    structures : mapping of str to iterable of ase.Atoms
         Name of the file → its structures.
     keys : LabelKeys
     """

@@ -107,7 +107,7 @@ def integer(name: str, least: int = 1) -> Callable[[str], int]:
 class _OneOrList(argparse.Action):
     """Numbers given as several words, as a comma list, or as one; one stays a number, which serves all orders."""
 
-    def __call__(self, parser, namespace, values, option_string=None):
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
         numbers = [number for word in values for number in word]
         setattr(namespace, self.dest, numbers[0] if len(numbers) == 1 else numbers)
 
@@ -115,12 +115,12 @@ class _OneOrList(argparse.Action):
 class _Symbols(argparse.Action):
     """Chemical symbols given as several words or as a comma list."""
 
-    def __call__(self, parser, namespace, values, option_string=None):
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
         setattr(namespace, self.dest, [name for word in values for name in word])
 
 
-def _comma_list(kind: type, example: str) -> Callable[[str], list]:
-    def convert(text: str) -> list:
+def _comma_list(kind: type, example: str) -> Callable[[str], list[Any]]:
+    def convert(text: str) -> list[Any]:
         try:
             return [kind(part) for part in text.rstrip(",").split(",")]
         except ValueError:

@@ -6,30 +6,18 @@ import argparse
 import os
 from collections.abc import Sequence
 
-import ase.io
 from ase import Atoms
 
 from acepure.cli.options import SPECIFICATION
 from acepure.descriptor import ACEBasis
-from acepure.structures import structure_list
+from acepure.structure_files import StructureFiles
 
 __all__ = ["describe", "figure_format", "plural", "read", "ready_basis"]
 
 
 def read(name: str, index: str) -> list[Atoms]:
     """Return the structures of a file; errors say which file."""
-    try:
-        found = ase.io.read(name, index=index)
-    except FileNotFoundError as error:
-        raise FileNotFoundError(f"cannot read {name!r}: there is no such file") from error
-    except (IndexError, StopIteration) as error:
-        raise ValueError(f"cannot read {name!r}: it holds no structure for --index {index}") from error
-    except Exception as error:  # parsers of file formats raise whatever comes up
-        raise OSError(f"cannot read {name!r}: {type(error).__name__}: {error}") from error
-    found = [found] if isinstance(found, Atoms) else found
-    if not found:
-        raise ValueError(f"cannot read {name!r}: it holds no structure for --index {index}")
-    return structure_list(found, name)
+    return list(StructureFiles(name, index))
 
 
 def ready_basis(species: Sequence[str], arguments: argparse.Namespace) -> ACEBasis:

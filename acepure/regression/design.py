@@ -17,11 +17,13 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
+from ase import Atoms
 
 from acepure.core import PairCore
 from acepure.descriptor import ACEBasis
 from acepure.gradients import summed_gradients
 from acepure.linear import EnergyAndForces
+from acepure.neighbors import NeighborList
 from acepure.regression.labels import LabeledStructure
 from acepure.regression.reference_energies import reference_energy
 from acepure.regression.weights import Weights
@@ -102,7 +104,7 @@ class Design:
         return np.hstack([rows.reshape(len(rows), self.n_columns), labels[:, None]])
 
 
-def core_results(core: PairCore | None, atoms, neighbors) -> EnergyAndForces:
+def core_results(core: PairCore | None, atoms: Atoms, neighbors: NeighborList) -> EnergyAndForces:
     """Energies, forces and virial of a repulsive core; zeros without one."""
     if core is None:
         return EnergyAndForces(np.zeros(1), np.zeros((len(atoms), 3)), np.zeros((3, 3)))

@@ -131,7 +131,7 @@ def evaluate_errors(
     workers = checked_workers(workers)
     compare = partial(_compared_batch, potential, num_threads=kernel_threads(workers, num_threads))
     batches = batched(labeled, lambda item: len(item.atoms), _ATOMS)
-    collected: dict[str, dict[str, tuple[list, list]]] = {}
+    collected: dict[str, dict[str, tuple[list[np.ndarray], list[np.ndarray]]]] = {}
     bar = structure_bar("errors", labeled, progress)
     with bar, closing(ordered_map(compare, batches, workers, bar=bar)) as parts:
         for config_type, quantity, true, predicted in chain.from_iterable(parts):

