@@ -7,6 +7,7 @@ Data flows one way; nothing imports from its right:
     structures.py      what is accepted as a structure
     structure_files.py  structures read from files one at a time
     neighbors.py       ase.Atoms → sorted neighbor list
+    neighbor_checks.py  is a list that was given fit for the kernels
     neighbor_blocks.py  the same for large structures, by blocks of centers
     specification.py   which functions: index sets and their sizes
     basis/             geometry → numbers: radial functions φ, harmonics, sums A, products AA

@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
+from typing import Any
 
 import numpy as np
 from ase import Atoms, units
@@ -21,6 +22,7 @@ from acepure.basis.pairs import PairTable, per_pair, value_at
 from acepure.basis.serialization import Serializable
 from acepure.checks import distances, number, real_array, symbol
 from acepure.linear import EnergyAndForces
+from acepure.neighbor_checks import check_list
 from acepure.neighbors import SHORTEST_SEARCH, NeighborList, neighbor_list
 from acepure.structures import check_structure
 
@@ -164,14 +166,13 @@ class PairCore(Serializable, ABC):
 
 def _check_list(neighbors: NeighborList, n_atoms: int, reach: float) -> None:
     """Raise unless the list is of so many atoms and can hold all pairs of the core."""
-    if not isinstance(neighbors, NeighborList):
-        raise TypeError(f"neighbors must be a NeighborList, got {neighbors!r} of type {type(neighbors).__name__}")
-    if neighbors.n_atoms != n_atoms:
+    if isinstance(neighbors, NeighborList) and neighbors.n_atoms != n_atoms:
         raise ValueError(
             f"neighbors belongs to a structure of {neighbors.n_atoms} atoms, but there are {n_atoms} symbols"
         )
-    if neighbors.cutoffs.max() < reach:
-        raise ValueError(f"neighbors reaches {neighbors.cutoffs.max():g} Å, but the core {reach:g} Å")
+    check_list(neighbors, n_atoms)
+    if not neighbors.cutoffs.max(initial=0.0) >= reach:
+        raise ValueError(f"neighbors reaches {neighbors.cutoffs.max(initial=0.0):g} Å, but the core {reach:g} Å")
 
 
 @dataclass(frozen=True)
@@ -217,7 +218,8 @@ class ZBLCore(PairCore):
             object.__setattr__(self, name, value)
             if isinstance(value, PairTable):
                 _check_symmetric(name, value)
-        for pair in {*_pairs(self.inner), *_pairs(self.outer)} or {(None, None)}:
+        named: set[Any] = {*_pairs(self.inner), *_pairs(self.outer)}
+        for pair in named or {(None, None)}:
             inner, outer = value_at("inner", self.inner, *pair), value_at("outer", self.outer, *pair)
             if outer <= inner:
                 where = f" for the pair {'-'.join(pair)}" if pair[0] else ""

@@ -27,7 +27,8 @@ from acepure.evaluation import (
 from acepure.indices import Block, ProductSet
 from acepure.labels import FeatureLabel, feature_labels
 from acepure.neighbor_blocks import neighbor_blocks
-from acepure.neighbors import NeighborList, check_neighbors, neighbor_list
+from acepure.neighbor_checks import check_neighbors
+from acepure.neighbors import NeighborList, neighbor_list
 from acepure.operators.assembly import Operators
 from acepure.references import Reference
 from acepure.sizes import physical_memory, refuse_larger
@@ -389,9 +390,7 @@ class ACEBasis:
         except CoincidentAtomsError as error:
             raise CoincidentAtomsError(f"atoms[{k}]: {error}") from None
 
-    def _descriptors(
-        self, atoms: Atoms, indices: Any, neighbors: NeighborList | None, num_threads: int | None
-    ) -> np.ndarray:
+    def _descriptors(self, atoms: Atoms, indices: Any, neighbors: Any, num_threads: int | None) -> np.ndarray:
         threads = resolve_num_threads(num_threads)
         if neighbors is not None and indices is not None:
             raise ValueError("indices and neighbors exclude each other: the list has its centers")
@@ -410,9 +409,7 @@ class ACEBasis:
             self._evaluate(block, species, out, block.centers.astype(np.int64), threads)
         return out
 
-    def _evaluate(
-        self, neighbors: NeighborList, species: np.ndarray, out: np.ndarray, targets: np.ndarray, threads: int
-    ) -> None:
+    def _evaluate(self, neighbors: NeighborList, species: Any, out: Any, targets: Any, threads: int) -> None:
         """Write the features of the centers of a list into the rows `targets` of `out`."""
         center_species = species[neighbors.centers]
         for group, evaluator in zip(self.groups, self.evaluators):

@@ -14,7 +14,8 @@ from acepure._kernels.forces import accumulate_forces, accumulate_rows
 from acepure.checks import number, real_array
 from acepure.descriptor import ACEBasis, check_basis
 from acepure.evaluation import resolve_num_threads, useful_threads
-from acepure.neighbors import NeighborList, check_neighbors
+from acepure.neighbor_checks import check_neighbors
+from acepure.neighbors import NeighborList
 from acepure.sizes import refuse_larger
 
 __all__ = ["PairJacobian", "SummedGradients", "pair_jacobian", "pullback", "summed_gradients"]
@@ -257,7 +258,7 @@ def _checked_list(
     """The list that was given, if it belongs to the structure and the basis; else a new one."""
     if neighbors is None:
         return basis.neighbor_list(atoms, indices, num_threads)
-    check_neighbors(neighbors, len(atoms), basis.cutoffs)
+    check_neighbors(neighbors, basis.species_indices(atoms), basis.cutoffs)
     return neighbors
 
 

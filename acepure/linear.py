@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from ase import Atoms
 from numpy.typing import ArrayLike
 
 from acepure._kernels.forces import accumulate_forces
-from acepure.checks import real_array
+from acepure.checks import real_array, refuse_masked
 from acepure.descriptor import ACEBasis, check_basis
 from acepure.evaluation import resolve_num_threads, useful_threads
 from acepure.neighbor_blocks import neighbor_blocks
-from acepure.neighbors import NeighborList, check_neighbors
+from acepure.neighbor_checks import check_neighbors
+from acepure.neighbors import NeighborList
 
 __all__ = ["EnergyAndForces", "LinearFunction"]
 
@@ -67,6 +69,7 @@ class LinearFunction:
 
     def __init__(self, basis: ACEBasis, weights: ArrayLike) -> None:
         check_basis(basis)
+        refuse_masked("weights", weights)
         weights = np.asarray(weights)
         if weights.ndim == 1 and len(basis.species) == 1:
             weights = weights[None]
@@ -75,7 +78,7 @@ class LinearFunction:
         self.weights.flags.writeable = False  # they are folded into products here, once
         self._evaluators = basis.linear_evaluators(self.weights)
 
-    def __reduce__(self) -> tuple:
+    def __reduce__(self) -> tuple[Any, ...]:
         """Copies and pickles hold basis and weights; the compiled tables are built anew."""
         return LinearFunction, (self.basis, self.weights)
 
@@ -120,10 +123,10 @@ class LinearFunction:
 
     def _n_rows(self, atoms: Atoms, neighbors: NeighborList | None) -> int:
         """Energies are those of the centers of a list that is given, else of all atoms."""
+        species = self.basis.species_indices(atoms)
         if neighbors is None:
-            self.basis.species_indices(atoms)
             return len(atoms)
-        check_neighbors(neighbors, len(atoms), self.basis.cutoffs)
+        check_neighbors(neighbors, species, self.basis.cutoffs)
         return neighbors.n_centers
 
     def _parts(
@@ -133,12 +136,12 @@ class LinearFunction:
         num_threads: int | None,
         energies: np.ndarray,
         with_gradients: bool,
-    ) -> Iterator[tuple[NeighborList, np.ndarray | None]]:
-        """Write the energies and yield each part of the pairs with ∂E_i/∂r_ij."""
+    ) -> Iterator[tuple[NeighborList, Any]]:
+        """Write the energies and yield each part of the pairs with ∂E_i/∂r_ij, or with None."""
         threads = resolve_num_threads(num_threads)
         species = self.basis.species_indices(atoms)
         if neighbors is not None:
-            parts = [neighbors]
+            parts: Iterable[NeighborList] = [neighbors]
         else:
             list_threads = useful_threads(len(atoms), threads)
             parts = neighbor_blocks(atoms, self.basis.cutoffs, species, num_threads=list_threads)

@@ -16,7 +16,10 @@ Measured with vesin 0.6.2, its own mixed boundary conditions cost time proportio
 the extent (30 times more for a slab 300 Å thick), and elongated boxes end the process.
 """
 
-from dataclasses import dataclass
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import vesin
@@ -24,14 +27,17 @@ from ase import Atoms
 from ase.geometry import complete_cell, minkowski_reduce
 
 from acepure._kernels.neighbors import count_pairs, sort_pairs
+from acepure.checks import refuse_masked
 from acepure.errors import CoincidentAtomsError
-from acepure.sizes import physical_memory
+from acepure.sizes import physical_memory, refuse_larger
 from acepure.structures import check_structure
 
-__all__ = ["NeighborList", "check_neighbors", "neighbor_list"]
+__all__ = ["NeighborList", "neighbor_list"]
 
 # What a pair takes in the search and in the list.
 _BYTES_PER_PAIR = 80
+# Two atoms nearer than this are one atom given twice, in Å; the kernels know it too.
+SHORTEST_PAIR = 1e-6
 # The search looks this far at least, in Å: a coarser grid costs little, as atoms are rarely nearer.
 SHORTEST_SEARCH = 1.0
 # Candidates are searched a little farther than the cutoff; rounding then decides nothing.
@@ -69,6 +75,9 @@ class NeighborList:
         Number of atoms of the structure.
     cutoffs : ndarray, (n_species, n_species), float64
         The cutoffs that decided, in Å; one species if the list was made without `species`.
+    species : ndarray, (n_atoms,), int, optional
+        Species indices that :func:`neighbor_list` made it for; None for a list put together or changed by hand, which
+        is checked at every use.
 
     Examples
     --------
@@ -85,9 +94,13 @@ class NeighborList:
     vectors: np.ndarray
     n_atoms: int
     cutoffs: np.ndarray
+    species: np.ndarray | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
-        for array in (self.offsets, self.centers, self.neighbors, self.shifts, self.vectors, self.cutoffs):
+        for name in ("offsets", "centers", "neighbors", "shifts", "vectors", "cutoffs"):
+            array = getattr(self, name)
+            if type(array) is not np.ndarray:
+                raise TypeError(f"{name} must be a numpy.ndarray; got {type(array).__name__}")
             array.setflags(write=False)
 
     @property
@@ -100,41 +113,23 @@ class NeighborList:
         """Number of pairs."""
         return len(self.neighbors)
 
+    def with_vectors(self, vectors: np.ndarray) -> NeighborList:
+        """Return the same pairs after the atoms have moved; finite vectors of the right shape are taken for granted."""
+        return made_for(self.species, replace(self, vectors=vectors))
+
     def __repr__(self) -> str:
         return f"NeighborList(n_centers={self.n_centers}, n_pairs={self.n_pairs})"
 
 
-def check_neighbors(neighbors: NeighborList, n_atoms: int, cutoffs: np.ndarray) -> None:
-    """Raise unless `neighbors` is a list of a structure of so many atoms that reaches as far as the cutoffs.
-
-    Parameters
-    ----------
-    neighbors : NeighborList
-    n_atoms : int
-    cutoffs : ndarray, (n_species, n_species)
-        Å.
-
-    Raises
-    ------
-    TypeError, ValueError
-    """
-    if not isinstance(neighbors, NeighborList):
-        raise TypeError(f"neighbors must be a NeighborList, got {neighbors!r} of type {type(neighbors).__name__}")
-    if neighbors.n_atoms != n_atoms:
-        raise ValueError(f"neighbors belongs to a structure of {neighbors.n_atoms} atoms, but atoms has {n_atoms}")
-    if neighbors.cutoffs.shape != cutoffs.shape:
-        raise ValueError(
-            f"neighbors is grouped by {len(neighbors.cutoffs)} species, but {len(cutoffs)} are needed; make it with "
-            "the neighbor_list method of the basis"
-        )
-    if (neighbors.cutoffs < cutoffs).any():
-        raise ValueError(
-            f"neighbors reaches {neighbors.cutoffs.min():g} Å, but {cutoffs.max():g} Å are needed; make it with "
-            "the neighbor_list method of the basis"
-        )
+def made_for(species: np.ndarray | None, neighbors: NeighborList) -> NeighborList:
+    """Mark a new list as good for these species; `replace` does not keep the mark."""
+    object.__setattr__(neighbors, "species", species)
+    return neighbors
 
 
-def neighbor_list(atoms: Atoms, cutoff, *, species=None, indices=None, num_threads: int = 1) -> NeighborList:
+def neighbor_list(
+    atoms: Atoms, cutoff: Any, *, species: Any = None, indices: Any = None, num_threads: int = 1
+) -> NeighborList:
     """Return the neighbors of the atoms, or of some of them, within a cutoff.
 
     Parameters
@@ -203,7 +198,7 @@ def neighbor_list(atoms: Atoms, cutoff, *, species=None, indices=None, num_threa
     return _sorted_list(atoms, pairs, shifts, centers, species, cutoffs)
 
 
-def _sorted_list(atoms, pairs, shifts, centers, species, cutoffs) -> NeighborList:
+def _sorted_list(atoms: Atoms, pairs: Any, shifts: Any, centers: Any, species: Any, cutoffs: Any) -> NeighborList:
     n_atoms = len(atoms)
     if 2 * len(pairs) > np.iinfo(np.int32).max:
         raise ValueError(f"the neighbor list has {2 * len(pairs)} pairs, more than {np.iinfo(np.int32).max}")
@@ -246,10 +241,10 @@ def _sorted_list(atoms, pairs, shifts, centers, species, cutoffs) -> NeighborLis
             out_shifts[:kept].copy(),
             vectors[:kept].copy(),
         )
-    return NeighborList(offsets, centers, neighbors, out_shifts, vectors, n_atoms, cutoffs)
+    return made_for(species, NeighborList(offsets, centers, neighbors, out_shifts, vectors, n_atoms, cutoffs))
 
 
-def _coincident(atoms, pair, shift) -> CoincidentAtomsError:
+def _coincident(atoms: Atoms, pair: np.ndarray, shift: np.ndarray) -> CoincidentAtomsError:
     i, j = int(pair[0]), int(pair[1])
     first, second = f"atom {i} ({atoms.symbols[i]})", f"atom {j} ({atoms.symbols[j]})"
     if shift.any():
@@ -267,7 +262,7 @@ class _SearchBox:
     wraps: np.ndarray | None = None  # (n_atoms, 3): points = positions − wraps·cell
     reduction: np.ndarray | None = None  # (3, 3): vectors = reduction·cell
 
-    def true_shifts(self, pairs, shifts) -> np.ndarray:
+    def true_shifts(self, pairs: np.ndarray, shifts: np.ndarray) -> np.ndarray:
         """Shifts S between the positions as given: S = S_box·reduction + wraps_i − wraps_j."""
         if self.wraps is None and self.reduction is None:
             return shifts
@@ -281,7 +276,7 @@ class _SearchBox:
         return result.astype(np.int32)
 
 
-def _refuse_too_many(atoms, search) -> None:
+def _refuse_too_many(atoms: Atoms, search: float) -> None:
     """Raise before a periodic structure is searched so far that its pairs could not be held."""
     if not atoms.pbc.all():
         return
@@ -294,7 +289,7 @@ def _refuse_too_many(atoms, search) -> None:
         )
 
 
-def _search_box(atoms, search) -> _SearchBox:
+def _search_box(atoms: Atoms, search: float) -> _SearchBox:
     """Find a box for the search; the usual case, a compact periodic cell, takes positions and cell as is."""
     for inflation in INFLATIONS:
         result, heights = _box_and_heights(atoms, search * inflation)
@@ -306,7 +301,7 @@ def _search_box(atoms, search) -> _SearchBox:
     )
 
 
-def _box_and_heights(atoms, search) -> tuple[_SearchBox, np.ndarray]:
+def _box_and_heights(atoms: Atoms, search: float) -> tuple[_SearchBox, np.ndarray]:
     """Return a box, and the distances between its opposite faces (3,) in Å."""
     pbc = atoms.pbc
     points, cell = atoms.positions, atoms.cell.array
@@ -342,22 +337,22 @@ def _box_and_heights(atoms, search) -> tuple[_SearchBox, np.ndarray]:
     return _SearchBox(points, box, search, wraps, reduction), heights
 
 
-def _padded(lengths, extents, pbc, search) -> np.ndarray:
+def _padded(lengths: np.ndarray, extents: np.ndarray, pbc: np.ndarray, search: float) -> np.ndarray:
     """Lengths along periodic axes as given; along the others long enough to hide every image."""
     return np.where(pbc, lengths, extents + 1.01 * search)
 
 
-def _grid(heights, search) -> np.ndarray:
+def _grid(heights: np.ndarray, search: float) -> np.ndarray:
     """Number of grid cells along each axis that vesin would make, were memory no concern."""
     return np.maximum(np.trunc(heights / search), 1.0)
 
 
-def _too_thin(grid) -> bool:
+def _too_thin(grid: np.ndarray) -> bool:
     total = grid.prod()
     return bool(total > MAX_GRID and grid.min() * np.cbrt(MAX_GRID / total) < THINNEST_GRID)
 
 
-def _without_gaps(points, cell, inverse, pbc, search):
+def _without_gaps(points: Any, cell: Any, inverse: Any, pbc: Any, search: float) -> tuple[np.ndarray, np.ndarray]:
     """Close gaps along non-periodic axes that are wider than the search: they hide no pair.
 
     Two atoms on different sides of a gap stay farther apart than the search, all others keep their
@@ -375,9 +370,10 @@ def _without_gaps(points, cell, inverse, pbc, search):
     return points, extents
 
 
-def _checked_species(species, n_atoms) -> np.ndarray | None:
+def _checked_species(species: Any, n_atoms: int) -> np.ndarray | None:
     if species is None:
         return None
+    refuse_masked("species", species)
     result = np.asarray(species)
     if result.dtype.kind not in "iu":
         raise TypeError(f"species must be integers (species indices), got dtype {result.dtype}")
@@ -388,14 +384,16 @@ def _checked_species(species, n_atoms) -> np.ndarray | None:
     return np.ascontiguousarray(result, dtype=np.int32)
 
 
-def _checked_cutoffs(cutoff, species) -> np.ndarray:
+def _checked_cutoffs(cutoff: Any, species: np.ndarray | None) -> np.ndarray:
     """Return the (n_species, n_species) matrix of cutoffs."""
     values = np.asarray(cutoff)
     if values.dtype.kind not in "iuf":
         raise TypeError(f"cutoff must be a number or a matrix of numbers (Å), got {cutoff!r}")
-    values = values.astype(np.float64)
     if values.ndim not in (0, 2) or (values.ndim == 2 and values.shape[0] != values.shape[1]):
         raise ValueError(f"cutoff must be a number or a square matrix, got shape {values.shape}")
+    refuse_masked("cutoff", cutoff)
+    refuse_larger("cutoff", values.shape, physical_memory(), "one row per species is enough")
+    values = values.astype(np.float64)
     if values.size == 0 or not (np.isfinite(values) & (values > 0)).all():
         raise ValueError(f"cutoff must be positive and finite (Å), got {values.tolist()}")
     n_species = 1 if species is None else int(species.max()) + 1
@@ -408,7 +406,7 @@ def _checked_cutoffs(cutoff, species) -> np.ndarray:
     return np.ascontiguousarray(values)
 
 
-def _checked_indices(indices, n_atoms) -> np.ndarray:
+def _checked_indices(indices: Any, n_atoms: int) -> np.ndarray:
     """Return the atom index of each center."""
     if indices is None:
         return np.arange(n_atoms, dtype=np.int32)
@@ -417,6 +415,7 @@ def _checked_indices(indices, n_atoms) -> np.ndarray:
             return np.arange(*indices.indices(n_atoms), dtype=np.int32)
         except (TypeError, ValueError) as error:  # bounds that are no integers, a step of 0
             raise type(error)(f"indices={indices}: {error}") from None
+    refuse_masked("indices", indices)
     values = np.asarray(indices)
     if values.ndim != 1:
         raise ValueError(f"indices must be one-dimensional, got shape {values.shape}")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 from ase import Atoms
 
@@ -65,8 +63,8 @@ class VerletList:
         NeighborList
             Pairs beyond the cutoff included; valid until the next call.
         """
-        if self._still_valid(atoms) and self._moved(atoms):
-            return replace(self._list, vectors=self._vectors.view())
+        if self._list is not None and self._still_valid(atoms) and self._moved(atoms, self._list):
+            return self._list.with_vectors(self._vectors.view())
         check_structure(atoms)
         species = self._basis.species_indices(atoms)
         threads = useful_threads(len(atoms), self._num_threads)
@@ -76,9 +74,8 @@ class VerletList:
         self.n_builds += 1
         return self._list
 
-    def _moved(self, atoms: Atoms) -> bool:
+    def _moved(self, atoms: Atoms, listed: NeighborList) -> bool:
         """Compute the present vectors; False if two atoms have met, which a new list reports with their names."""
-        listed = self._list
         met = update_vectors(
             listed.offsets,
             listed.centers,

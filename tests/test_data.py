@@ -41,7 +41,7 @@ def test_data_sets_are_there():
         pytest.skip(f"no data sets in {FOLDER}; set ACEPURE_DATA to the folder that holds zuo2020/, inp/, ...")
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}/{path.name.split('.')[0]}")
+@pytest.mark.parametrize("path", FILES, ids=[f"{path.parent.name}/{path.name.split('.')[0]}" for path in FILES])
 def test_features_are_finite(path):
     structures = list(frames(path))
     for ours, theirs in zip(structures, iread(path, ":3"), strict=False):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import replace
 from time import perf_counter
 
 import numpy as np
@@ -99,7 +98,7 @@ class Domain:
 
     def _present_list(self) -> NeighborList:
         if self._list is not None and self._nearly_unmoved() and self._moved() == 0:
-            return replace(self._list, vectors=self._vectors.view())
+            return self._list.with_vectors(self._vectors.view())
         self._list = self._new_list()
         self._vectors = np.array(self._list.vectors)
         self._made_for = self._atoms.positions.copy()

@@ -24,6 +24,11 @@
     plot_calibration        errors against predicted standard deviations
     potential_figure        all of these
 
+    curves.py
+    plot_curves             curves of plain numbers, with their spread
+    plot_correlations       a small matrix with its numbers
+    plot_distributions      boxes of values in groups
+
     style.py                colors, new figures and axes
 
 Each function draws into `ax`, or into a new figure, and returns the axes (`ax.figure` is the figure). No global
@@ -38,6 +43,7 @@ from acepure.plotting.conditioning import (
     plot_gram,
     plot_spectrum,
 )
+from acepure.plotting.curves import plot_correlations, plot_curves, plot_distributions
 from acepure.plotting.dispatch import plot
 from acepure.plotting.features import plot_map, plot_self_interaction, principal_components
 from acepure.plotting.potentials import (
@@ -58,7 +64,10 @@ __all__ = [
     "plot_coefficient_decay",
     "plot_comparison",
     "plot_condition_numbers",
+    "plot_correlations",
+    "plot_curves",
     "plot_dimers",
+    "plot_distributions",
     "plot_error_distribution",
     "plot_gram",
     "plot_map",

@@ -49,6 +49,12 @@ def plot_radial(
     ------
     TypeError, ValueError
         For wrong arguments, or a species that the basis does not have.
+
+    Examples
+    --------
+    >>> axes = plot_radial(ACEBasis(["Cu"], rcut=5.0, order=2, totaldegree=4))
+    >>> len(axes.lines) >= 5, axes.get_xlabel()
+    (True, 'distance r (Å)')
     """
     radial, first, available = _radial_of(basis)
     center = _center_of(basis, center)

@@ -17,7 +17,7 @@ PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 #: Colors of large areas.
 BAR_COLORS = ("#56B4E9", "#333333", "#E69F00", "#CC79A7")
 
-_GRID = {"color": "0.9", "linewidth": 0.6}
+_GRID: dict[str, Any] = {"color": "0.9", "linewidth": 0.6}
 
 
 def new_figure(width: float, height: float) -> Figure:

@@ -1,0 +1,247 @@
+"""Assertions on rotations, reflections, translations, periodic images and permutations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+from ase import Atoms
+from ase.stress import full_3x3_to_voigt_6_stress, voigt_6_to_full_3x3_stress
+from numpy.typing import ArrayLike
+
+from acepure.checks import real_array
+from acepure.testing.comparison import DEFAULT_TOLERANCE, Comparison, Function, values_of
+from acepure.testing.moves import (
+    SPECIAL_ORTHOGONAL,
+    moved_to_images,
+    orthogonal_matrix,
+    random_orthogonal,
+    transformed,
+    translated,
+)
+
+__all__ = ["assert_equivariant", "assert_invariant", "assert_permutation_invariant"]
+
+#: From values and a matrix Q to the values of the transformed structure.
+Action = Callable[[np.ndarray, np.ndarray], np.ndarray]
+
+
+def _vector(values: np.ndarray, Q: np.ndarray) -> np.ndarray:
+    return values @ Q.T
+
+
+def _tensor(values: np.ndarray, Q: np.ndarray) -> np.ndarray:
+    return Q @ values @ Q.T
+
+
+def _voigt(values: np.ndarray, Q: np.ndarray) -> np.ndarray:
+    return full_3x3_to_voigt_6_stress(_tensor(voigt_6_to_full_3x3_stress(values), Q))
+
+
+ACTIONS: dict[str, Action] = {"vector": _vector, "tensor": _tensor, "voigt": _voigt}
+
+
+def assert_invariant(
+    function: Function,
+    atoms: Atoms,
+    *,
+    operations: Sequence[ArrayLike] | None = None,
+    reflections: bool = True,
+    translations: Sequence[ArrayLike] | None = None,
+    wrapping: bool = True,
+    seed: int = 0,
+    tolerance: float = DEFAULT_TOLERANCE,
+    scale: ArrayLike | None = None,
+) -> None:
+    """Assert f(Q r + t) = f(r) for rotations, reflections and translations, and for atoms in other periodic images.
+
+    Parameters
+    ----------
+    function : callable
+        From an ase.Atoms to an array; rows stay with their atoms, and global values stay.
+    atoms : ase.Atoms
+        Lattice vectors rotate with the atoms.
+    operations : sequence of array_like, shape (3, 3), optional
+        Orthogonal matrices Q; by default two of those that map the axes onto themselves and two random ones, each
+        also times the inversion.
+    reflections : bool, optional
+        False leaves out improper matrices of the default, for functions that tell left from right.
+    translations : sequence of array_like, shape (3,), optional
+        t in Å; by default two random ones of a few Å. Rounding grows with them.
+    wrapping : bool, optional
+        Also move single atoms by lattice vectors of periodic axes, and into the cell.
+    seed : int, optional
+        For all that is random.
+    tolerance : float, optional
+    scale : array_like, optional
+        A deviation may be tolerance · scale; by default the largest |value|.
+
+    Raises
+    ------
+    AssertionError
+        With the matrix, the two values that differ most, and the structure.
+
+    Examples
+    --------
+    >>> from ase.build import molecule
+    >>> from acepure import ACEBasis
+    >>> assert_invariant(ACEBasis(["H", "O"], rcut=4.0).descriptors, molecule("H2O"))
+    >>> assert_invariant(lambda atoms: atoms.positions[:, 2], molecule("H2O"), seed=1)
+    Traceback (most recent call last):
+    ...
+    AssertionError: not invariant under a rotation...
+    """
+    __tracebackhide__ = True
+    _assert_action(
+        function, atoms, lambda values, Q: values, operations, reflections, translations, wrapping, seed,
+        Comparison(tolerance, scale, atoms), "invariant",
+    )  # fmt: skip
+
+
+def assert_equivariant(
+    function: Function,
+    atoms: Atoms,
+    kind: str | Action = "vector",
+    *,
+    operations: Sequence[ArrayLike] | None = None,
+    reflections: bool = True,
+    translations: Sequence[ArrayLike] | None = None,
+    wrapping: bool = True,
+    seed: int = 0,
+    tolerance: float = DEFAULT_TOLERANCE,
+    scale: ArrayLike | None = None,
+) -> None:
+    """Assert f(Q r + t) = D(Q) f(r): forces and tensors turn with the structure.
+
+    Parameters
+    ----------
+    function, atoms
+        As for `assert_invariant`.
+    kind : {"vector", "tensor", "voigt"} or callable
+        What D(Q) does: Q v on the last axis, Q T Qᵀ on the last two, the same for the six components of a stress in
+        the order of ASE (xx, yy, zz, yz, xz, xy); or your own function from (values, Q) to values.
+    operations, reflections, translations, wrapping, seed, tolerance, scale
+        As for `assert_invariant`.
+
+    Raises
+    ------
+    AssertionError
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from ase.calculators.emt import EMT
+    >>> from acepure.testing import calculated
+    >>> atoms = bulk("Cu", cubic=True)
+    >>> atoms.rattle(0.1, seed=0)
+    >>> assert_equivariant(calculated(EMT(), "forces"), atoms, "vector", tolerance=1e-10)
+    >>> assert_equivariant(calculated(EMT(), "stress"), atoms, "voigt", tolerance=1e-10)
+    """
+    __tracebackhide__ = True
+    if not callable(kind) and kind not in ACTIONS:
+        raise ValueError(f"kind must be one of {', '.join(map(repr, ACTIONS))} or a function; got {kind!r}")
+    action = kind if callable(kind) else ACTIONS[kind]
+    _assert_action(
+        function, atoms, action, operations, reflections, translations, wrapping, seed,
+        Comparison(tolerance, scale, atoms), "equivariant",
+    )  # fmt: skip
+
+
+def _assert_action(
+    function, atoms, action, operations, reflections, translations, wrapping, seed, comparison, adjective
+) -> None:
+    __tracebackhide__ = True
+    values = values_of(function, atoms)
+    for Q in _matrices(operations, reflections, seed):
+        name = "a rotation" if np.linalg.det(Q) > 0 else "a reflection"
+        got, expected = values_of(function, transformed(atoms, Q)), action(values, Q)
+        comparison.check(got, expected, f"not {adjective} under {name}", Q=Q)
+    for vector in _vectors(translations, seed):
+        got = values_of(function, translated(atoms, vector))
+        comparison.check(got, values, "not invariant under a translation", vector=vector)
+    if not (wrapping and atoms.pbc.any()):
+        return
+    moved, cells = moved_to_images(atoms, seed)
+    what = "not invariant when single atoms are moved by lattice vectors"
+    comparison.check(values_of(function, moved), values, what, cells=cells)
+    moved.wrap()
+    comparison.check(values_of(function, moved), values, "not invariant when atoms are wrapped into the cell")
+
+
+def _matrices(operations: Sequence[ArrayLike] | None, reflections: bool, seed: int) -> Iterator[np.ndarray]:
+    if operations is not None:
+        yield from (orthogonal_matrix(f"operations[{k}]", matrix) for k, matrix in enumerate(operations))
+        return
+    special = np.random.default_rng(seed).choice(23, size=2, replace=False) + 1  # number 0 is the identity
+    matrices = [*(SPECIAL_ORTHOGONAL[k] for k in special), *(random_orthogonal(2 * seed + k) for k in range(2))]
+    for matrix in matrices:
+        yield matrix
+        if reflections:
+            yield -matrix
+
+
+def _vectors(translations: Sequence[ArrayLike] | None, seed: int) -> Iterator[np.ndarray]:
+    if translations is None:
+        yield from np.random.default_rng(seed).uniform(-3, 3, size=(2, 3))
+    else:
+        yield from (real_array(f"translations[{k}]", vector, (3,)) for k, vector in enumerate(translations))
+
+
+def assert_permutation_invariant(
+    function: Function,
+    atoms: Atoms,
+    *,
+    permutations: Sequence[ArrayLike] | None = None,
+    per_atom: bool = True,
+    seed: int = 0,
+    tolerance: float = DEFAULT_TOLERANCE,
+    scale: ArrayLike | None = None,
+) -> None:
+    """Assert f(P r) = P f(r): another order of the atoms is another order of rows, and nothing else.
+
+    Parameters
+    ----------
+    function : callable
+        From an ase.Atoms to an array.
+    atoms : ase.Atoms
+    permutations : sequence of array_like of int, shape (n_atoms,), optional
+        Atom k of the permuted structure is atom permutation[k]; by default the reversed order and two random ones.
+    per_atom : bool, optional
+        True when the first axis of the values counts atoms; False for global values, which stay.
+    seed, tolerance, scale
+        As for `assert_invariant`.
+
+    Raises
+    ------
+    AssertionError
+
+    Examples
+    --------
+    >>> from ase.build import molecule
+    >>> from acepure import ACEBasis
+    >>> assert_permutation_invariant(ACEBasis(["H", "O"], rcut=4.0).descriptors, molecule("H2O"))
+    """
+    __tracebackhide__ = True
+    comparison, values = Comparison(tolerance, scale, atoms), values_of(function, atoms)
+    check_rows(values, atoms, per_atom)
+    n = len(atoms)
+    if permutations is None:
+        rng = np.random.default_rng(seed)
+        permutations = [np.arange(n)[::-1], rng.permutation(n), rng.permutation(n)]
+    for permutation in permutations:
+        order = np.asarray(permutation)
+        if sorted(order.tolist()) != list(range(n)):
+            raise ValueError(f"permutations must hold each of 0..{n - 1} once; got {order.tolist()}")
+        moved = atoms[order]
+        moved.calc = atoms.calc
+        got, expected = values_of(function, moved), values[order] if per_atom else values
+        comparison.check(got, expected, "not the same for another order of the atoms", permutation=order)
+
+
+def check_rows(values: np.ndarray, atoms: Atoms, per_atom: bool) -> None:
+    """Refuse values without one row per atom, if there should be."""
+    if per_atom and (not values.ndim or len(values) != len(atoms)):
+        raise ValueError(
+            f"function must return one row per atom; got an array of shape {values.shape} for {len(atoms)} atoms "
+            "(per_atom=False is for global values)"
+        )
