@@ -169,7 +169,7 @@ class LinearACE:
             distance of each pair in the structures, in full below half of it: it touches no label, and fills the holes
             that potentials have where there are no data.
         uncertainty : bool
-            Keep the posterior, for standard deviations and leverage.
+            Keep the posterior, for standard deviations.
         check : bool
             Warn where labels contradict each other.
         workers : int or dask.distributed.Client
@@ -321,7 +321,7 @@ class LinearACE:
             np.linalg.norm(spread, axis=1), float(np.linalg.norm(spread.sum(axis=0))), np.linalg.norm(forces, axis=2)
         )
 
-    def leverage(self, atoms: Atoms, *, num_threads: int | None = None) -> np.ndarray:
+    def energy_variances(self, atoms: Atoms, *, num_threads: int | None = None) -> np.ndarray:
         """Return Var(E_i) of each atom in eV², shape (n_atoms,): how far its features are from those of the fit."""
         return (self._spread(atoms, num_threads) ** 2).sum(axis=1)
 

@@ -218,3 +218,21 @@ def test_a_lost_cluster_is_reported():
         with pytest.raises(ConnectionError, match="cluster was lost"):
             tree_reduce(list, list.append, closing(), client)
         client.close()
+
+
+def test_a_store_of_features_has_the_same_bytes(client, tmp_path):
+    pytest.importorskip("zarr", minversion="3.1.3", reason="Zarr 3 is not installed")
+    from acepure.store import write_features
+
+    basis, structures = ACEBasis(["Cu"], order=2, totaldegree=4), crystals(8)
+    stores = [
+        write_features(tmp_path / name, basis, structures, workers=workers, rows_per_chunk=16)
+        for name, workers in (("one.zarr", 1), ("many.zarr", client))
+    ]
+    assert all(store.is_complete for store in stores)
+    files = [
+        sorted(path.relative_to(store.path) for path in store.path.rglob("*") if path.is_file()) for store in stores
+    ]
+    assert files[0] == files[1] and len(files[0]) > 5
+    for name in files[0]:
+        assert (stores[0].path / name).read_bytes() == (stores[1].path / name).read_bytes()
