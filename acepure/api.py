@@ -93,7 +93,7 @@ def descriptors(
     result = basis.descriptors(
         structures[0] if one else structures, indices=indices, num_threads=num_threads, progress=progress
     )
-    features = [result] if one else result
+    features: list[Any] = [result] if one else list(result)
     if store:
         parameters = json.dumps(basis.to_dict())
         for structure, values in zip(structures, features):

@@ -85,8 +85,15 @@ class ACECalculator(Calculator):
     (6,)
     """
 
-    implemented_properties: ClassVar[list[str]] = ["energy", "energies", "free_energy", "forces", "stress"]
-    ignored_changes: ClassVar[set[str]] = {"initial_charges", "initial_magmoms"}
+    # ASE reads both from the class, but its hints call them attributes of the instance.
+    implemented_properties: ClassVar[list[str]] = [  # type: ignore[misc]
+        "energy",
+        "energies",
+        "free_energy",
+        "forces",
+        "stress",
+    ]
+    ignored_changes: ClassVar[set[str]] = {"initial_charges", "initial_magmoms"}  # type: ignore[misc]
 
     def __init__(
         self, potential: Potential, *, skin: float = 1.0, num_threads: int | None = None, warn: bool = True
@@ -113,7 +120,7 @@ class ACECalculator(Calculator):
         TypeError, ValueError
             For structures that cannot be computed on.
         """
-        structure = self.atoms if atoms is None else atoms
+        structure: Any = self.atoms if atoms is None else atoms
         if structure is None:
             raise ValueError("the calculator has no atoms yet; set atoms.calc to it, or give atoms")
         if "stress" in properties and not structure.pbc.all():
@@ -122,8 +129,9 @@ class ACECalculator(Calculator):
         self.results = {}
         if self._verlet is None:
             self._verlet = VerletList(self.potential.basis, self._skin, self._num_threads)
-        neighbors = self._verlet.update(self.atoms)
-        result = self.potential.evaluate(self.atoms, neighbors=neighbors, num_threads=self._num_threads)
+        structure = self.atoms  # the copy that ASE keeps
+        neighbors = self._verlet.update(structure)
+        result = self.potential.evaluate(structure, neighbors=neighbors, num_threads=self._num_threads)
         energy = float(result.energies.sum())
         self.results = {
             "energy": energy,
@@ -131,10 +139,10 @@ class ACECalculator(Calculator):
             "energies": result.energies,
             "forces": result.forces,
         }
-        if self.atoms.pbc.all():
-            self.results["stress"] = full_3x3_to_voigt_6_stress(-result.virial / self.atoms.get_volume())
+        if structure.pbc.all():
+            self.results["stress"] = full_3x3_to_voigt_6_stress(-result.virial / structure.get_volume())
         if self._short_pairs is not None:
-            self._short_pairs.check(self.atoms, neighbors)
+            self._short_pairs.check(structure, neighbors)
 
     def __getstate__(self) -> dict[str, Any]:
         """Copies make a neighbor list of their own: it is overwritten at every step."""

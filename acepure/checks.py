@@ -7,6 +7,7 @@ argument and shows the value received.
 from __future__ import annotations
 
 import math
+import reprlib
 from numbers import Integral, Real
 from typing import Any
 
@@ -14,7 +15,9 @@ import numpy as np
 from ase.data import atomic_numbers
 from numpy.typing import ArrayLike
 
-__all__ = ["count", "distances", "number", "real_array", "symbol"]
+from acepure.sizes import physical_memory, refuse_larger
+
+__all__ = ["count", "distances", "number", "real_array", "refuse_masked", "symbol"]
 
 
 def number(name: str, value: Any, *, above: float = -math.inf, least: float = -math.inf, reason: str = "") -> float:
@@ -23,9 +26,13 @@ def number(name: str, value: Any, *, above: float = -math.inf, least: float = -m
     need = " ".join(["a finite number", need]).strip() + (f" ({reason})" if reason else "")
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, Real):
         raise TypeError(f"{name} must be {need}; got {value!r} of type {type(value).__name__}")
-    if not (math.isfinite(value) and value > above and value >= least):
-        raise ValueError(f"{name} must be {need}; got {value!r}")
-    return float(value)
+    try:
+        result = float(value)
+    except OverflowError:  # an integer beyond the largest float64
+        result = math.inf
+    if not (math.isfinite(result) and value > above and value >= least):
+        raise ValueError(f"{name} must be {need}; got {reprlib.repr(value)}")
+    return result
 
 
 def count(name: str, value: Any, *, least: int = 1) -> int:
@@ -56,6 +63,8 @@ def real_array(name: str, value: ArrayLike, shape: tuple[int | None, ...]) -> np
         raise TypeError(f"{name} must hold real numbers; got an array of type {array.dtype}")
     if array.ndim != len(shape) or any(k is not None and k != n for k, n in zip(shape, array.shape)):
         raise ValueError(f"{name} must have shape {shown}; got {array.shape}")
+    refuse_masked(name, value)
+    refuse_larger(name, array.shape, physical_memory(), "pass a part of it")  # views may show more than there is
     array = np.ascontiguousarray(array, dtype=np.float64)
     bad = np.flatnonzero(~np.isfinite(array).all(axis=tuple(range(1, array.ndim))))
     if bad.size:
@@ -63,9 +72,17 @@ def real_array(name: str, value: ArrayLike, shape: tuple[int | None, ...]) -> np
     return array
 
 
+def refuse_masked(name: str, value: Any) -> None:
+    """Raise for a masked array with masked entries, of which no one knows what they stand for."""
+    if np.ma.is_masked(value):
+        raise ValueError(
+            f"{name} must have no masked entries; got {np.ma.count_masked(value)}; use .filled or .compressed"
+        )
+
+
 def distances(name: str, value: ArrayLike) -> np.ndarray:
     """Return `value` as a one-dimensional array of distances, finite and >= 0."""
     r = real_array(name, value, (None,))
     if r.size and r.min() < 0:
-        raise ValueError(f"{name} must hold distances >= 0; number {np.argmin(r)} is {r.min()!r}")
+        raise ValueError(f"{name} must hold distances >= 0; number {np.argmin(r)} is {r.min():g}")
     return r

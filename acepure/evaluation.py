@@ -30,6 +30,11 @@ __all__ = [
 # Radial functions without a kernel are tabulated for this many pairs at a time (8 MB for 25 functions).
 _PAIRS_PER_TABLE = 40_000
 
+# Centers times products that one call of a kernel takes, about a tenth of a second: Ctrl-C is seen between calls.
+_WORK_PER_CALL = 2e7
+# A pair costs the Jacobian about as much as a center costs the features, and atoms have dozens of pairs.
+_JACOBIAN_WORK = 32
+
 # Fewer centers than this are done sooner by one thread than another one wakes up.
 _CENTERS_PER_THREAD = 64
 
@@ -55,6 +60,7 @@ class PairGeometry:
         one_particle = operators.extended_products.one_particle
         layout = pooling_layout(one_particle, len(species), operators.algebra, harmonics_kernel.lanes)
         self._channels = layout.channels
+        self._n_products = sum(map(len, operators.extended_products.factors))
         position = {q: i for i, q in enumerate(layout.channels)}
         self.leaf_tables = tuple(  # channel, harmonic and species of each one-particle function
             np.array(column, dtype=np.int32)
@@ -89,9 +95,18 @@ class PairGeometry:
         )
 
     def parts(
-        self, neighbors: NeighborList, rows: np.ndarray, species: np.ndarray, gradients: bool = False
+        self, neighbors: NeighborList, rows: np.ndarray, species: np.ndarray, gradients: bool = False, work: int = 1
     ) -> Iterator[tuple[slice, slice, tuple[np.ndarray, ...]]]:
-        """Divide a neighbor list into parts of bounded memory.
+        """Divide a neighbor list into parts of bounded memory and time.
+
+        Parameters
+        ----------
+        neighbors, rows, species
+            As in `FeatureEvaluator.evaluate`.
+        gradients : bool
+            Whether derivatives of the radial functions are needed.
+        work : int
+            How much a center costs, relative to its features.
 
         Yields
         ------
@@ -103,7 +118,7 @@ class PairGeometry:
         """
         center_species = species[neighbors.centers]
         pair_species = species[neighbors.neighbors]
-        for first, last in self._ranges(neighbors.offsets):
+        for first, last in self._ranges(neighbors.offsets, work):
             start, stop = int(neighbors.offsets[first]), int(neighbors.offsets[last])
             chosen = rows[(rows >= first) & (rows < last)] - first
             offsets = neighbors.offsets[first : last + 1] - start
@@ -111,15 +126,16 @@ class PairGeometry:
             tables = self._tables(vectors, zi, offsets, zj, gradients)
             yield slice(first, last), slice(start, stop), (chosen, offsets, vectors, zi, zj, *tables)
 
-    def _ranges(self, offsets: np.ndarray) -> Iterator[tuple[int, int]]:
-        """Ranges of centers: all at once with a kernel, else of bounded numbers of pairs."""
+    def _ranges(self, offsets: np.ndarray, work: int) -> Iterator[tuple[int, int]]:
+        """Ranges of centers of bounded work; without a kernel, also of bounded numbers of pairs."""
         n_centers = len(offsets) - 1
+        most = max(_CENTERS_PER_THREAD, int(_WORK_PER_CALL / (work * self._n_products)))
         first = 0
         while first < n_centers:
-            last = n_centers
+            last = min(first + most, n_centers)
             if not self._radial.has_kernel:
-                last = int(np.searchsorted(offsets, offsets[first] + _PAIRS_PER_TABLE, side="right")) - 1
-                last = min(max(last, first + 1), n_centers)
+                fitting = int(np.searchsorted(offsets, offsets[first] + _PAIRS_PER_TABLE, side="right")) - 1
+                last = min(last, max(fitting, first + 1))
             yield first, last
             first = last
 
@@ -138,10 +154,11 @@ class PairGeometry:
                 if not len(pairs):
                     continue
                 arguments = (r[pairs], center, neighbor, self._channels)
+                values: Sequence[np.ndarray]
                 if gradients:
                     values = self._radial.evaluate_labels_with_gradients(*arguments)
                 else:
-                    values = (self._radial.evaluate_labels(*arguments),)
+                    values = [self._radial.evaluate_labels(*arguments)]
                 for table, value in zip(tables, values):
                     table[pairs] = value
         return tables[0], tables[1]
@@ -212,7 +229,7 @@ class FeatureEvaluator:
         out : numpy.ndarray of float64, shape (n_pairs, 3, n_features)
         """
         leaves, threads = self._geometry.leaf_tables, useful_threads(len(rows), num_threads)
-        for _, pairs, arguments in self._geometry.parts(neighbors, rows, species, True):
+        for _, pairs, arguments in self._geometry.parts(neighbors, rows, species, True, _JACOBIAN_WORK):
             self._kernel.jacobian(*arguments, *leaves, out[pairs], threads)
 
 
@@ -313,7 +330,7 @@ class LinearEvaluator:
         """
         wanted = gradients is not None
         for centers, pairs, arguments in self._geometry.parts(neighbors, rows, species, wanted):
-            part = gradients[pairs] if wanted else np.empty((0, 3))
+            part = np.empty((0, 3)) if gradients is None else gradients[pairs]
             self._kernel.evaluate(*arguments, energies[centers], part, useful_threads(len(rows), num_threads))
 
 

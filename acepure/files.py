@@ -5,6 +5,7 @@ atomic_write(path)    write to a temporary name in the same folder, then rename
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 from collections.abc import Iterator
@@ -15,6 +16,8 @@ __all__ = ["atomic_write"]
 
 # Most systems take names of 255 bytes; a character has up to 4.
 _LONGEST_ENDING = 48
+# No space, beyond a quota, larger than allowed.
+_FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC), errno.EFBIG)
 
 
 @contextmanager
@@ -76,6 +79,10 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
             temporary.chmod(target.stat().st_mode & 0o777)
         _flush(temporary)
         os.replace(temporary, target)
+    except OSError as error:
+        if error.errno in _FULL and error.filename is None:
+            error.filename = os.fspath(path)  # the system does not say which file
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -59,7 +59,7 @@ class ProductSet(Sequence[tuple[OneParticle, ...]]):
     def __len__(self) -> int:
         return sum(len(run) for run in self.factors)
 
-    def __getitem__(self, index):  # type: ignore[override]
+    def __getitem__(self, index: Any) -> Any:
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self)))]
         if not -len(self) <= index < len(self):
@@ -76,13 +76,25 @@ class ProductSet(Sequence[tuple[OneParticle, ...]]):
 
 
 def one_particle_set(blocks: Iterable[Block]) -> tuple[OneParticle, ...]:
-    """Return the sorted one-particle functions that the blocks are made of."""
+    """Return the sorted one-particle functions that the blocks are made of.
+
+    Examples
+    --------
+    >>> [(v.l, v.m) for v in one_particle_set([(Factor(0, 0, 0),), (Factor(1, 0, 0), Factor(1, 0, 0))])]
+    [(0, 0), (1, -1), (1, 0), (1, 1)]
+    """
     channels = sorted({factor for block in blocks for factor in block})
     return tuple(OneParticle(l, z, q, m) for l, z, q in channels for m in range(-l, l + 1))
 
 
 def equality_pattern(block: Block) -> tuple[int, ...]:
-    """Number the distinct factors of a sorted block: (a, a, b) → (0, 0, 1)."""
+    """Return numbers of the distinct factors of a sorted block: (a, a, b) → (0, 0, 1).
+
+    Examples
+    --------
+    >>> equality_pattern((Factor(0, 0, 1), Factor(0, 0, 1), Factor(2, 0, 1)))
+    (0, 0, 1)
+    """
     pattern = [0] if block else []
     for previous, factor in pairwise(block):
         pattern.append(pattern[-1] + (factor != previous))

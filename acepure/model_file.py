@@ -16,7 +16,9 @@ import json
 import math
 import os
 import re
+import reprlib
 import zipfile
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -33,6 +35,8 @@ FORMAT = "acepure model"
 VERSION = 1
 HEADER = "header.json"
 HEADER_LIMIT = 2**26  # bytes
+# Lists and objects of JSON, the smallest of which take thirty times their text in memory.
+HEADER_PARTS = 2**20
 _DTYPES = (np.dtype(np.float64), np.dtype(np.int64))
 _ARRAY_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 # Deflate cannot compress more than this.
@@ -50,7 +54,8 @@ def write_model(path: str | os.PathLike[str], header: Mapping[str, Any], arrays:
     path : str or os.PathLike
         Replaced if it exists; if anything goes wrong, it stays as it was.
     header : mapping
-        JSON types: dict with str keys, list, str, int, float (finite), bool, None. At most 64 MiB as text.
+        JSON types: dict with str keys, list, str, int, float (finite), bool, None. At most 64 MiB as text, and 2²⁰
+        lists and dicts.
     arrays : mapping of str to numpy.ndarray of float64 or int64
         Any shape; finite. Names are letters, digits and underscores.
 
@@ -108,6 +113,8 @@ def read_model(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, 
     --------
     See `write_model`.
     """
+    if not isinstance(path, (str, os.PathLike)):
+        raise TypeError(f"path must be a str or os.PathLike; got {path!r} of type {type(path).__name__}")
     shown = repr(os.fspath(path))
     path = Path(path)
     if path.exists() and not path.is_file():
@@ -128,12 +135,14 @@ def read_model(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, 
 def _read(content: bytes) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Header and arrays of the bytes of a file; the messages continue "file ..."."""
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        about = _about(archive)
+        if HEADER not in archive.namelist():
+            raise ModelFileError(f"is no model file of acepure: it lacks {HEADER}")
         _check_sizes(archive.infolist(), len(content))
+        about = _about(archive)
         names = about["arrays"]
-        wanted = sorted([HEADER, *(f"{name}.npy" for name in names)])
-        if sorted(archive.namelist()) != wanted:
-            raise ModelFileError(f"is damaged: it should hold {wanted}, but holds {sorted(archive.namelist())}")
+        wanted, found = sorted([HEADER, *(f"{name}.npy" for name in names)]), sorted(archive.namelist())
+        if found != wanted:
+            raise ModelFileError(f"is damaged: it should hold {_shown(wanted)}, but holds {_shown(found)}")
         return about["header"], {name: _array(name, archive.read(f"{name}.npy")) for name in names}
 
 
@@ -166,29 +175,39 @@ def _header_bytes(about: dict[str, Any]) -> bytes:
         raise TypeError("header must consist of JSON types: it has tuples, keys that are no str, or the like")
     if len(content) > HEADER_LIMIT:
         raise ValueError(f"header takes {len(content):,} bytes, more than {HEADER_LIMIT:,}; put data into arrays")
+    if _parts(content) > HEADER_PARTS:
+        raise ValueError(f"header has more than {HEADER_PARTS:,} lists and dicts; put data into arrays")
     return content
+
+
+def _parts(content: bytes) -> int:
+    """Number of lists and objects, and of brackets in texts."""
+    return content.count(b"[") + content.count(b"{")
 
 
 def _about(archive: zipfile.ZipFile) -> dict[str, Any]:
     """What header.json says, checked."""
-    if HEADER not in archive.namelist():
-        raise ModelFileError(f"is no model file of acepure: it lacks {HEADER}")
     if archive.getinfo(HEADER).file_size > HEADER_LIMIT:
         raise ModelFileError(f"has a header of more than {HEADER_LIMIT:,} bytes")
-    about = json.loads(archive.read(HEADER).decode(), parse_constant=_refuse_constant, parse_float=_finite)
+    content = archive.read(HEADER)
+    if _parts(content) > HEADER_PARTS:
+        raise ModelFileError(f"has a header of more than {HEADER_PARTS:,} lists and objects")
+    hooks: dict[str, Any] = {"parse_constant": _refuse_constant, "parse_float": _finite, "object_pairs_hook": _object}
+    about = json.loads(content.decode(), **hooks)
     if not isinstance(about, dict) or about.get("format") != FORMAT:
         raise ModelFileError(f'is no model file of acepure: its header does not say "format": "{FORMAT}"')
     version = about.get("version")
     if type(version) is not int or version < 1:
-        raise ModelFileError(f"is damaged: its format version is {version!r}")
+        raise ModelFileError(f"is damaged: its format version is {_shown(version)}")
     if version > VERSION:
+        writer = str(about.get("acepure"))[:40]
         raise ModelFileError(
-            f"was written by a newer acepure ({about.get('acepure')}): its format version is {version}, and this one "
-            f"reads up to {VERSION}; update acepure"
+            f"was written by a newer acepure ({writer}): its format version is {version}, and this one reads up to "
+            f"{VERSION}; update acepure"
         )
     names = about.get("arrays")
     if not isinstance(names, list) or not all(isinstance(n, str) and _ARRAY_NAME.fullmatch(n) for n in names):
-        raise ModelFileError(f"is damaged: the names of its arrays are {names!r}")
+        raise ModelFileError(f"is damaged: the names of its arrays are {_shown(names)}")
     if not isinstance(about.get("header"), dict):
         raise ModelFileError("is damaged: its header is incomplete")
     return about
@@ -201,6 +220,19 @@ def _refuse_constant(text: str) -> float:
 def _finite(text: str) -> float:
     value = float(text)
     return value if math.isfinite(value) else _refuse_constant(text)
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON, in which two values of one name would be two meanings of one file."""
+    result = dict(pairs)
+    if len(result) < len(pairs):
+        twice = next(name for name, n in Counter(name for name, _ in pairs).items() if n > 1)
+        raise ModelFileError(f"is damaged: its header has two values of {_shown(twice)}")
+    return result
+
+
+#: A value in a few words, however large it is.
+_shown = reprlib.repr
 
 
 # --- arrays -----------------------------------------------------------------------------------------------------------
@@ -231,7 +263,7 @@ def _array(name: str, content: bytes) -> np.ndarray:
         raise ModelFileError(f"is damaged or foreign: array {name!r} is of type {dtype}, not float64 or int64")
     start, needed = file.tell(), dtype.itemsize * math.prod(shape)
     if len(content) - start != needed:
-        raise ModelFileError(f"is damaged: array {name!r} of shape {shape} has {len(content) - start} bytes")
+        raise ModelFileError(f"is damaged: array {name!r} of shape {_shown(shape)} has {len(content) - start} bytes")
     array = np.frombuffer(content, dtype, offset=start).reshape(shape, order="F" if fortran else "C")
     array = array.astype(dtype.newbyteorder("="), order="C")
     if not np.isfinite(array).all():

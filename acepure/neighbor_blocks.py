@@ -54,6 +54,14 @@ def neighbor_blocks(
     ------
     NeighborList
         As `neighbor_list` gives, for some of the centers; centers, neighbors and shifts are those of `atoms`.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> atoms = bulk("Cu", cubic=True) * 6
+    >>> lists = list(neighbor_blocks(atoms, np.array([[3.0]]), np.zeros(len(atoms), np.int32), centers_per_block=300))
+    >>> len(lists) > 1, sum(part.n_centers for part in lists), sum(part.n_pairs for part in lists)
+    (True, 864, 10368)
     """
     grid = None
     if len(atoms) > centers_per_block:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable
+import reprlib
+from collections.abc import Callable, Iterator
 from functools import lru_cache
-from itertools import combinations_with_replacement
+from itertools import islice
 from typing import Protocol
 
 from acepure.characters import coupling_count, product_counts
@@ -14,8 +15,10 @@ from acepure.errors import BasisTooLargeError
 from acepure.indices import Block, equality_pattern
 
 __all__ = [
+    "LARGEST",
     "ROUNDING",
     "IndexSets",
+    "check_label",
     "check_memory",
     "function_counts",
     "physical_memory",
@@ -26,8 +29,16 @@ __all__ = [
 #: Sums n + wL·l are compared with D up to this much rounding.
 ROUNDING = 1e-9
 
+#: Labels and orders beyond these are slips of the keyboard or of a file: counting them alone would take for ever.
+LARGEST = {"order": 32, "n": 10_000, "l": 128}
+
 # Set-up memory per product of the extended set, measured from above with benchmarks/setup_time.py.
 _BYTES_PER_PRODUCT = 2048
+
+# Where l is absurd, this many combinations of degrees are looked at to see whether the size is, too.
+_STEPS = 2**16
+# Up to so many bytes sizes are counted, for the message, even where they do not fit.
+_COUNTED = 2.0**30
 
 
 class IndexSets(Protocol):
@@ -63,23 +74,49 @@ def function_counts(spec: IndexSets) -> tuple[tuple[int, int], ...]:
         return tuple(_count_explicit([b for b in spec.functions if len(b) == nu]) for nu in range(1, spec.order + 1))
     result = []
     for nu in range(1, spec.order + 1):
-        l_top, _ = spec.limits(nu)
         functions = products = 0.0
-        for ls in combinations_with_replacement(range(l_top + 1), nu):
-            if sum(ls) % 2 or 2 * ls[-1] > sum(ls):  # parity; polygon rule
-                continue
+        for ls in _coupled_degrees(spec, nu):
             if spec.totaldegree is None:
                 width, step = spec.n_max[nu - 1], 0
             else:
-                spare = spec.totaldegree[nu - 1] - nu * spec.n_start - spec.wL * sum(ls) + ROUNDING
-                if spare < 0:
-                    continue
-                width, step = math.floor(spare) + 1, 1
+                width, step = math.floor(_spare(spec, nu) - spec.wL * sum(ls)) + 1, 1
+            if nu == 1:
+                functions, products = (float(len(spec.species) * width),) * 2
+                continue
             zero, one = product_counts(tuple(sorted({(l, ls.count(l)) for l in ls})), len(spec.species), width, step)
             functions += zero - one
             products += 1.4 * zero
         result.append((round(functions), round(products * max(1, 2 ** (nu - 3)))))
     return tuple(result)
+
+
+def _largest_l(spec: IndexSets, nu: int) -> float:
+    """Largest l that couples at one order; two factors at least have it, or share it."""
+    if nu == 1:
+        return 0
+    return spec.limits(nu)[0] if spec.totaldegree is None else _spare(spec, nu) / spec.wL // 2
+
+
+def _spare(spec: IndexSets, nu: int) -> float:
+    """What a total degree leaves for Σ (n − n_start) + wL Σ l."""
+    return spec.totaldegree[nu - 1] - nu * spec.n_start + ROUNDING
+
+
+def _coupled_degrees(spec: IndexSets, nu: int) -> Iterator[tuple[int, ...]]:
+    """Multisets of ν degrees l that may couple to an invariant: Σ l even, the largest at most the sum of the others."""
+    l_top = spec.limits(nu)[0]
+    most = nu * l_top if spec.totaldegree is None else math.floor(_spare(spec, nu) / spec.wL)
+
+    def extend(chosen: tuple[int, ...], total: int) -> Iterator[tuple[int, ...]]:
+        low, missing = chosen[-1] if chosen else 0, nu - len(chosen)
+        if missing > 1:
+            for l in range(low, min(l_top, (most - total) // missing) + 1):
+                yield from extend((*chosen, l), total + l)
+            return
+        for l in range(low + (low + total) % 2, min(l_top, total, most - total) + 1, 2):
+            yield (*chosen, l)
+
+    return extend((), 0) if most >= 0 else iter(())
 
 
 def _count_explicit(blocks: list[Block]) -> tuple[int, int]:
@@ -107,8 +144,12 @@ def check_memory(spec: IndexSets, available: float | None = None) -> None:
     BasisTooLargeError
         With the exact size and the estimate.
     """
-    refuse_at_least("this specification", _at_least(spec), available)
     available = physical_memory() if available is None else available
+    l_top = 0 if spec.functions is not None else max(_largest_l(spec, nu) for nu in range(1, spec.order + 1))
+    enough = max(available, _COUNTED) / _BYTES_PER_PRODUCT
+    if (bound := _at_least(spec, enough, None if l_top <= LARGEST["l"] else _STEPS)) > enough:
+        refuse_at_least("this specification", bound, available)
+    check_label("l", l_top, "l")
     counts = function_counts(spec)
     functions, products = (sum(column) for column in zip(*counts))
     estimate = _BYTES_PER_PRODUCT * float(products)
@@ -133,16 +174,32 @@ def refuse_at_least(name: str, functions: float, available: float | None = None)
         )
 
 
-def _at_least(spec: IndexSets) -> float:
-    """A lower bound that costs nothing: functions of the highest order with l = 0 alone."""
-    nu, n_species = spec.order, len(spec.species)
+def _at_least(spec: IndexSets, enough: float, steps: int | None) -> float:
+    """A lower bound of the number of functions; it ends where it is `enough`, or after so many steps per order."""
     if spec.functions is not None:
         return len(spec.functions)
-    if spec.totaldegree is None:
-        return math.comb(n_species * spec.n_max[-1] + nu - 1, nu)
-    spare = math.floor(spec.totaldegree[-1] - nu * spec.n_start + ROUNDING)
-    # ordered ν-tuples of n with sum ≤ spare, of which at most ν! are one multiset
-    return math.comb(spare + nu, nu) / math.factorial(nu) if spare >= 0 else 0
+    n_species, total = len(spec.species), 0.0
+    for nu in range(spec.order, 0, -1):
+        # ordered ν-tuples of (species, n), of which at most ν! are one multiset
+        same = math.factorial(nu) / float(n_species) ** nu
+        for ls in islice(_coupled_degrees(spec, nu), steps):
+            if spec.totaldegree is None:
+                total += max(1.0, float(spec.n_max[nu - 1]) ** nu / same)
+            else:
+                rest = math.floor(min(_spare(spec, nu) - spec.wL * sum(ls), 1e6))
+                total += max(1.0, math.comb(rest + nu, nu) / same)
+            if total > enough:
+                return total
+    return total
+
+
+def check_label(name: str, value: float, kind: str) -> float:
+    """Return an order, n or l that is not absurdly large."""
+    if value > LARGEST[kind]:
+        raise BasisTooLargeError(
+            f"{name} must be at most {LARGEST[kind]:,}; got {reprlib.repr(value)}; lower the order or the degree"
+        )
+    return value
 
 
 def refuse_larger(name: str, shape: tuple[int, ...], limit: float, advice: str) -> None:

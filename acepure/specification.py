@@ -12,7 +12,7 @@ Four ways to choose them:
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,7 +22,7 @@ from ase.data import atomic_numbers
 from acepure.characters import coupling_count
 from acepure.checks import count, number, symbol
 from acepure.indices import Block, Factor, equality_pattern
-from acepure.sizes import ROUNDING, check_memory, function_counts, refuse_at_least
+from acepure.sizes import ROUNDING, check_label, check_memory, function_counts, refuse_at_least
 
 __all__ = ["Specification"]
 
@@ -107,7 +107,7 @@ class Specification:
         if wL is not None and (functions is not None or n_max is not None or l_max is not None):
             raise ValueError(f"wL={wL!r} is the weight of l in a total degree; it has no meaning for a box or a list")
         wL = 1.0 if wL is None else number("wL", wL, above=0)
-        ways = {
+        ways: dict[str, dict[str, Any]] = {
             "totaldegree": {"totaldegree": totaldegree},
             "n_max with l_max": {"n_max": n_max, "l_max": l_max},
             "n_functions": {"n_functions": n_functions},
@@ -134,7 +134,7 @@ class Specification:
             template = cls(symbols, order, totaldegree=(0.0,) * order, wL=wL, n_start=n_start)
             return _largest_within(template, n_functions)
         if n_max is None or l_max is None:
-            raise ValueError("a box needs both n_max and l_max")
+            raise ValueError(f"a box needs both n_max and l_max; got n_max={n_max!r}, l_max={l_max!r}")
         return cls(
             symbols,
             order,
@@ -207,7 +207,7 @@ class Specification:
 
         return extend(0, (), budget)
 
-    def limits(self, nu: int):
+    def limits(self, nu: int) -> tuple[int, Callable[[int], int]]:
         """Largest l of a factor at order ν, and the largest n − n_start as a function of l."""
         if self.totaldegree is None:
             return self.l_max[nu - 1], lambda l: self.n_max[nu - 1] - 1
@@ -232,7 +232,7 @@ class Specification:
         return cls.create(**dictionary)
 
 
-def _feature_order(block: Block) -> tuple:
+def _feature_order(block: Block) -> tuple[Any, ...]:
     """By order, species, degrees, radial labels."""
     species = tuple(f.z for f in block)
     return len(block), tuple(sorted(species)), tuple(f.l for f in block), species, tuple(f.q for f in block)
@@ -316,10 +316,10 @@ def _resolve_order(order: int | None, **lists: Any) -> int:
         if length == 0:
             raise ValueError(f"{name} is an empty list; it needs one entry per order")
     if order is not None:
-        return count("order", order)
+        return check_label("order", count("order", order), "order")
     if len(set(lengths.values())) > 1:
         raise ValueError(f"lists per order have different lengths: {lengths}")
-    return next(iter(lengths.values()), 3)
+    return check_label("order", next(iter(lengths.values()), 3), "order")
 
 
 def _is_list(value: Any) -> bool:
@@ -337,11 +337,12 @@ def _per_order(name: str, value: Any, order: int) -> list[Any]:
 def _explicit(functions: Iterable[Any], species: tuple[str, ...], n_start: int) -> tuple[Block, ...]:
     if not isinstance(functions, Iterable):
         raise TypeError(f"functions must be a sequence of functions, each a sequence of factors; got {functions!r}")
-    blocks: list[Block] = []
+    blocks: dict[Block, None] = {}
     for function in functions:
         listed = (Sequence, np.ndarray)
         if not isinstance(function, listed) or not all(isinstance(factor, listed) for factor in function):
             raise TypeError(f"functions: {function!r} must be a sequence of factors (symbol, n, l), or (n, l)")
+        check_label("order", len(function), "order")
         factors = []
         for factor in function:
             if len(factor) == 2 and len(species) == 1:
@@ -355,11 +356,9 @@ def _explicit(functions: Iterable[Any], species: tuple[str, ...], n_start: int) 
                 )
             if name not in species:
                 raise ValueError(f"functions: {name!r} in {function!r} is not one of the species {species}")
-            factors.append(
-                Factor(
-                    count("l in functions", l, least=0), species.index(name), count("n in functions", n, least=n_start)
-                )
-            )
+            l = check_label("l in functions", count("l in functions", l, least=0), "l")
+            n = check_label("n in functions", count("n in functions", n, least=n_start), "n")
+            factors.append(Factor(l, species.index(name), n))
         block = tuple(sorted(factors))
         if not block:
             raise ValueError("functions holds an empty function; the constant is not part of a basis")
@@ -367,7 +366,7 @@ def _explicit(functions: Iterable[Any], species: tuple[str, ...], n_start: int) 
             raise ValueError(f"functions: {function!r} has no invariant coupling under rotations and reflections")
         if block in blocks:
             raise ValueError(f"functions holds {function!r} twice")
-        blocks.append(block)
+        blocks[block] = None
     if not blocks:
         raise ValueError("functions is empty")
     return tuple(sorted(blocks, key=_feature_order))

@@ -17,7 +17,7 @@ except ImportError:
 
 __all__ = ["ACETransformer"]
 
-_REDUCTIONS = {"mean": np.mean, "sum": np.sum}
+_REDUCTIONS: dict[str, Any] = {"mean": np.mean, "sum": np.sum}
 
 
 class ACETransformer(TransformerMixin, BaseEstimator):

@@ -115,7 +115,7 @@ def cross_validate(
     fold_of = _folds(labeled, count("folds", folds, least=2), seed)
     steps = [(name, fold) for name in chosen for fold in range(folds)]
     collected: dict[str, list[Errors]] = {name: [] for name in chosen}
-    given = {"workers": workers, "num_threads": num_threads, "progress": False}
+    given: dict[str, Any] = {"workers": workers, "num_threads": num_threads, "progress": False}
     for name, fold in tqdm(steps, desc="folds", unit="fit", disable=None if progress is None else not progress):
         basis, own = chosen[name]
         train, test = (_subset(labeled, np.flatnonzero(mask)) for mask in (fold_of != fold, fold_of == fold))

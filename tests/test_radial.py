@@ -283,3 +283,22 @@ def test_own_radial_basis():
 def test_messages(make, error, message):
     with pytest.raises(error, match=message):
         make()
+
+
+def test_kinds_are_the_names_that_files_hold():
+    """A class of the package goes by its name alone, one of another module by module and name."""
+    assert PolynomialRadialBasis().to_dict()["kind"] == "PolynomialRadialBasis"
+    assert PolynomialRadialBasis().to_dict()["envelope"]["kind"] == "SmoothEnvelope"
+    assert QuarticEnvelope().to_dict()["kind"] == f"{QuarticEnvelope.__module__}.QuarticEnvelope"
+
+
+@pytest.mark.parametrize("exponent", [1.25, 2.0])
+def test_envelopes_take_every_exponent_above_one(exponent):
+    u = np.linspace(0, 1, 7)
+    np.testing.assert_allclose(PolynomialEnvelope(exponent).evaluate(5 * u, rcut=5.0), (1 - u) ** exponent, atol=1e-15)
+    np.testing.assert_allclose(SmoothEnvelope(exponent).evaluate(5 * u, rcut=5.0), (1 - u**2) ** exponent, atol=1e-15)
+
+
+def test_a_measure_equals_nothing_of_another_kind():
+    assert (measure() == measure()) is True
+    assert (measure() == 3) is False and measure() != "measure"

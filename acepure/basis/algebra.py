@@ -12,7 +12,7 @@ An algebra knows labels alone, never a distance; what a label means is evaluated
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ from numpy.polynomial import chebyshev
 
 __all__ = ["FormalAlgebra", "GradedAlgebra", "RadialAlgebra", "Terms", "kept_terms"]
 
-RadialLabel = Hashable
+RadialLabel = Any  # hashable and sortable: the algebras differ in it
 Terms = tuple[tuple[Any, float], ...]
 
 # Coefficients below this part of the largest one of a product are rounding of exact zeros.
@@ -73,6 +73,15 @@ class GradedAlgebra(RadialAlgebra):
     chebyshev_coefficients : mapping or None
         Lower-triangular Q, shape (n_radial, n_radial), for each neighbor species z; None when P_n = T_n, where a
         product has two terms, T_a T_b = ½ (T_{a+b} + T_{|a−b|}).
+
+    Notes
+    -----
+    Why this is exact: :eq:`eq-grading`.
+
+    Examples
+    --------
+    >>> GradedAlgebra().product(0, (1, 1), (1, 3))  # f T_1 · f T_3 = ½ f² T_2 + ½ f² T_4
+    (((2, 2), 0.5), ((2, 4), 0.5))
     """
 
     def __init__(self, chebyshev_coefficients: dict[int, np.ndarray] | None = None) -> None:
@@ -114,6 +123,11 @@ class FormalAlgebra(RadialAlgebra):
     """Products of arbitrary radial functions, named by the multiset of the factors: exact by definition.
 
     Labels are q = sorted tuple of the radial indices multiplied; the basis has q = (n,).
+
+    Examples
+    --------
+    >>> FormalAlgebra().product(0, (3,), (0, 1))
+    (((0, 1, 3), 1.0),)
     """
 
     def basis_label(self, n: int, l: int) -> tuple[int, ...]:

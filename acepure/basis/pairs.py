@@ -13,7 +13,7 @@ from acepure.checks import symbol
 __all__ = ["PairTable", "per_pair", "value_at"]
 
 
-class PairTable(Mapping):
+class PairTable(Mapping[tuple[str, str], Any]):
     """An immutable, hashable mapping (center, neighbor) -> value; a pair given once serves both orders.
 
     Parameters
@@ -35,9 +35,11 @@ class PairTable(Mapping):
     def __init__(
         self,
         name: str,
-        entries: Mapping,
+        entries: Mapping[tuple[str, str], Any],
         convert: Callable[[str, Any], Any] = lambda name, value: value,
     ) -> None:
+        if not isinstance(entries, Mapping):
+            raise TypeError(f"{name} must be a mapping of pairs of chemical symbols to values; got {entries!r}")
         if not entries:
             raise ValueError(f"{name} must name at least one pair of species; got an empty mapping")
         self._entries = {}

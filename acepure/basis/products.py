@@ -225,7 +225,7 @@ class _Builder:
         known = self.known
         if k in known:
             return known[k]
-        best: tuple[tuple[int, ...], tuple[int, ...]] | None = None
+        best: tuple[tuple[int, ...], tuple[int, ...]] = ((), ())  # replaced: every k has a split
         fewest = 3
         for first, second in _splits(len(k)):
             a = tuple([k[t] for t in first])

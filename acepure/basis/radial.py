@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -176,7 +177,8 @@ class PolynomialRadialBasis(RadialBasis):
     transform: Transform = field(default_factory=AgnesiTransform)
     envelope: Envelope = field(default_factory=SmoothEnvelope)
     polynomials: Polynomials = field(default_factory=Chebyshev)
-    tables: dict = field(init=False, repr=False, compare=False)  # recurrences already computed
+    #: recurrences already computed
+    tables: dict[tuple[str, str, int], np.ndarray] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "rcut", per_pair("rcut", self.rcut, lambda n, v: number(n, v, above=0)))
@@ -264,7 +266,7 @@ class PolynomialRadialBasis(RadialBasis):
 
     @staticmethod
     def _by_label(
-        evaluate: Callable, r: ArrayLike, center: str, neighbor: str, labels: Sequence[tuple[int, ...]]
+        evaluate: Callable[..., Any], r: ArrayLike, center: str, neighbor: str, labels: Sequence[tuple[int, ...]]
     ) -> np.ndarray:
         """Evaluate whole grades and pick columns: shape (1 or 2, len(r), len(labels))."""
         sizes: dict[int, int] = {}

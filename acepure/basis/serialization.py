@@ -59,12 +59,12 @@ class Serializable:
         """
         if not isinstance(data, Mapping):
             raise TypeError(f"data must be a mapping with a key 'kind'; got {data!r}")
-        known = {kind_of(c): c for c in (cls, *descendants(cls))}
+        known: dict[str, Any] = {kind_of(c): c for c in (cls, *descendants(cls))}
         kind = data.get("kind")
         if kind not in known:
             raise ValueError(f"data['kind'] must be one of {', '.join(sorted(known))}; got {kind!r}")
         target = known[kind]
-        if target.from_dict.__func__ is not cls.from_dict.__func__:
+        if target.from_dict.__func__ is not cls.from_dict.__func__:  # type: ignore[attr-defined]
             return target.from_dict(data)
         return target(**{key: restored(value) for key, value in data.items() if key != "kind"})
 
@@ -77,7 +77,8 @@ def kind_of(cls: type) -> str:
 
 def descendants(cls: type) -> list[type]:
     """Return all subclasses of `cls`, oldest first at each level."""
-    return [d for c in cls.__subclasses__() for d in (c, *descendants(c))]
+    children: list[type] = cls.__subclasses__()
+    return [d for c in children for d in (c, *descendants(c))]
 
 
 def plain(name: str, value: Any) -> Any:

@@ -158,7 +158,7 @@ class WhitenedRadialBasis(RadialBasis):
         return value_at("matrices", self.matrices, center, neighbor)
 
     @staticmethod
-    def _plain(labels: Sequence[tuple[int, ...]]) -> list[tuple[int, int]]:
+    def _plain(labels: Sequence[tuple[int, ...]]) -> list[tuple[int, ...]]:
         """Labels of the functions that `labels` combine: all of grade 1 that occur, then the others."""
         n_radial = max((label[1] + 1 for label in labels if label[0] == 1), default=0)
         return [(1, n) for n in range(n_radial)] + [label for label in labels if label[0] != 1]

@@ -215,7 +215,7 @@ def compare_references(
     }
     for number, atoms in enumerate(structures):
         bases[True].species_indices(atoms, f"structures[{number}]")
-    sampling = {"atoms_per_structure": atoms_per_structure, "seed": seed, "progress": False}
+    sampling: dict[str, Any] = {"atoms_per_structure": atoms_per_structure, "seed": seed, "progress": False}
     chosen_centers(structures, **sampling)  # checks the arguments
     reference = reference_maker(structures, bases[True], sampling, threads)
     bar = tqdm(chosen, desc="rows", unit="row", disable=None if progress is None else not progress)

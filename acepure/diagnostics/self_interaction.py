@@ -37,7 +37,7 @@ class SelfInteraction:
     differences: np.ndarray
     sizes: np.ndarray
     n_environments: int
-    labels: tuple
+    labels: tuple[Any, ...]
     orders: np.ndarray
 
     @property

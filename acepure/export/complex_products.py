@@ -72,8 +72,8 @@ def folded_products(basis: ACEBasis, coefficients: np.ndarray, center: str) -> P
     one_particle = tuple(sorted({v._replace(m=sign * v.m) for name in names for v in name for sign in (1, -1)}))
     position = {v: i for i, v in enumerate(one_particle)}
     constant, runs = 0.0, []
-    for order, columns in groupby(range(len(names)), lambda column: len(names[column])):
-        columns = list(columns)
+    for order, group in groupby(range(len(names)), lambda column: len(names[column])):
+        columns = list(group)
         if order == 0:
             constant = float(weights[columns[0]])
         else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -59,7 +60,7 @@ def _terms(model: Products, z: int, tables: RadialTables) -> list[Terms]:
 
 
 def _substitution(
-    model: Products, z: int, used: np.ndarray, expansions: dict[tuple, Expansion]
+    model: Products, z: int, used: np.ndarray, expansions: dict[tuple[Any, ...], Expansion]
 ) -> tuple[np.ndarray, dict[int, np.ndarray], dict[int, np.ndarray]]:
     """Names (μ, n, l, m) in order, and for each sum of the model its positions among them and its coefficients."""
     chosen = {i: (model.one_particle[i], *expansions[(z, *_key(model, i))]) for i in used.tolist()}
@@ -69,7 +70,7 @@ def _substitution(
     return np.array(names), positions, {i: values for i, (_, _, values) in chosen.items()}
 
 
-def _key(model: Products, i: int) -> tuple:
+def _key(model: Products, i: int) -> tuple[Any, ...]:
     v = model.one_particle[i]
     return v.z, v.l, v.q
 

@@ -8,6 +8,7 @@ from itertools import combinations_with_replacement
 
 import numpy as np
 
+from acepure.checks import symbol
 from acepure.core import PairCore
 from acepure.files import atomic_write
 
@@ -47,6 +48,11 @@ def write_core_table(path: str | os.PathLike[str], core: PairCore, species: Sequ
 
 def core_table_text(core: PairCore, species: Sequence[str]) -> tuple[str, list[str]]:
     """Return the content of the file, and the names of its sections."""
+    if not isinstance(core, PairCore):
+        raise TypeError(f"core must be a PairCore; got {core!r}")
+    if isinstance(species, str):
+        raise TypeError(f"species must be a sequence of chemical symbols such as [{species!r}]; got {species!r}")
+    species = [symbol(f"species[{k}]", s) for k, s in enumerate(species)]
     lines, names = ["# Repulsive core, written by acepure. UNITS: metal"], []
     for a, b in combinations_with_replacement(species, 2):
         rcut = core.cutoff(a, b)

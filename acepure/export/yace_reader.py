@@ -59,6 +59,8 @@ def read_yace(path: str | os.PathLike[str]) -> YacePotential:
     >>> potential.evaluate(Atoms("Cu")).energy
     -3.5
     """
+    if not isinstance(path, (str, os.PathLike)):
+        raise TypeError(f"path must be a str or os.PathLike; got {path!r} of type {type(path).__name__}")
     shown, file = repr(os.fspath(path)), Path(path)
     if file.exists() and not file.is_file():
         raise YaceError(f"{shown} is a folder or a device; a file is needed")

@@ -7,6 +7,7 @@ number converts it.
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import yaml
@@ -87,7 +88,7 @@ def _mapping(items: list[Any], event: yaml.Event) -> dict[Any, Any]:
         raise YaceError(f"holds keys that are no words, before{_place(event.start_mark)}")
     result = dict(zip(keys, items[1::2]))
     if len(result) < len(keys):
-        twice = next(k for i, k in enumerate(keys) if k in keys[:i])
+        twice = next(k for k, n in Counter(keys).items() if n > 1)
         raise YaceError(f"names the key {twice!r} twice, before{_place(event.start_mark)}")
     return result
 

@@ -54,7 +54,7 @@ class Operators:
     _pairs: Callable[[Any, Any], float] | None = field(default=None, repr=False)
 
     @cached_property
-    def purification_with_columns(self) -> tuple[csr_array, list[tuple]]:
+    def purification_with_columns(self) -> tuple[csr_array, list[tuple[Any, ...]]]:
         """P over single products, and the tuples that name its columns; rows are `products`."""
         algebra = AtomicAlgebra(self.algebra) if self.canonical else None
         return purification(self.products, algebra, self._pairs)

@@ -106,6 +106,13 @@ def gaunt_product(ls: tuple[int, ...]) -> dict[int, np.ndarray]:
     -------
     dict
         {L: tensor of shape (2 l_1 + 1, ..., 2 l_k + 1, 2 L + 1)}, only the L that occur.
+
+    Examples
+    --------
+    A product of two vectors holds a scalar and a quadrupole, no vector:
+
+    >>> {L: tensor.shape for L, tensor in gaunt_product((1, 1)).items()}
+    {0: (3, 3, 1), 2: (3, 3, 5)}
     """
     if len(ls) == 1:
         return {ls[0]: np.eye(2 * ls[0] + 1)}
@@ -154,6 +161,12 @@ def couplings(ls: tuple[int, ...], L: int = 0) -> tuple[np.ndarray, tuple[tuple[
         Orthonormal in all but the first axis.  For L = 0 the last axis has length one.
     paths : tuple of tuple of int
         The intermediate degrees (L_2, ..., L_{ν−1}) of each coupling.
+
+    Examples
+    --------
+    >>> tensors, paths = couplings((1, 1, 2, 2))
+    >>> tensors.shape, paths
+    ((3, 3, 3, 5, 5, 1), ((0, 2), (1, 2), (2, 2)))
     """
     shape = tuple(2 * l + 1 for l in (*ls, L))
     if (sum(ls) + L) % 2:
@@ -163,15 +176,15 @@ def couplings(ls: tuple[int, ...], L: int = 0) -> tuple[np.ndarray, tuple[tuple[
         tensors = np.eye(2 * L + 1)[None] / sqrt(2 * L + 1) if matching else np.zeros((0, *shape))
         return tensors, ((),) if matching else ()
     last = ls[-1]
-    tensors, paths = [], []
+    found, paths = [], []
     for path, tensor in _coupling_trees(ls[:-1]).items():
         inner = path[-1] if path else ls[0]
         if not abs(inner - last) <= L <= inner + last:
             continue
         W = clebsch_gordan(inner, last, L) / sqrt(2 * L + 1)
-        tensors.append(np.tensordot(tensor, W, axes=(tensor.ndim - 1, 0)))
+        found.append(np.tensordot(tensor, W, axes=(tensor.ndim - 1, 0)))
         paths.append(path)
-    return (np.array(tensors) if tensors else np.zeros((0, *shape))), tuple(paths)
+    return (np.array(found) if found else np.zeros((0, *shape))), tuple(paths)
 
 
 def _symmetrizer(tensors: np.ndarray, groups: tuple[int, ...]) -> np.ndarray:

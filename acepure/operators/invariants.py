@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from itertools import product
 from math import factorial, prod
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.sparse import csr_array
@@ -46,7 +46,7 @@ class Scheme(NamedTuple):
 def purified_invariants(
     blocks: Sequence[Block], radial: RadialAlgebra | None, pairs: PairConstants | None = None
 ) -> tuple[csr_array, list[Block]]:
-    """Build P_B and the extended blocks.
+    """Build P_B of :eq:`eq-purified-invariants`, B = P_B C_ext AA_ext, and the extended blocks.
 
     Parameters
     ----------
@@ -62,6 +62,17 @@ def purified_invariants(
     operator : scipy.sparse.csr_array, shape (n_features, n_extended_features)
     extended : list of Block
         First the given blocks, in their order, then the others that occur, sorted by order; empty = constant.
+
+    Examples
+    --------
+    Two equal factors without angles: the product of sums, and a sum over products of Chebyshev functions of grade 2.
+
+    >>> from acepure.basis.algebra import GradedAlgebra
+    >>> from acepure.indices import Factor
+    >>> block = (Factor(0, 0, (1, 0)), Factor(0, 0, (1, 0)))
+    >>> operator, extended = purified_invariants([block], GradedAlgebra())
+    >>> operator.shape, [len(b) for b in extended]
+    ((1, 2), [2, 1])
     """
     builder = _Builder(radial, pairs)
     source = {block: i for i, block in enumerate(blocks)}
@@ -102,8 +113,8 @@ class _Builder:
     def __init__(self, radial: RadialAlgebra | None, pairs: PairConstants | None) -> None:
         self.radial = radial
         self.pairs = pairs
-        self._chains: dict = {}
-        self._maps: dict = {}
+        self._chains: dict[tuple[Any, ...], tuple[Any, ...]] = {}
+        self._maps: dict[tuple[Any, ...], np.ndarray | None] = {}
 
     def terms(self, block: Block) -> Iterator[tuple[Block, np.ndarray]]:
         ls, pattern = tuple(f.l for f in block), equality_pattern(block)
@@ -138,14 +149,14 @@ class _Builder:
         parts = [*scheme.pooled, *(half for pair in scheme.contracted for half in pair)]
         return all(block[t].z == block[part[0]].z for part in parts for t in part)
 
-    def _chain(self, block: Block, part: tuple[int, ...]) -> tuple:
+    def _chain(self, block: Block, part: tuple[int, ...]) -> tuple[Any, ...]:
         """Product of the radial functions of a part: ((z, q, coefficient), ...)."""
         z = block[part[0]].z
         key = (z, *(block[t].q for t in part))
         if key not in self._chains:
             terms = {block[part[0]].q: 1.0}
             for t in part[1:]:
-                multiplied: dict = {}
+                multiplied: dict[Any, float] = {}
                 for q, c in terms.items():
                     for label, p in self.radial.product(z, q, block[t].q):
                         multiplied[label] = multiplied.get(label, 0.0) + c * p
@@ -153,7 +164,7 @@ class _Builder:
             self._chains[key] = tuple((z, q, c) for q, c in terms.items())
         return self._chains[key]
 
-    def _constant(self, block: Block, scheme: Scheme, halves: list, degrees: tuple[int, ...]) -> float:
+    def _constant(self, block: Block, scheme: Scheme, halves: list[Any], degrees: tuple[int, ...]) -> float:
         value = 1.0
         for L, (first, second) in zip(degrees, halves):
             value *= sum(
@@ -161,15 +172,30 @@ class _Builder:
             )
         return value
 
-    def _map(self, ls, pattern, scheme, degrees, order, target_pattern) -> np.ndarray | None:
+    def _map(
+        self,
+        ls: tuple[int, ...],
+        pattern: tuple[int, ...],
+        scheme: Scheme,
+        degrees: tuple[int, ...],
+        order: tuple[int, ...],
+        target_pattern: tuple[int, ...],
+    ) -> np.ndarray | None:
         """Matrix from the couplings of the block to those of the target; None where it vanishes."""
         key = (ls, pattern, scheme.pooled, scheme.contracted, degrees, order, target_pattern)
         if key not in self._maps:
-            self._maps[key] = _angular_map(*key[:2], scheme, *key[4:])
+            self._maps[key] = _angular_map(ls, pattern, scheme, degrees, order, target_pattern)
         return self._maps[key]
 
 
-def _angular_map(ls, pattern, scheme, degrees, order, target_pattern) -> np.ndarray | None:
+def _angular_map(
+    ls: tuple[int, ...],
+    pattern: tuple[int, ...],
+    scheme: Scheme,
+    degrees: tuple[int, ...],
+    order: tuple[int, ...],
+    target_pattern: tuple[int, ...],
+) -> np.ndarray | None:
     reduced = _reductions(ls, scheme)[degrees]
     d = len(reduced)
     matrix = symmetric_couplings(ls, pattern)[0] / multiplicity_factor(pattern)
@@ -190,7 +216,7 @@ def _reductions(ls: tuple[int, ...], scheme: Scheme) -> dict[tuple[int, ...], np
     (d, 2 L_1 + 1, ..., 2 L_p + 1)} over the pooled parts; vanishing ones are left out.
     """
     tensors, _ = couplings(ls)
-    partial = {(): tensors.reshape(tensors.shape[:-1])}
+    partial: dict[tuple[int, ...], np.ndarray] = {(): tensors.reshape(tensors.shape[:-1])}
     axes = list(range(len(ls)))  # the factor, or for a finished part −1, that each axis (but the first) stands for
     for part in scheme.pooled:
         expansion = gaunt_product(tuple(ls[t] for t in part))
@@ -228,7 +254,7 @@ def _schemes(order: int, merge: bool, contract: bool) -> tuple[Scheme, ...]:
     return tuple(result)
 
 
-def _part_choices(part: tuple[int, ...], merge: bool, contract: bool) -> Iterator[tuple]:
+def _part_choices(part: tuple[int, ...], merge: bool, contract: bool) -> Iterator[tuple[Any, ...]]:
     size = len(part)
     sign = (-1.0) ** (size - 1)
     if size == 1 or merge:

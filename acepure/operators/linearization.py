@@ -37,7 +37,7 @@ class Algebra(ABC):
 
     @abstractmethod
     def linearize(self, u: Any, v: Any) -> Terms:
-        """Return ((κ, p^κ_uv), ...) with φ_u φ_v = Σ_κ p^κ_uv φ_κ; empty when the product is zero."""
+        """Return ((κ, p^κ_uv), ...) of :eq:`eq-linearization`, φ_u φ_v = Σ_κ p^κ_uv φ_κ; empty for a zero product."""
 
 
 class _PolynomialParticles(Algebra):
@@ -78,7 +78,7 @@ class ChebyshevParticles(_PolynomialParticles):
     ((2, 0.5), (4, 0.5))
     """
 
-    _multiply = staticmethod(chebyshev.chebmul)
+    _multiply = staticmethod(chebyshev.chebmul)  # type: ignore[assignment]
 
     @staticmethod
     def _norm(k: int) -> float:
@@ -86,9 +86,15 @@ class ChebyshevParticles(_PolynomialParticles):
 
 
 class LegendreParticles(_PolynomialParticles):
-    """Products of Legendre polynomials (Adams' formula); normalized: √(2k + 1) P_k, orthonormal for dx / 2."""
+    """Products of Legendre polynomials (Adams' formula); normalized: √(2k + 1) P_k, orthonormal for dx / 2.
 
-    _multiply = staticmethod(legendre.legmul)
+    Examples
+    --------
+    >>> [(k, round(c, 4)) for k, c in LegendreParticles().linearize(1, 2)]
+    [(1, 0.4), (3, 0.6)]
+    """
+
+    _multiply = staticmethod(legendre.legmul)  # type: ignore[assignment]
 
     @staticmethod
     def _norm(k: int) -> float:
@@ -96,7 +102,23 @@ class LegendreParticles(_PolynomialParticles):
 
 
 class AtomicAlgebra(Algebra):
-    """Atoms around a center: zero for different species, Gaunt coefficients times a radial algebra."""
+    """Atoms around a center: zero for different species, Gaunt coefficients times a radial algebra.
+
+    Parameters
+    ----------
+    radial : RadialAlgebra
+        Products of the radial functions; indices are `OneParticle`, (l, z, q, m).
+
+    Examples
+    --------
+    f T_1 Y_00 times f T_2 Y_10 is f² (½ T_1 + ½ T_3) Y_10 / √(4π).
+
+    >>> from acepure.basis.algebra import GradedAlgebra
+    >>> from acepure.indices import OneParticle
+    >>> terms = AtomicAlgebra(GradedAlgebra()).linearize(OneParticle(0, 0, (1, 1), 0), OneParticle(1, 0, (1, 2), 0))
+    >>> [(v.l, v.q, round(p, 4)) for v, p in terms]
+    [(1, (2, 1), 0.141), (1, (2, 3), 0.141)]
+    """
 
     def __init__(self, radial: RadialAlgebra) -> None:
         self.radial = radial

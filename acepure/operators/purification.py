@@ -45,7 +45,7 @@ def purification(
     algebra: Algebra | None,
     pairs: Callable[[Any, Any], float] | None = None,
 ) -> tuple[csr_array, list[Index]]:
-    """Build the operator P of I_k = Σ_k' P_kk' Π_t Ã_{k'_t}.
+    """Build the operator P of I_k = Σ_k' P_kk' Π_t Ã_{k'_t} by the recursion :eq:`eq-recursion`.
 
     Parameters
     ----------
@@ -96,6 +96,20 @@ def mean_pairs(algebra: Algebra, mean: Callable[[Any], float]) -> Callable[[Any,
     algebra : Algebra
     mean : callable
         μ(κ) for every index κ that products can reach.
+
+    Returns
+    -------
+    callable
+        c(u, v), for `purification`.
+
+    Examples
+    --------
+    Particles whose T_2 has the mean −1/3, all others with mean zero: T_1 T_1 = ½ (T_2 + T_0).
+
+    >>> from acepure.operators.linearization import ChebyshevParticles
+    >>> c = mean_pairs(ChebyshevParticles(), {0: 1.0, 2: -1 / 3}.get)
+    >>> round(c(1, 1), 6)
+    0.333333
     """
 
     def pairs(u: Any, v: Any) -> float:

@@ -28,12 +28,23 @@ _ZERO = 1e-13
 
 
 def multiplicity_factor(pattern: tuple[int, ...]) -> float:
-    """Return √(Π g!) over the multiplicities g of equal factors."""
+    """Return √(Π g!) over the multiplicities g of equal factors.
+
+    Parameters
+    ----------
+    pattern : tuple of int
+        Numbers of the distinct factors, as `equality_pattern` gives them.
+
+    Examples
+    --------
+    >>> round(multiplicity_factor((0, 0, 1)) ** 2, 9)  # two equal factors and another
+    2.0
+    """
     return sqrt(prod(factorial(pattern.count(group)) for group in set(pattern)))
 
 
 def symmetrization(blocks: Sequence[Block], L: int = 0) -> tuple[csr_array, ProductSet, np.ndarray]:
-    """Build C, block by block.
+    """Build C, block by block, orthonormal as in :eq:`eq-orthonormal-couplings`: Σ_k mult(k)! C_ik C_i'k = δ_ii'.
 
     Parameters
     ----------
@@ -50,6 +61,15 @@ def symmetrization(blocks: Sequence[Block], L: int = 0) -> tuple[csr_array, Prod
         Names the columns: only products with a non-zero coefficient.
     offsets : numpy.ndarray, shape (n_blocks + 1,)
         Rows of block b are offsets[b]:offsets[b + 1].
+
+    Examples
+    --------
+    B = (A_1,−1 A_1,−1 + A_10 A_10 + A_11 A_11) / √6, of two equal factors with l = 1:
+
+    >>> from acepure.indices import Factor
+    >>> C, products, offsets = symmetrization([(Factor(1, 0, 0), Factor(1, 0, 0))])
+    >>> C.toarray().round(4), len(products), offsets.tolist()
+    (array([[0.4082, 0.4082, 0.4082]]), 3, [0, 1])
     """
     one_particle = one_particle_set(blocks)
     start = {Factor(v.l, v.z, v.q): i for i, v in enumerate(one_particle) if v.m == -v.l}

@@ -93,7 +93,7 @@ class LabeledSet(ABC):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class LabeledData(LabeledSet, Sequence):
+class LabeledData(LabeledSet, Sequence[LabeledStructure]):
     """Structures with labels, a sequence of `LabeledStructure`; printed, it is a table of what was found.
 
     Attributes

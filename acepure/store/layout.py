@@ -13,7 +13,7 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -164,7 +164,7 @@ def open_layout(path: Path, *, write: bool = False) -> Layout:
 
 
 @contextmanager
-def _naming(path: Path):
+def _naming(path: Path) -> Iterator[None]:
     shown = f"the store {str(path)!r}"
     if not path.exists():
         raise FileNotFoundError(f"there is no store {str(path)!r}")

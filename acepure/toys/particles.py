@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from math import perm
+from typing import Any
 
 import numpy as np
 from numpy.polynomial.chebyshev import chebvander
@@ -232,7 +233,7 @@ class ParticleBasis:
         means = self.means(n_particles, law, poisson)
         return self.gram(n_particles, law, poisson) - np.outer(means, means)
 
-    def _moments(self, n_particles: float, law: str | None, poisson: bool) -> tuple:
+    def _moments(self, n_particles: float, law: str | None, poisson: bool) -> tuple[Any, ...]:
         placements = _placements(n_particles, poisson)
         single = self._particle_means(law)
         R, columns = canonical_expansion(self.indices, self.mean, None if self.canonical else self.algebra)

@@ -1,0 +1,178 @@
+"""The documentation: public names have a place, links lead somewhere, code prints what is shown, the site builds.
+
+A Python block after the line <!-- runs --> is run; a block of text right after it is what it prints. Blocks of a page
+run one after the other, with the same names, in an empty folder.
+"""
+
+import contextlib
+import importlib
+import inspect
+import io
+import pkgutil
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import matplotlib
+import pytest
+
+import acepure
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+PAGES = sorted(path for path in DOCS.rglob("*.md") if not {"_build", "_notebooks"} & set(path.relative_to(DOCS).parts))
+REFERENCE = DOCS / "reference"
+#: Not for users: compiled code, foundations without a use of their own, and commands, whose help is on a page instead.
+PRIVATE = {"_kernels", "arguments", "characters", "checks", "cli", "demo", "files", "sizes"}
+
+RUNS = re.compile(r"<!-- runs -->\n```python\n(.*?)```\n(?:\n```text\n(.*?)```)?", re.DOTALL)
+DIRECTIVE = re.compile(r"^\.\. auto(\w+):: (acepure[\w.]*)((?:\n   :.*)*)", re.MULTILINE)
+
+
+def name_of(path):
+    return path.relative_to(ROOT).as_posix()
+
+
+# --- names -----------------------------------------------------------------------------------------------------
+
+
+def public_names():
+    """Names in the `__all__` of every file and folder of the package; of the files inside, for a folder without one."""
+    names = {f"acepure.{name}" for name in acepure.__all__ if name != "__version__"}
+    for stage in pkgutil.iter_modules(acepure.__path__):
+        if stage.name in PRIVATE:
+            continue
+        modules = [importlib.import_module(f"acepure.{stage.name}")]
+        if stage.ispkg and not hasattr(modules[0], "__all__"):
+            modules = [
+                importlib.import_module(f"acepure.{stage.name}.{m.name}")
+                for m in pkgutil.iter_modules(modules[0].__path__)
+            ]
+        names |= {f"{module.__name__}.{name}" for module in modules for name in module.__all__}
+    return sorted(names)
+
+
+def thing(name):
+    """The object of a dotted name."""
+    module, _, last = name.rpartition(".")
+    return getattr(importlib.import_module(module), last)
+
+
+def documented_names():
+    """Names that the reference pages show; a module with its members stands for its `__all__`."""
+    names = []
+    for path in REFERENCE.glob("*.md"):
+        for kind, name, options in DIRECTIVE.findall(path.read_text(encoding="utf-8")):
+            if kind != "module":
+                names.append(name)
+            elif ":members:" in options:
+                names += [f"{name}.{member}" for member in importlib.import_module(name).__all__]
+    return names
+
+
+def test_every_public_name_is_in_the_reference():
+    documented = documented_names()
+    shown = {id(thing(name)) for name in documented if inspect.isroutine(thing(name)) or inspect.isclass(thing(name))}
+    missing = [name for name in public_names() if name not in documented and id(thing(name)) not in shown]
+    assert not missing, f"give these a place on a page of docs/reference: {missing}"
+
+
+def test_names_of_the_reference_exist_and_stand_there_once():
+    names = documented_names()
+    assert len(names) > 100
+    for name in names:
+        thing(name)
+    assert sorted(set(names)) == sorted(names)
+
+
+def test_commands_are_in_the_reference():
+    assert "```{acepure-help}\n```" in (REFERENCE / "command_line.md").read_text(encoding="utf-8")
+
+
+# --- links -----------------------------------------------------------------------------------------------------
+
+
+def anchors(path):
+    """Names of the headings of a page, as GitHub and MyST make them."""
+    text = re.sub(r"^```.*?^```", "", path.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+    headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-") for heading in headings}
+
+
+def target_of(path, link):
+    """The file that a link of a page leads to; notebooks are copied when the site is built."""
+    if not link:
+        return path
+    target = (path.parent / link).resolve()
+    if target.parent.name == "_notebooks":
+        return ROOT / "notebooks" / f"{target.stem}.ipynb"
+    return target
+
+
+@pytest.mark.parametrize("path", PAGES, ids=name_of)
+def test_links_lead_somewhere(path):
+    text = re.sub(r"^```(?!\{).*?^```", "", path.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+    for target in re.findall(r"\]\(((?!https?:)[^)\s]+)\)", text):
+        link, _, anchor = target.partition("#")
+        found = target_of(path, link)
+        assert found.exists(), f"{target} does not exist"
+        assert not anchor or anchor in anchors(found), f"{target}: no such heading; there are {sorted(anchors(found))}"
+
+
+@pytest.mark.parametrize("path", PAGES, ids=name_of)
+def test_equations_that_are_cited_exist(path):
+    labels = {label for page in PAGES for label in re.findall(r"^\$\$ \((eq-[\w-]+)\)$", page.read_text("utf-8"), re.M)}
+    cited = set(re.findall(r"\{eq\}`([\w-]+)`", path.read_text(encoding="utf-8")))
+    assert cited <= labels
+
+
+def test_every_notebook_is_in_the_tutorials():
+    linked = set(re.findall(r"\]\(_notebooks/(\w+)\)", (DOCS / "tutorials.md").read_text(encoding="utf-8")))
+    assert linked == {path.stem for path in (ROOT / "notebooks").glob("*.ipynb")}
+
+
+def test_every_page_is_in_a_table_of_contents():
+    listed = {DOCS / "index"}
+    for path in PAGES:
+        for block in re.findall(r"```\{toctree\}\n(.*?)```", path.read_text(encoding="utf-8"), re.DOTALL):
+            lines = [line for line in block.splitlines() if line and not line.startswith(":")]
+            listed |= {path.parent / line for line in lines}
+    assert {path.with_suffix("") for path in PAGES} <= listed
+    missing = [name for name in listed if "_notebooks" not in name.parts and not name.with_suffix(".md").exists()]
+    assert not missing, f"pages that do not exist: {missing}"
+
+
+# --- code ------------------------------------------------------------------------------------------------------
+
+WITH_CODE = [path for path in [ROOT / "README.md", *PAGES] if RUNS.search(path.read_text(encoding="utf-8"))]
+
+
+@pytest.mark.parametrize("path", WITH_CODE, ids=name_of)
+def test_code_runs_and_prints_what_is_shown(path, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    matplotlib.use("Agg")
+    names = {"__name__": "__main__"}
+    for code, shown in RUNS.findall(path.read_text(encoding="utf-8")):
+        printed = io.StringIO()
+        with contextlib.redirect_stdout(printed):
+            exec(compile(code, name_of(path), "exec"), names)
+        assert not shown or printed.getvalue() == shown
+
+
+def test_marks_stand_before_code():
+    for path in PAGES:
+        text = path.read_text(encoding="utf-8")
+        assert len(re.findall(r"^<!-- runs -->$", text, re.MULTILINE)) == len(RUNS.findall(text)), path
+
+
+# --- the site --------------------------------------------------------------------------------------------------
+
+
+def test_site_builds_without_warnings(tmp_path):
+    for package in ("sphinx", "myst_nb", "numpydoc", "furo", "sphinx_copybutton"):
+        pytest.importorskip(package, reason='the site needs pip install "acepure[docs]"')
+    command = [sys.executable, "-m", "sphinx", "-W", "-n", "-q", "-d", tmp_path / "doctrees", DOCS, tmp_path / "html"]
+    built = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", timeout=600)
+    assert built.returncode == 0, built.stderr
+    assert (tmp_path / "html" / "index.html").exists()
