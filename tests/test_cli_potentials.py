@@ -100,14 +100,15 @@ def test_streamed_files_give_the_same_model(data, capsys, tmp_path):
     train = read("train.extxyz")
     ase.io.write("a.extxyz.xz", train[:7])
     ase.io.write("b.extxyz.gz", train[7:])
-    code, out, err = run(f"fit a.extxyz.xz b.extxyz.gz --test test.extxyz --stream --no-figure -o s.ace {SMALL}", capsys)
+    options = f"--stream --no-figure -o s.ace {SMALL}"
+    code, out, err = run(f"fit a.extxyz.xz b.extxyz.gz --test test.extxyz {options}", capsys)
     assert (code, err) == (0, "")
     found = LinearACE.load("s.ace")
     np.testing.assert_array_equal(found.coefficients, data.coefficients)
     assert found.report["errors, test"] in out
     train[3].calc.results["energy"] = [1.0, 2.0]
     ase.io.write("c.extxyz", train)
-    assert "c.extxyz[3]: energy must be one number" in failure(f"fit c.extxyz --stream --no-figure -o s.ace {SMALL}", capsys)
+    assert "c.extxyz[3]: energy must be one number" in failure(f"fit c.extxyz {options}", capsys)
 
 
 class Stopped(Exception):
