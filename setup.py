@@ -1,8 +1,9 @@
 """Extensions of acepure: their list and the one set of Cython directives they share.
 
-ACEPURE_DEBUG=1 compiles bounds checks in and optimization out.  OpenMP is used where the compiler has
-it.  On x86-64 with GCC or Clang the evaluator is compiled three times, for the baseline, AVX2 and
-AVX-512 instruction sets; the import picks the best one the processor has.
+ACEPURE_DEBUG=1 compiles the checks of Cython in and optimization out; ACEPURE_COVERAGE=1 lets gcov count
+the lines of the kernels (see tools/sanitize.sh).  OpenMP is used where the compiler has it.  On x86-64
+with GCC or Clang the evaluator is compiled three times, for the baseline, AVX2 and AVX-512 instruction
+sets; the import picks the best one the processor has.
 """
 
 import os
@@ -16,12 +17,14 @@ from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
 DEBUG = os.environ.get("ACEPURE_DEBUG", "0") not in ("", "0")
+COVERAGE = os.environ.get("ACEPURE_COVERAGE", "0") not in ("", "0")
 
 DIRECTIVES = {
     "language_level": "3",
     "boundscheck": DEBUG,
-    "wraparound": False,
+    "wraparound": False,  # so that DEBUG reports negative indices too
     "initializedcheck": DEBUG,
+    "nonecheck": DEBUG,
     "cdivision": True,
     "embedsignature": True,
     "freethreading_compatible": True,
@@ -63,6 +66,9 @@ class BuildExt(build_ext):
         for extension in self.extensions:
             extension.extra_compile_args += optimize + openmp_compile
             extension.extra_link_args += openmp_link
+            if COVERAGE:
+                extension.extra_compile_args += ["--coverage", "-O0"]
+                extension.extra_link_args += ["--coverage"]
         super().build_extensions()
 
     def openmp_flags(self, msvc: bool) -> tuple[list[str], list[str]]:
@@ -80,6 +86,6 @@ class BuildExt(build_ext):
 
 
 setup(
-    ext_modules=cythonize(extensions(), compiler_directives=DIRECTIVES),
+    ext_modules=cythonize(extensions(), compiler_directives=DIRECTIVES, emit_linenums=COVERAGE),
     cmdclass={"build_ext": BuildExt},
 )

@@ -268,16 +268,6 @@ def demo_figure(comparisons: Sequence[Comparison]) -> Figure:
     return figure
 
 
-def _figure_format(output: str | os.PathLike[str]) -> str:
-    from acepure.plotting import figure_formats
-
-    known = figure_formats()
-    ending = os.path.splitext(output)[1]
-    if ending[1:].lower() not in known:
-        raise ValueError(f"the name of the figure must end in one of .{', .'.join(known)}; got {os.fspath(output)!r}")
-    return ending[1:].lower()
-
-
 def run(output: str | os.PathLike[str] = "acepure_demo.png", num_threads: int | None = None) -> list[Comparison]:
     """Print the table and write the figure.
 
@@ -297,8 +287,10 @@ def run(output: str | os.PathLike[str] = "acepure_demo.png", num_threads: int | 
     ValueError
         If matplotlib does not know the ending, before any work.
     """
+    from acepure.plotting import figure_format
+
     threads = resolve_num_threads(num_threads)
-    kind = _figure_format(output)
+    kind = figure_format("output", output)
     with atomic_write(output) as temporary:
         comparisons = [compare(sample, threads) for sample in demo_structures()]
         n_features = comparisons[0].averages.shape[1]

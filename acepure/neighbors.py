@@ -114,8 +114,28 @@ class NeighborList:
         return len(self.neighbors)
 
     def with_vectors(self, vectors: np.ndarray) -> NeighborList:
-        """Return the same pairs after the atoms have moved; finite vectors of the right shape are taken for granted."""
-        return made_for(self.species, replace(self, vectors=vectors))
+        """Return the same pairs after the atoms have moved.
+
+        Parameters
+        ----------
+        vectors : ndarray, (n_pairs, 3), float64
+            New r_ij, C-contiguous; it becomes read-only. That they are finite and that no two atoms have met is not
+            looked at: features would be wrong or NaN.
+
+        Raises
+        ------
+        TypeError, ValueError
+            For another type or shape.
+        """
+        shape = (self.n_pairs, 3)
+        if isinstance(vectors, np.ndarray) and not (
+            vectors.dtype == np.float64 and vectors.shape == shape and vectors.flags.c_contiguous
+        ):
+            raise ValueError(
+                f"vectors must be a C-contiguous array of float64 of shape {shape}; "
+                f"got {vectors.dtype} of shape {vectors.shape}"
+            )
+        return made_for(self.species, replace(self, vectors=vectors))  # refuses what is no array
 
     def __repr__(self) -> str:
         return f"NeighborList(n_centers={self.n_centers}, n_pairs={self.n_pairs})"

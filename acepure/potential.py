@@ -12,11 +12,12 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import ArrayLike
 
+from acepure.basis.pairs import PairTable
 from acepure.calculator import ACECalculator
 from acepure.checks import distances, number, real_array, symbol
 from acepure.core import PairCore
 from acepure.descriptor import ACEBasis, check_basis
-from acepure.errors import ModelFileError
+from acepure.errors import ModelFileError, SpeciesError
 from acepure.export import YaceReport, write_yace
 from acepure.gradients import summed_gradients
 from acepure.linear import EnergyAndForces, LinearFunction
@@ -115,8 +116,8 @@ class LinearACE:
         self.E0s = _checked_energies(basis, E0s)
         self.core = core
         self.posterior = None if posterior is None else _checked_posterior(basis, posterior)
-        self.shortest_distances = None if shortest is None else dict(shortest)
-        self.report = dict(report or {})
+        self.shortest_distances = None if shortest is None else _checked_shortest(shortest)
+        self.report = _checked_report(report)
         vacuum = (self.coefficients * features_of_isolated_atoms(basis)).sum(axis=1)
         self._constants = np.array([self.E0s[s] for s in basis.species]) - vacuum
 
@@ -292,10 +293,15 @@ class LinearACE:
         r : array_like
             Distances in Å, > 0.
         """
-        pair = symbol("center", center) + symbol("neighbor", neighbor)
+        pair = self._species("center", center) + self._species("neighbor", neighbor)
         free = self.E0s[center] + self.E0s[neighbor]
         values = distances("r", r)
         return np.array([self.evaluate(Atoms(pair, [[0, 0, 0], [0, 0, d]])).energy - free for d in values])
+
+    def _species(self, name: str, value: str) -> str:
+        if symbol(name, value) not in self.basis.species:
+            raise SpeciesError(f"{name} {value!r} is not one of the species {self.basis.species}")
+        return value
 
     # --- uncertainty --------------------------------------------------------------------------------------
 
@@ -423,7 +429,7 @@ class LinearACE:
                 shortest=None if shortest is None else {(a, b): r for a, b, r in shortest},
                 report=header["report"],
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
             raise ModelFileError(f"{os.fspath(path)!r} holds no usable model: {error}") from error
 
     def __repr__(self) -> str:
@@ -436,6 +442,18 @@ def _checked_energies(basis: ACEBasis, E0s: Mapping[str, float] | None) -> dict[
     if missing:
         raise ValueError(f"E0s lacks {', '.join(missing)}; the basis is for {', '.join(basis.species)}")
     return {s: number(f"E0s[{s!r}]", given[s]) for s in basis.species}
+
+
+def _checked_shortest(shortest: Mapping[tuple[str, str], float]) -> dict[tuple[str, str], float]:
+    if isinstance(shortest, Mapping) and not shortest:
+        return {}  # of structures in which no atom had a neighbor
+    return dict(PairTable("shortest", shortest, lambda name, value: number(name, value, above=0)))
+
+
+def _checked_report(report: Mapping[str, Any] | None) -> dict[str, Any]:
+    if not isinstance(report, (Mapping, type(None))):
+        raise TypeError(f"report must be a mapping or None; got {report!r}")
+    return dict(report or {})
 
 
 def _checked_posterior(basis: ACEBasis, posterior: ArrayLike) -> np.ndarray:

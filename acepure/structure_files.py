@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import io
 import os
+import reprlib
 import sqlite3
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
+from functools import partial
 from itertools import islice
 from numbers import Integral
 from pathlib import Path
+from typing import Any
 
 import ase.db
 import ase.io
 from ase import Atoms
+from ase.io.extxyz import key_val_str_to_dict
 from ase.io.formats import filetype, get_ioformat, open_with_compression, string2index
 from ase.io.trajectory import TrajectoryReader
 
@@ -172,9 +176,26 @@ def _extended_xyz(path: str, numbers: range) -> _Numbered:
         if number > last:
             return
         if number in numbers:
-            with _naming(f"{path}[{number}]"):
-                atoms = ase.io.read(io.StringIO(text), index=0, format="extxyz")
+            name = f"{path}[{number}]"
+            with _naming(name):
+                parser = partial(_comment, name, text)
+                atoms = ase.io.read(io.StringIO(text), index=0, format="extxyz", properties_parser=parser)
             yield number, atoms
+
+
+def _comment(name: str, text: str, line: str) -> dict[str, Any]:
+    """What the comment line of a structure says; ASE would make all columns that it declares, however many."""
+    said = key_val_str_to_dict(line)
+    declared = said.get("Properties")
+    if isinstance(declared, str):
+        columns = sum(max(int(width), 0) for width in declared.split(":")[2::3])
+        found = sum(len(atom.split()) for atom in text.split("\n", 3)[2:3])
+        if columns > found:
+            there = f"the first atom has {found}" if found else "no atom follows"
+            raise _UnreadableError(
+                f"cannot read {name!r}: its comment line declares {reprlib.repr(columns)} columns, and {there}"
+            )
+    return said
 
 
 def _frames(path: str) -> Iterator[str]:

@@ -333,6 +333,14 @@ def test_input_is_refused():
             getattr(result, method)("unit")
     with pytest.raises(ValueError, match=r"3 labels need R of shape \(4, 4\)"):
         Conditioning(np.eye(3), 5, ("a", "b", "c"), np.ones(3))
+    for R, orders, error, message in (
+        (np.diag([1.0, np.nan]), [1], ValueError, r"R must be finite; row 1 is \[ 0. nan\]"),
+        (np.eye(2) * 1j, [1], TypeError, "R must hold real numbers; got an array of type complex128"),
+        (np.ma.masked_equal(np.eye(2), 0), [1], ValueError, "R must have no masked entries; got 2"),
+        (np.eye(2), [1.0], TypeError, "orders must be integers; got an array of type float64"),
+    ):
+        with pytest.raises(error, match=message):
+            Conditioning(R, 5, ("a",), orders)
 
 
 def test_progress(capsys):

@@ -14,6 +14,7 @@ from acepure import (
     IdealGas,
     LinearACE,
     LinearFunction,
+    MeanCovariance,
     RadialDensity,
     VerletList,
     descriptors,
@@ -29,6 +30,7 @@ from acepure.errors import BasisTooLargeError, CoincidentAtomsError, ModelFileEr
 from acepure.export import YaceError, read_yace, write_core_table
 from acepure.model_file import write_model
 from acepure.neighbors import neighbor_list
+from acepure.plotting import figure_format, figure_formats
 from acepure.streaming import RFactor, singular_values
 
 CU = bulk("Cu", cubic=True)
@@ -47,6 +49,7 @@ def files(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("text.ace").write_text("Cu")
     Path("bad.yace").write_text("a: &x 1")
+    Path("wide.xyz").write_text("1\nProperties=species:S:2147483648\nCu 0 0 0\n")
     Path("bad.xyz").write_text("2\n\nCu 0 0 0\n")
 
 
@@ -194,6 +197,41 @@ def files(tmp_path, monkeypatch):
         ),
         (lambda: RadialDensity.from_structures([CU], rcut=0), ValueError, "rcut must be a finite number > 0; got 0"),
         (
+            lambda: RadialDensity.from_structures(5),
+            TypeError,
+            "structures must be an ase.Atoms or an iterable of them, got int",
+        ),
+        (
+            lambda: RadialDensity.from_structures([]),
+            ValueError,
+            "structures is empty; at least one ase.Atoms is needed",
+        ),
+        (
+            lambda: RadialDensity.from_structures([CU, 5]),
+            TypeError,
+            "structures[1] must be an ase.Atoms, got int",
+        ),
+        (
+            lambda: MeanCovariance.from_structures(5, B),
+            TypeError,
+            "structures must be an ase.Atoms or an iterable of them, got int",
+        ),
+        (
+            lambda: MeanCovariance.from_structures([], B),
+            ValueError,
+            "structures is empty; at least one ase.Atoms is needed",
+        ),
+        (
+            lambda: L.with_vectors(L.vectors[:9]),
+            ValueError,
+            "vectors must be a C-contiguous array of float64 of shape (168, 3); got float64 of shape (9, 3)",
+        ),
+        (
+            lambda: figure_format("output", "a.docx.jpe"),
+            ValueError,
+            f"output a.docx.jpe: the name must end in one of .{', .'.join(figure_formats())}",
+        ),
+        (
             lambda: RadialDensity({("Cu", "Cu"): 3}, 5.0),
             TypeError,
             "measures['Cu', 'Cu'] must be a Measure(nodes, weights); got 3",
@@ -263,8 +301,26 @@ def files(tmp_path, monkeypatch):
             ValueError,
             "posterior must have shape (1, 12, any); got (2, 2)",
         ),
+        (
+            lambda: LinearACE(B, W, shortest=5),
+            TypeError,
+            "shortest must be a mapping of pairs of chemical symbols to values; got 5",
+        ),
+        (
+            lambda: LinearACE(B, W, shortest={"Cu": 2}),
+            TypeError,
+            'the keys of shortest must be pairs of chemical symbols such as ("Cu", "Zr"); got \'Cu\'',
+        ),
+        (
+            lambda: LinearACE(B, W, shortest={("Cu", "Cu"): 0}),
+            ValueError,
+            "shortest['Cu', 'Cu'] must be a finite number > 0; got 0",
+        ),
+        (lambda: LinearACE(B, W, report=5), TypeError, "report must be a mapping or None; got 5"),
         (lambda: M.uncertainty(CU), ValueError, "the model has no posterior; fit it with uncertainty=True"),
         (lambda: M.dimer("Cu", "Xx", [1.0]), ValueError, "neighbor must be a chemical symbol such as \"Cu\"; got 'Xx'"),
+        (lambda: M.dimer("Cu", "Zr", [1.0]), SpeciesError, "neighbor 'Zr' is not one of the species ('Cu',)"),
+        (lambda: M.dimer("Zr", "Cu", [1.0]), SpeciesError, "center 'Zr' is not one of the species ('Cu',)"),
         (lambda: M.dimer("Cu", "Cu", [-1.0]), ValueError, "r must hold distances >= 0; number 0 is -1"),
         (
             lambda: M.dimer("Cu", "Cu", [0.0]),
@@ -427,6 +483,13 @@ def test_messages(call, error, message):
             "descriptors bad.xyz -o a.npz",
             "acepure: error: cannot read 'bad.xyz[0]': it is cut short, 1 of 2 atoms are there",
         ),
+        (
+            "descriptors wide.xyz -o a.npz",
+            (
+                "acepure: error: cannot read 'wide.xyz[0]': its comment line declares 2147483648 columns, and the "
+                "first atom has 4"
+            ),
+        ),
         ("inspect text.ace", "acepure: error: 'text.ace' is no model file of acepure"),
         ("inspect none.ace", "acepure: error: cannot read 'none.ace': there is no such file"),
         ("evaluate text.ace bad.xyz", "acepure: error: 'text.ace' is no model file of acepure"),
@@ -436,4 +499,4 @@ def test_messages(call, error, message):
 def test_messages_of_the_command_line(capsys, arguments, message):
     assert main(arguments.split()) == 2
     assert capsys.readouterr().err.strip().splitlines()[-1] == message
-    assert sorted(os.listdir()) == ["bad.xyz", "bad.yace", "text.ace"]
+    assert sorted(os.listdir()) == ["bad.xyz", "bad.yace", "text.ace", "wide.xyz"]

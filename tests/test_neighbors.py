@@ -387,6 +387,21 @@ def test_refused_structures():
         neighbor_list(Atoms(), 5.0)
 
 
+def test_the_same_pairs_with_other_vectors():
+    pairs = neighbor_list(bulk("Cu", cubic=True), 3.0, species=np.zeros(4, dtype=int))
+    vectors = 1.01 * pairs.vectors
+    moved = pairs.with_vectors(vectors)
+    assert moved.vectors is vectors and moved.neighbors is pairs.neighbors and moved.species is pairs.species
+    for wrong in (vectors[1:], vectors.T, vectors.astype("f4"), vectors.astype(">f8"), np.asfortranarray(vectors)):
+        with pytest.raises(
+            ValueError, match=r"^vectors must be a C-contiguous array of float64 of shape \(48, 3\); got"
+        ):
+            pairs.with_vectors(wrong)
+    for wrong in (vectors.tolist(), np.ma.masked_array(vectors)):
+        with pytest.raises(TypeError, match=r"^vectors must be a numpy\.ndarray; got"):
+            pairs.with_vectors(wrong)
+
+
 def test_repr_and_sizes():
     pairs = neighbor_list(bulk("Cu", "fcc", a=3.6), 3.0)
     assert (pairs.n_centers, pairs.n_pairs) == (1, 12)

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import matplotlib
 import numpy as np
@@ -9,7 +10,14 @@ import pytest
 
 import acepure
 from acepure.basis import PolynomialRadialBasis
-from acepure.plotting import plot_map, plot_purification, plot_radial, plot_self_interaction, principal_components
+from acepure.plotting import (
+    figure_format,
+    plot_map,
+    plot_purification,
+    plot_radial,
+    plot_self_interaction,
+    principal_components,
+)
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
@@ -99,6 +107,17 @@ def test_purification_of_a_small_basis_is_drawn_entry_by_entry(ax):
     orders = np.array([len(k) for k in basis.extended_products])
     expected = basis.purification.toarray()[:, np.argsort(orders, kind="stable")] != 0
     np.testing.assert_array_equal(np.asarray(ax.get_images()[0].get_array()) != 0, expected)
+
+
+@pytest.mark.parametrize("path", ["a.svg", "a.b/c.PNG", Path("x.pdf")])
+def test_formats_of_figures(path):
+    assert figure_format("output", path) == {"a.svg": "svg", "a.b/c.PNG": "png"}.get(path, "pdf")
+
+
+@pytest.mark.parametrize("path", ["png", ".png", "a.png/b", "a.docx", "a.", Path("a.txt")])
+def test_names_of_figures_without_a_format(path):
+    with pytest.raises(ValueError, match=rf"^--figure {path}: the name must end in one of \..*, \.png, "):
+        figure_format("--figure", path)
 
 
 def test_purification_refuses():

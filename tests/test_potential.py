@@ -12,7 +12,7 @@ from systems_regression import E0S, known_model, labeled_by, strained_crystals
 
 from acepure import ACEBasis, IdealGas, LinearACE, MeanCovariance
 from acepure.core import ZBLCore
-from acepure.errors import ModelFileError
+from acepure.errors import ModelFileError, SpeciesError
 from acepure.regression import label_structures
 
 SOLVERS = {
@@ -233,6 +233,24 @@ def test_files_of_other_content_are_refused(tmp_path):
         LinearACE.load(tmp_path / "other")
 
 
+@pytest.mark.parametrize("error", [RecursionError, OverflowError])
+def test_headers_that_ask_for_too_much_are_refused(tmp_path, monkeypatch, error):
+    def refuse(dictionary):
+        raise error("too much")
+
+    basis = basis_of(["Cu"])
+    LinearACE(basis, np.ones(len(basis))).save(tmp_path / "model")
+    monkeypatch.setattr(ACEBasis, "from_dict", refuse)
+    with pytest.raises(ModelFileError, match="holds no usable model: too much"):
+        LinearACE.load(tmp_path / "model")
+
+
+def test_shortest_distances_of_atoms_without_neighbors(tmp_path):
+    basis = basis_of(["Cu"])
+    LinearACE(basis, np.ones(len(basis)), shortest={}).save(tmp_path / "model")
+    assert LinearACE.load(tmp_path / "model").shortest_distances == {}
+
+
 def test_fit_takes_plain_structures_and_says_what_it_does(capsys):
     basis = ACEBasis(["Cu"], order=2, totaldegree=3)
     structures = strained_crystals(["Cu"], 5)
@@ -256,6 +274,13 @@ def test_wrong_arguments():
         (lambda: LinearACE(basis, np.ones(len(basis)), {"Zr": 1.0}), ValueError, "lacks Cu"),
         (lambda: LinearACE(basis, np.ones(len(basis)), core=3), TypeError, "core must be"),
         (lambda: LinearACE(basis, np.ones(len(basis)), core=ZBLCore(1.0, 9.0)), ValueError, "reaches"),
+        (
+            lambda: LinearACE(basis, np.ones(len(basis))).dimer("Cu", "Zr", [2.0]),
+            SpeciesError,
+            "neighbor 'Zr' is not one of the species",
+        ),
+        (lambda: LinearACE(basis, np.ones(len(basis)), shortest=5), TypeError, "shortest must be a mapping"),
+        (lambda: LinearACE(basis, np.ones(len(basis)), report=5), TypeError, "report must be a mapping"),
         (lambda: LinearACE.fit(labeled, basis, reference="gas", **QUIET), ValueError, "reference must be"),
         (lambda: LinearACE.fit(labeled, basis, core="soft", **QUIET), ValueError, "core must be"),
         (lambda: LinearACE.fit(labeled, basis, core=3, **QUIET), TypeError, "core must be"),

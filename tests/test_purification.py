@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import reference
 import reference_moments
+from numpy.polynomial import hermite_e
 from reference_atoms import multiplicity_factorials, random_cluster
 
 from acepure.basis import AgnesiTransform, Legendre, LinearTransform, PolynomialEnvelope, PolynomialRadialBasis
@@ -316,6 +317,14 @@ def test_centred_without_means_is_canonical():
     Q, others = purification(indices, algebra, mean_pairs(algebra, lambda kappa: 0.0))
     assert columns == others
     np.testing.assert_allclose(P.toarray(), Q.toarray(), rtol=1e-14)
+
+
+def test_unit_pairs_give_hermite_polynomials():
+    """One function with c = 1: I_k = He_k(A), whose coefficients NumPy knows."""
+    P, columns = purification([(0,) * 5], None, lambda u, v: 1.0)
+    found = np.zeros(6)
+    found[[len(k) for k in columns]] = P.toarray()[0]
+    np.testing.assert_allclose(found, hermite_e.herme2poly([0, 0, 0, 0, 0, 1]), rtol=0, atol=1e-14)
 
 
 def test_rows_may_repeat():

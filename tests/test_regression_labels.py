@@ -17,6 +17,7 @@ from acepure.regression import (
     LabelError,
     LabelKeys,
     LabelWarning,
+    NoLabelsError,
     label_structures,
     read_labels,
     resolve_keys,
@@ -247,14 +248,17 @@ def test_a_key_that_only_some_have():
 
 
 def test_nothing_found():
-    with pytest.raises(LabelError, match=r"no labels found; keys found: info: formation_energy, total; arrays: none"):
+    with pytest.raises(
+        NoLabelsError, match=r"no labels found; keys found: info: formation_energy, total; arrays: none"
+    ):
         atoms = labeled_atoms(["formation_energy"])
         atoms.info["total"] = 3.0
         resolve_keys(atoms)
-    with pytest.raises(LabelError, match="no labels found with prefix 'dft'"):
+    with pytest.raises(NoLabelsError, match="no labels found with prefix 'dft'"):
         resolve_keys(labeled_atoms(["energy"]), prefix="dft")
-    with pytest.raises(LabelError, match="all False"):
+    with pytest.raises(LabelError, match="all False") as error:
         resolve_keys(labeled_atoms(["energy"]), energy_key=False, forces_key=False, virial_key=False, stress_key=False)
+    assert not isinstance(error.value, NoLabelsError)
 
 
 @pytest.mark.parametrize("name", ["energy_key", "forces_key", "virial_key", "stress_key", "config_type_key"])

@@ -237,6 +237,29 @@ def test_errors_name_file_and_number(folder):
     assert StructureFiles("d.extxyz").name(1) == "d.extxyz[1]"  # the damage comes later
 
 
+@pytest.mark.parametrize(
+    "properties, atom, message",
+    [
+        ("species:S:1:pos:R:3:a:R:2147483648", "Cu 0 0 0 1", "declares 2147483652 columns, and the first atom has 5"),
+        ("species:S:1:pos:R:3:a:R:-4:b:R:1", "Cu 0 0 0", "declares 5 columns, and the first atom has 4"),
+        ("species:S:1:pos:R:3", "", "declares 4 columns, and no atom follows"),
+    ],
+)
+def test_more_columns_than_there_are(folder, properties, atom, message):
+    """Before ASE makes them."""
+    text = f"{int(bool(atom))}\nProperties={properties}\n{atom}\n"
+    (folder / "a.xyz").write_text("1\n\nCu 0 0 0\n" + text)
+    with pytest.raises(ValueError, match=rf"^cannot read 'a.xyz\[1\]': its comment line {message}$"):
+        list(StructureFiles("a.xyz"))
+    assert len(next(iter(StructureFiles("a.xyz")))) == 1
+
+
+def test_fewer_columns_than_there_are(folder):
+    """What is not declared is left out, as ASE does."""
+    (folder / "a.xyz").write_text('1\na="1 2" Properties="species:S:1:pos:R:3"\nCu 0 1 2 some words\n')
+    assert_same(StructureFiles("a.xyz"), ase.io.read("a.xyz", ":"))
+
+
 def test_files_that_are_none(folder):
     for name, content in (("empty.extxyz", b""), ("a.unheard", b"?" * 20), ("a.db", b"SQLite no"), ("a.traj", b"- of")):
         with open(name, "wb") as file:

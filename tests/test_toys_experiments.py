@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import reference_moments
 import scipy.stats
+from ase import Atoms
 
 from acepure import ACEBasis
 from acepure.toys import (
@@ -15,6 +16,7 @@ from acepure.toys import (
     decay_table,
     environment_table,
     iteration_table,
+    joined_environments,
     learning_table,
     random_environments,
     random_particles,
@@ -22,7 +24,7 @@ from acepure.toys import (
     sparsity_table,
     truncation_table,
 )
-from acepure.toys.environments import PACKING, joined_environments
+from acepure.toys.environments import PACKING
 
 ROWS = ("self-interacting", "canonical", "shifted", "centered")
 
@@ -166,6 +168,14 @@ def test_iteration_table():
         (lambda: random_environments(1, -1.0), ValueError, "n_neighbors must be a finite number >= 0"),
         (lambda: random_environments(1, 5, rcut=0), ValueError, "rcut must be a finite number > 0"),
         (lambda: random_environments(1, 5, species="Xx"), ValueError, "species must be a chemical symbol"),
+        (lambda: joined_environments([], 5.0), ValueError, "environments is empty"),
+        (lambda: joined_environments([Atoms("Cu"), 3], 5.0), TypeError, r"environments\[1\] must be an ase.Atoms"),
+        (lambda: joined_environments([Atoms("Cu")], 0), ValueError, "rcut must be a finite number > 0"),
+        (
+            lambda: joined_environments([Atoms("Cu2", [(0, 0, 0), (0, 3, 4)])], 4.9),
+            ValueError,
+            r"environments\[0\] has an atom 5 Å from the origin, beyond rcut=4.9",
+        ),
     ],
 )
 def test_wrong_input(call, error, message):

@@ -182,3 +182,9 @@ def test_round_trip_and_value_semantics(item):
 def test_messages(make, error, message):
     with pytest.raises(error, match=message):
         make()
+
+
+def test_hydrogen_has_a_covalent_radius():
+    own = AgnesiTransform(r0=2 * covalent_radii[1])
+    r = np.linspace(0.3, 5.0, 9)
+    np.testing.assert_array_equal(AgnesiTransform().evaluate(r, 5.0, "H", "H"), own.evaluate(r, 5.0))

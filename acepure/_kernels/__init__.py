@@ -25,7 +25,7 @@ from types import ModuleType
 
 from acepure._kernels import cpu
 
-__all__ = ["evaluator", "variant"]
+__all__ = ["cpu", "evaluator", "variant"]
 
 
 def _best_evaluator() -> tuple[str, ModuleType]:

@@ -3,8 +3,8 @@
 # Only products that are factors of others are stored.  An entry of C names the two factors of its product, which is
 # multiplied where it is used: at order 4 most products would not stay in the cache until then.
 #
-# Work goes by blocks of LANES centers, which stand side by side in every product and every sparse row; threads take whole
-# blocks, so the result does not depend on their number.  Memory beyond the output: one scratch area per thread.
+# Work goes by blocks of LANES centers, which stand side by side in every product and every sparse row; threads take
+# whole blocks, so the result does not depend on their number.  Memory beyond the output: one scratch area per thread.
 from cython.parallel cimport prange, threadid
 from libc.stdlib cimport free, malloc
 

@@ -1,5 +1,5 @@
-# Jacobians of features with respect to pair vectors, forward: the tangents of LANES pairs of one center run side by side
-# through the products and the sparse operators, one direction at a time.
+# Jacobians of features with respect to pair vectors, forward: the tangents of LANES pairs of one center run side by
+# side through the products and the sparse operators, one direction at a time.
 #
 #   Ȧ_v = R'_q Y_lm r̂_a + R_q G_lm,a / r,      (N_l N_r)˙ = N_r Ṅ_l + N_l Ṅ_r,      Ḃ = P_B C_ext Ṅ
 #
@@ -8,8 +8,9 @@
 
 # tangents of A along direction a for the pairs of a chunk; leaves of other species stay zero
 cdef void tangent_leaves(
-    const PoolingPlan* plan, int z, int a, const index_t* leaf_channel, const index_t* leaf_lm, const index_t* leaf_species,
-    const real_t* unit, const real_t* inverse, const PairScratch* scratch, real_t* tangents,
+    const PoolingPlan* plan, int z, int a, const index_t* leaf_channel, const index_t* leaf_lm,
+    const index_t* leaf_species, const real_t* unit, const real_t* inverse, const PairScratch* scratch,
+    real_t* tangents,
 ) noexcept nogil:
     cdef lanes_t direction = lanes_load(unit), per_r = lanes_load(inverse), across, along
     cdef Py_ssize_t i, q, lm
@@ -19,7 +20,8 @@ cdef void tangent_leaves(
             continue
         q = leaf_channel[i]
         lm = leaf_lm[i]
-        along = lanes_multiply(lanes_multiply(lanes_load(scratch.dR + q * LANES), direction), lanes_load(scratch.Y + lm * LANES))
+        along = lanes_multiply(lanes_load(scratch.dR + q * LANES), direction)
+        along = lanes_multiply(along, lanes_load(scratch.Y + lm * LANES))
         across = lanes_multiply(per_r, lanes_load(scratch.G + (a * plan.n_lm + lm) * LANES))
         lanes_store(tangents + i * LANES, lanes_fused(lanes_load(scratch.R + q * LANES), across, along))
 

@@ -1,5 +1,5 @@
-# One SIMD value of LANES doubles: as many vectors of the native width as it takes.  A wider vector type would be left to
-# the compiler to split, which GCC does through memory.  Compilers without GCC's vector extension get plain loops.
+# One SIMD value of LANES doubles: as many vectors of the native width as it takes.  A wider vector type would be left
+# to the compiler to split, which GCC does through memory.  Compilers without GCC's vector extension get plain loops.
 from acepure._kernels.types cimport real_t
 
 cdef extern from *:
@@ -97,10 +97,13 @@ cdef extern from *:
     lanes_t lanes_multiply "acepure_lanes_multiply"(lanes_t a, lanes_t b) noexcept nogil
     lanes_t lanes_multiply_add "acepure_lanes_multiply_add"(real_t a, lanes_t x, lanes_t y) noexcept nogil  # a x + y
     lanes_t lanes_fused "acepure_lanes_fused"(lanes_t a, lanes_t b, lanes_t c) noexcept nogil  # a b + c
-    lanes_t lanes_fused_negative "acepure_lanes_fused_negative"(lanes_t a, lanes_t b, lanes_t c) noexcept nogil  # c - a b
+    # c - a b
+    lanes_t lanes_fused_negative "acepure_lanes_fused_negative"(lanes_t a, lanes_t b, lanes_t c) noexcept nogil
     lanes_t lanes_fill "acepure_lanes_fill"(real_t a) noexcept nogil
     lanes_t lanes_scale "acepure_lanes_scale"(real_t a, lanes_t x) noexcept nogil
     lanes_t lanes_add "acepure_lanes_add"(lanes_t a, lanes_t b) noexcept nogil
     lanes_t lanes_subtract "acepure_lanes_subtract"(lanes_t a, lanes_t b) noexcept nogil
     lanes_t lanes_divide "acepure_lanes_divide"(lanes_t a, lanes_t b) noexcept nogil
-    void lanes_transpose "acepure_lanes_transpose"(const real_t* source, Py_ssize_t stride, real_t* target) noexcept nogil
+    void lanes_transpose "acepure_lanes_transpose"(
+        const real_t* source, Py_ssize_t stride, real_t* target
+    ) noexcept nogil

@@ -1,11 +1,11 @@
 # Linear functions of the products, E_i = Σ_k w_k AA_k, with their gradients by reverse accumulation.
 #
-# The products are divided: *interior* nodes, which are factors of others, are stored; *terminal* ones never are.  A terminal
-# product N_l N_r gives w N_l N_r to the energy, w N_r to the adjoint of l and w N_l to that of r in one step.  Terminals are
-# grouped by l.
+# The products are divided: *interior* nodes, which are factors of others, are stored; *terminal* ones never are.
+# A terminal product N_l N_r gives w N_l N_r to the energy, w N_r to the adjoint of l and w N_l to that of r in one
+# step. Terminals are grouped by l.
 #
-# Cost per center: 1 multiplication per interior node and 2 fused ones back; 2 fused ones per terminal; see pooling.pxi for
-# the pairs.
+# Cost per center: 1 multiplication per interior node and 2 fused ones back; 2 fused ones per terminal; see pooling.pxi
+# for the pairs.
 
 
 cdef struct LinearPlan:

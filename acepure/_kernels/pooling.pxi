@@ -3,8 +3,8 @@
 #   pool_block    pairs -> A          A_v = Σ_j R_q(r_j) Y_lm(r̂_j)
 #   pull_block    ∂E/∂A -> ∂E/∂r_ij
 #
-# Both visit the pairs of a block in the same way, LANES at a time, and compute R and Y anew: keeping them would cost memory
-# that grows with the number of neighbors, and reading it back as long as computing.
+# Both visit the pairs of a block in the same way, LANES at a time, and compute R and Y anew: keeping them would cost
+# memory that grows with the number of neighbors, and reading it back as long as computing.
 from libc.math cimport sqrt
 from libc.string cimport memset
 

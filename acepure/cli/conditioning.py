@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from acepure.cli.options import add_functions, add_index, add_species, add_threads, integer
-from acepure.cli.parts import figure_format, plural, read
+from acepure.cli.parts import plural, read
 from acepure.diagnostics import Comparison, compare_references
 from acepure.files import atomic_write
 
@@ -63,6 +63,8 @@ def add(commands: Any, **style: Any) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> None:
+    from acepure.plotting import figure_format
+
     kind = figure_format("-o", arguments.output)
     with atomic_write(arguments.output) as temporary:
         structures = read(arguments.input, arguments.index)

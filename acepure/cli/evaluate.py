@@ -17,11 +17,11 @@ from tqdm import tqdm
 
 from acepure.cli.labeled import add_labels, label_arguments, labels_of, load
 from acepure.cli.options import add_index, add_threads
-from acepure.cli.parts import figure_format, plural, read
+from acepure.cli.parts import plural, read
 from acepure.files import atomic_write
 from acepure.linear import EnergyAndForces
 from acepure.potential import LinearACE, Uncertainty
-from acepure.regression import Errors, LabeledData, LabeledStructure, LabelError, evaluate_errors, resolve_keys
+from acepure.regression import Errors, LabeledData, LabeledStructure, NoLabelsError, evaluate_errors, resolve_keys
 from acepure.regression.fit import shortest_distances
 from acepure.regression.labels import text_table
 
@@ -73,6 +73,8 @@ def add(commands: Any, **style: Any) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> None:
+    from acepure.plotting import figure_format
+
     output, figure = arguments.output, arguments.figure
     if output and Path(output).suffix.lower() not in _ENDINGS:
         raise ValueError(f"-o {output}: the name must end in {' or '.join(_ENDINGS)}")
@@ -109,8 +111,8 @@ def _labels(structures: Sequence[Atoms], arguments: argparse.Namespace) -> Label
         _forget(structures)  # predictions of an earlier run are no labels, unless they are named
     try:
         keys = resolve_keys(structures, **given)
-    except LabelError as error:
-        if asked or not str(error).startswith("no labels found"):
+    except NoLabelsError:
+        if asked:
             raise
         return None
     return labels_of({arguments.input: structures}, keys)

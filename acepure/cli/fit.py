@@ -22,7 +22,7 @@ from acepure.cli.options import (
     add_threads,
     integer,
 )
-from acepure.cli.parts import describe, figure_format, plural, read
+from acepure.cli.parts import describe, plural, read
 from acepure.core import ZBLCore
 from acepure.descriptor import ACEBasis
 from acepure.files import atomic_write
@@ -244,6 +244,8 @@ def _draw(model: LinearACE, errors: Sequence[Any], path: os.PathLike[str], kind:
 
 def _figure(arguments: argparse.Namespace) -> tuple[str | None, str]:
     """Name and format of the figure; None for none."""
+    from acepure.plotting import figure_format
+
     if arguments.no_figure:
         return None, ""
     figure = arguments.figure or f"{os.path.splitext(arguments.output)[0]}.png"

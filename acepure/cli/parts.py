@@ -1,9 +1,8 @@
-"""What commands share: reading structures, building a basis, formats of figures, words for tables."""
+"""What commands share: reading structures, building a basis, words for tables."""
 
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Sequence
 
 from ase import Atoms
@@ -12,7 +11,7 @@ from acepure.cli.options import SPECIFICATION
 from acepure.descriptor import ACEBasis
 from acepure.structure_files import StructureFiles
 
-__all__ = ["describe", "figure_format", "plural", "read", "ready_basis"]
+__all__ = ["describe", "plural", "read", "ready_basis"]
 
 
 def read(name: str, index: str) -> list[Atoms]:
@@ -26,16 +25,6 @@ def ready_basis(species: Sequence[str], arguments: argparse.Namespace) -> ACEBas
     basis = ACEBasis(species, canonical=not arguments.self_interacting, **given)
     basis.descriptors(Atoms(basis.species[0]), num_threads=1)
     return basis
-
-
-def figure_format(option: str, path: str) -> str:
-    """Return the format that the name of a figure asks for; the message names the option."""
-    from acepure.plotting import figure_formats
-
-    known, ending = figure_formats(), os.path.splitext(path)[1]
-    if ending[1:].lower() not in known:
-        raise ValueError(f"{option} {path}: the name must end in one of .{', .'.join(known)}")
-    return ending[1:].lower()
 
 
 def describe(basis: ACEBasis) -> str:

@@ -195,6 +195,10 @@ class Conditioning:
                 f"{n} labels need R of shape {(n + 1, n + 1)} and as many orders; got {np.shape(self.R)} and "
                 f"{np.shape(self.orders)}"
             )
+        if np.asarray(self.orders).dtype.kind not in "iu":
+            raise TypeError(f"orders must be integers; got an array of type {np.asarray(self.orders).dtype}")
+        object.__setattr__(self, "R", real_array("R", self.R, (n + 1, n + 1)))
+        object.__setattr__(self, "orders", real_array("orders", self.orders, (n,)).astype(np.int64))
 
     # --- features one by one ------------------------------------------------------------------------------
 

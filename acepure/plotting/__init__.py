@@ -53,10 +53,11 @@ from acepure.plotting.potentials import (
     plot_parity,
     potential_figure,
 )
-from acepure.plotting.style import PALETTE, figure_formats, new_figure
+from acepure.plotting.style import PALETTE, figure_format, figure_formats, new_figure
 
 __all__ = [
     "PALETTE",
+    "figure_format",
     "figure_formats",
     "new_figure",
     "plot",

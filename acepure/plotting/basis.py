@@ -115,7 +115,7 @@ def plot_purification(basis: ACEBasis, center: str | None = None, *, ax: Axes | 
     # By order, so that blocks are visible; the rows come in feature order, which is by order already.
     by_row, by_column = np.argsort(row_orders, kind="stable"), np.argsort(column_orders, kind="stable")
     entries = P[by_row][:, by_column].tocoo()
-    row, column = entries.coords
+    row, column = entries.row, entries.col  # `coords` is not in SciPy 1.11
     own = by_row[row] == by_column[column]
 
     ax = new_axes(ax, figsize=(6.6, 5.4))

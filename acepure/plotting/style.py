@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,7 +11,17 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["BAR_COLORS", "PALETTE", "color_sequence", "figure_formats", "mark_orders", "new_axes", "new_figure", "tidy"]
+__all__ = [
+    "BAR_COLORS",
+    "PALETTE",
+    "color_sequence",
+    "figure_format",
+    "figure_formats",
+    "mark_orders",
+    "new_axes",
+    "new_figure",
+    "tidy",
+]
 
 #: Colors that people with any kind of color vision tell apart, and that differ in gray (Okabe and Ito, 2008).
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -35,6 +46,31 @@ def figure_formats() -> list[str]:
     from matplotlib.backend_bases import FigureCanvasBase
 
     return sorted(FigureCanvasBase.get_supported_filetypes())
+
+
+def figure_format(name: str, path: str | os.PathLike[str]) -> str:
+    """Return the format that the name of a figure file asks for by its ending, for `savefig`.
+
+    Parameters
+    ----------
+    name : str
+        What to call the file in the message.
+    path : str or os.PathLike
+
+    Raises
+    ------
+    ValueError
+        For an ending that is not one of `figure_formats`.
+
+    Examples
+    --------
+    >>> figure_format("output", "errors.PDF")
+    'pdf'
+    """
+    known, ending = figure_formats(), os.path.splitext(path)[1][1:].lower()
+    if ending not in known:
+        raise ValueError(f"{name} {os.fspath(path)}: the name must end in one of .{', .'.join(known)}")
+    return ending
 
 
 def new_axes(ax: Axes | None, figsize: tuple[float, float]) -> Axes:

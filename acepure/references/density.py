@@ -12,7 +12,7 @@ Charlier).
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
@@ -27,7 +27,7 @@ from acepure.basis.radial import RadialBasis
 from acepure.checks import count, number
 from acepure.neighbors import neighbor_list
 from acepure.references.base import Reference, check_polynomial
-from acepure.structures import check_structure
+from acepure.structures import checked_structures
 from acepure.workers import batched, checked_workers, kernel_threads, naming_structure, structure_bar, tree_reduce
 
 if TYPE_CHECKING:
@@ -179,13 +179,18 @@ class RadialDensity(DensityReference):
             Of neighbor lists; workers take one each.
         progress : bool, optional
             Show a bar; default: when writing to a terminal.
+
+        Raises
+        ------
+        TypeError, ValueError
+            For wrong arguments, and for structures without two atoms within `rcut`.
         """
         rcut, n_bins, workers = number("rcut", rcut, above=0), count("n_bins", n_bins), checked_workers(workers)
-        structures = [structures] if isinstance(structures, Atoms) else structures
         collect = partial(_histogram, rcut, n_bins, num_threads=kernel_threads(workers, num_threads))
         with structure_bar("distances", structures, progress) as bar:
-            total = tree_reduce(collect, _Histogram.merge, batched(_checked(structures), len, _ATOMS), workers, bar=bar)
-        return cls((total or _Histogram(rcut, n_bins)).measures(), rcut, background)
+            batches = batched(checked_structures(structures), len, _ATOMS)
+            total = tree_reduce(collect, _Histogram.merge, batches, workers, bar=bar)
+        return cls(total.measures(), rcut, background)
 
     def __repr__(self) -> str:
         pairs = ", ".join(f"{a}-{b}" for a, b in self.measures)
@@ -254,12 +259,6 @@ class _Histogram:
             seen = counts > 0
             result[a, b] = Measure(distances[seen] / counts[seen], counts[seen] / (4 * np.pi * self._centers[a]))
         return result
-
-
-def _checked(structures: Iterable[Atoms]) -> Iterator[Atoms]:
-    for k, atoms in enumerate(structures):
-        check_structure(atoms, f"structures[{k}]")
-        yield atoms
 
 
 def _histogram(rcut: float, n_bins: int, batch: Sequence[tuple[int, Atoms]], num_threads: int) -> _Histogram:

@@ -3,7 +3,8 @@
 ======================================  =====================  =====================================================
 what                                    file                   names
 ======================================  =====================  =====================================================
-which keys hold the labels              keys.py                `LabelKeys`, `resolve_keys`, `LabelError`
+which keys hold the labels              keys.py                `LabelKeys`, `resolve_keys`, `LabelError`,
+                                                               `NoLabelsError`
 energies, forces, virials               labels.py              `LabeledStructure`, `read_labels`, `LabelWarning`
 of many structures, in memory or not    labeled.py             `label_structures`, `LabeledData`, `LabeledStream`
 energies E0 of the species              reference_energies.py  `reference_energies`, `reference_energy`,
@@ -26,7 +27,7 @@ from acepure.regression.consistency import ConsistencyReport, ForceCheck, Virial
 from acepure.regression.design import Design, Triangle, assemble
 from acepure.regression.errors import Errors, Predictions, evaluate_errors
 from acepure.regression.fit import FitResult, fit_coefficients
-from acepure.regression.keys import LabelError, LabelKeys, resolve_keys
+from acepure.regression.keys import LabelError, LabelKeys, NoLabelsError, resolve_keys
 from acepure.regression.labeled import LabeledData, LabeledSet, LabeledStream, label_structures
 from acepure.regression.labels import LabeledStructure, LabelWarning, read_labels
 from acepure.regression.priors import SmoothnessPrior
@@ -50,6 +51,7 @@ __all__ = [
     "LabeledSet",
     "LabeledStream",
     "LabeledStructure",
+    "NoLabelsError",
     "Predictions",
     "SmoothnessPrior",
     "Solution",

@@ -23,7 +23,7 @@ from acepure.regression.reference_energies import is_isolated, reference_energie
 from acepure.regression.solvers import checked_options, solve
 from acepure.regression.system import unknowns
 from acepure.regression.weights import Weights, resolve_weights
-from acepure.workers import checked_workers
+from acepure.workers import checked_workers, naming_structure
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -201,8 +201,9 @@ def _core(core: PairCore | str | None, basis: ACEBasis, shortest: Mapping[tuple[
 def shortest_distances(basis: ACEBasis, labeled: LabeledSet) -> dict[tuple[str, str], float]:
     """Return the shortest distance of each ordered pair of species in the structures, within the cutoff, in Å."""
     result: dict[tuple[str, str], float] = {}
-    for item in labeled:
-        neighbors = basis.neighbor_list(item.atoms)
+    for k, item in enumerate(labeled):
+        with naming_structure(k):
+            neighbors = basis.neighbor_list(item.atoms)
         if not neighbors.n_pairs:
             continue
         species = basis.species_indices(item.atoms)

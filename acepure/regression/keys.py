@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from ase import Atoms
 
-__all__ = ["LabelError", "LabelKeys", "places", "resolve_keys"]
+__all__ = ["LabelError", "LabelKeys", "NoLabelsError", "places", "resolve_keys"]
 
 Key = str | Literal[False] | None
 
@@ -31,6 +31,10 @@ _PLACES = ("info", "arrays", "calculator")
 
 class LabelError(ValueError):
     """Labels are missing, ambiguous or contradict each other; the message names keys and structure."""
+
+
+class NoLabelsError(LabelError):
+    """Structures have no labels under names that are searched; the message lists the keys that they have."""
 
 
 @dataclass(frozen=True)
@@ -103,8 +107,9 @@ def resolve_keys(
     TypeError
         For a key that is neither text nor False nor None.
     LabelError
-        If a named key is in no structure, if names with several prefixes are found, or if nothing is found.  A
-        subclass of ValueError.
+        If a named key is in no structure, or if names with several prefixes are found.  A subclass of ValueError.
+    NoLabelsError
+        If nothing is found.  A subclass of LabelError.
 
     Examples
     --------
@@ -132,7 +137,9 @@ def resolve_keys(
         searched = [kind for kind in searched if kind not in ("virial", "stress")]
     keys |= found.search(searched, prefix)
     if not keys:
-        raise LabelError(f"no labels found{_with_prefix(prefix)}; {found.listing()}. Name them with energy_key=, ...")
+        raise NoLabelsError(
+            f"no labels found{_with_prefix(prefix)}; {found.listing()}. Name them with energy_key=, ..."
+        )
     if config_type_key and config_type_key != "config_type":
         found.require("config_type_key", config_type_key, ("info",))
     return LabelKeys(**keys, config_type=config_type_key or None)

@@ -14,7 +14,7 @@ The first is the toy of Ho, Gutleb and Ortner (arXiv:2401.01550).
 """
 
 from acepure.toys.conditions import condition_table, environment_table, sparsity_table
-from acepure.toys.environments import random_environments
+from acepure.toys.environments import joined_environments, random_environments
 from acepure.toys.fits import ParticleFit, fit_particles
 from acepure.toys.laws import random_particles
 from acepure.toys.moments import condition_number
@@ -33,6 +33,7 @@ __all__ = [
     "environment_table",
     "fit_particles",
     "iteration_table",
+    "joined_environments",
     "learning_table",
     "random_environments",
     "random_particles",

@@ -9,6 +9,7 @@ import numpy as np
 from ase import Atoms
 
 from acepure.checks import count, number, symbol
+from acepure.structures import structure_list
 from acepure.toys.laws import one_of
 
 __all__ = ["KINDS", "PACKING", "ball_volume", "joined_environments", "random_environments"]
@@ -85,7 +86,37 @@ def joined_environments(environments: Sequence[Atoms], rcut: float) -> tuple[Ato
     """Return all clusters as one structure, too far apart to see each other, and the indices of the centers.
 
     One structure is evaluated far faster than thousands of small ones.
+
+    Parameters
+    ----------
+    environments : sequence of ase.Atoms
+        Each with its center first, at the origin, and all other atoms within `rcut` of it, as `random_environments`
+        returns them.
+    rcut : float
+        In Å.
+
+    Returns
+    -------
+    joined : ase.Atoms
+        Without cell, not periodic; the centers are 4 rcut apart.
+    centers : numpy.ndarray of int, shape (len(environments),)
+
+    Raises
+    ------
+    TypeError, ValueError
+        For wrong arguments, and for atoms farther than `rcut` from the origin.
+
+    Examples
+    --------
+    >>> joined, centers = joined_environments(random_environments(3, 10, rcut=4.0, kind="ball"), 4.0)
+    >>> len(joined), centers.tolist()
+    (33, [0, 11, 22])
     """
+    environments, rcut = structure_list(environments, "environments"), number("rcut", rcut, above=0)
+    for k, atoms in enumerate(environments):
+        farthest = np.linalg.norm(atoms.positions, axis=1).max()
+        if farthest > rcut * (1 + 1e-12):
+            raise ValueError(f"environments[{k}] has an atom {farthest:g} Å from the origin, beyond rcut={rcut:g}")
     side = math.ceil(len(environments) ** (1 / 3))
     places = 4 * rcut * np.indices((side, side, side)).reshape(3, -1).T[: len(environments)]
     sizes = [len(atoms) for atoms in environments]
