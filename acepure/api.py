@@ -90,17 +90,16 @@ def descriptors(
     symbols = species_of(structures) if species is None else species
     basis = _basis(symbols, given | {"canonical": canonical})
     one = isinstance(atoms, Atoms)
-    result = basis.descriptors(
-        structures[0] if one else structures, indices=indices, num_threads=num_threads, progress=progress
-    )
-    features: list[Any] = [result] if one else list(result)
+    if one:
+        rows = [basis.descriptors(structures[0], indices=indices, num_threads=num_threads)]
+    else:
+        rows = basis.descriptors(structures, indices=indices, num_threads=num_threads, progress=progress)
     if store:
         parameters = json.dumps(basis.to_dict())
-        for structure, values in zip(structures, features):
+        for structure, values in zip(structures, rows):
             structure.arrays[ARRAY_NAME] = values
             structure.info[INFO_NAME] = parameters
-    if blocks:
-        features = [_by_order(basis, values) for values in features]
+    features: list[Any] = [_by_order(basis, values) for values in rows] if blocks else list(rows)
     return features[0] if one else features
 
 

@@ -15,7 +15,7 @@ from acepure.indices import Block, Factor
 from acepure.operators.assembly import Operators, assemble
 from acepure.references import Reference
 
-__all__ = ["CenterGroup", "center_groups"]
+__all__ = ["CenterGroup", "center_groups", "only_group"]
 
 PairConstants = Callable[[Factor, Factor], float]
 
@@ -85,6 +85,16 @@ def center_groups(
         else:
             groups.append(_referred(species, centers[0], labeled, algebra, radial, canonical, reference))
     return groups
+
+
+def only_group(groups: Sequence[CenterGroup], species: Sequence[str]) -> CenterGroup:
+    """Return the group of all species of center, or raise a ValueError where there are several."""
+    if len(groups) > 1:
+        raise ValueError(
+            "the purification operator differs between species of center, because their radial functions do; "
+            f"use operators(center).purification_with_columns with center one of {species}"
+        )
+    return groups[0]
 
 
 def _referred(

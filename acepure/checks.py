@@ -24,7 +24,8 @@ def number(name: str, value: Any, *, above: float = -math.inf, least: float = -m
     """Return `value` as a finite float that is > `above` and >= `least`; `reason` ends the message."""
     need = f"> {above:g}" if above > -math.inf else f">= {least:g}" if least > -math.inf else ""
     need = " ".join(["a finite number", need]).strip() + (f" ({reason})" if reason else "")
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, Real):
+    is_number = isinstance(value, Real) and not isinstance(value, (bool, np.bool_))
+    if not is_number:
         raise TypeError(f"{name} must be {need}; got {value!r} of type {type(value).__name__}")
     try:
         result = float(value)

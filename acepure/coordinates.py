@@ -205,7 +205,9 @@ def _radial_change(
         if v.q[0] > 1:
             return ((v, 1.0),)
         if (v.z, v.l) not in changes:
-            changes[v.z, v.l] = _quotient(new.chebyshev_coefficients(v.z, v.l), old.chebyshev_coefficients(v.z, v.l))
+            Q_new, Q_old = new.chebyshev_coefficients(v.z, v.l), old.chebyshev_coefficients(v.z, v.l)
+            assert Q_new is not None and Q_old is not None  # those with an envelope have them
+            changes[v.z, v.l] = _quotient(Q_new, Q_old)
         row = changes[v.z, v.l]
         n = v.q[1]
         values = row[n, : n + 1] if len(row) > 1 or n == 0 else np.eye(1, n + 1, n)[0]

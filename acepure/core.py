@@ -264,7 +264,7 @@ def screened_repulsion(r: np.ndarray, z1: int, z2: int) -> tuple[np.ndarray, np.
     return value, -strength * (terms @ rates) / r - value / r
 
 
-def _pairs(value: float | PairTable) -> set[tuple[str, str]]:
+def _pairs(value: float | Mapping[tuple[str, str], float]) -> set[tuple[str, str]]:
     return set(value) if isinstance(value, PairTable) else set()
 
 

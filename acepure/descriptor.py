@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 from ase import Atoms
@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from acepure.arguments import resolve_arguments
 from acepure.basis.radial import PolynomialRadialBasis, RadialBasis
-from acepure.centers import CenterGroup, center_groups
+from acepure.centers import CenterGroup, center_groups, only_group
 from acepure.errors import CoincidentAtomsError, SpeciesError
 from acepure.evaluation import (
     FeatureEvaluator,
@@ -263,20 +263,12 @@ class ACEBasis:
         ValueError
             When P differs between species of center; ask `operators(center)` then.
         """
-        return self._single_group().operators.purification_with_columns[0]
+        return only_group(self.groups, self.species).operators.purification_with_columns[0]
 
     @property
     def extended_products(self) -> list[tuple[Any, ...]]:
         """The tuples of one-particle indices that name the columns of `purification`."""
-        return self._single_group().operators.purification_with_columns[1]
-
-    def _single_group(self) -> CenterGroup:
-        if len(self.groups) > 1:
-            raise ValueError(
-                "the purification operator differs between species of center, because their radial functions do; "
-                f"use operators(center).purification_with_columns with center one of {self.species}"
-            )
-        return self.groups[0]
+        return only_group(self.groups, self.species).operators.purification_with_columns[1]
 
     # --- evaluation ---------------------------------------------------------------------------------------
 
@@ -309,6 +301,14 @@ class ACEBasis:
         _ = self.evaluators
         return self
 
+    @overload
+    def descriptors(
+        self, atoms: Atoms, *, indices: Any = ..., neighbors: NeighborList | None = ..., num_threads: int | None = ...
+    ) -> np.ndarray: ...
+    @overload
+    def descriptors(
+        self, atoms: Sequence[Atoms], *, indices: None = ..., num_threads: int | None = ..., progress: bool | None = ...
+    ) -> list[np.ndarray]: ...
     def descriptors(
         self,
         atoms: Atoms | Sequence[Atoms],

@@ -13,7 +13,7 @@ from acepure._kernels import harmonics as harmonics_kernel
 from acepure.basis.atomic import pooling_layout
 from acepure.basis.polynomials import Chebyshev
 from acepure.basis.products import factored_products, product_graph, weighted_products
-from acepure.basis.radial import RadialBasis
+from acepure.basis.radial import PolynomialRadialBasis, RadialBasis
 from acepure.checks import count
 from acepure.neighbors import NeighborList
 from acepure.operators.assembly import Operators
@@ -86,6 +86,7 @@ class PairGeometry:
         """Parameters and recurrences of each ordered pair; empty where the functions have no kernel."""
         if not self._radial.has_kernel:
             return np.empty((0, 0)), np.empty((0, 0, 0)), np.empty((0, 0))
+        assert isinstance(self._radial, PolynomialRadialBasis)  # no others have a kernel
         pairs = [(a, b) for a in self._species for b in self._species]
         n_radial = int(grade_sizes[0])
         return (

@@ -157,9 +157,9 @@ class _Grid:
             members.append(atoms)
             images.append(np.broadcast_to(image, (len(atoms), 3)))
             own.append(np.full(len(atoms), not any(step)))
-        members, images, own = np.concatenate(members), np.concatenate(images), np.concatenate(own)
-        order = np.lexsort((images[:, 2], images[:, 1], images[:, 0], members))
-        return members[order], images[order], np.flatnonzero(own[order])
+        inside, shifts = np.concatenate(members), np.concatenate(images)
+        order = np.lexsort((shifts[:, 2], shifts[:, 1], shifts[:, 0], inside))
+        return inside[order], shifts[order], np.flatnonzero(np.concatenate(own)[order])
 
 
 def _boxes(heights: np.ndarray, narrowest: float, wanted: float) -> np.ndarray:

@@ -8,7 +8,7 @@ import reprlib
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 from itertools import islice
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from acepure.characters import coupling_count, product_counts
 from acepure.errors import BasisTooLargeError
@@ -39,6 +39,9 @@ _BYTES_PER_PRODUCT = 2048
 _STEPS = 2**16
 # Up to so many bytes sizes are counted, for the message, even where they do not fit.
 _COUNTED = 2.0**30
+
+
+Label = TypeVar("Label", int, float)
 
 
 class IndexSets(Protocol):
@@ -77,7 +80,7 @@ def function_counts(spec: IndexSets) -> tuple[tuple[int, int], ...]:
         functions = products = 0.0
         for ls in _coupled_degrees(spec, nu):
             if spec.totaldegree is None:
-                width, step = spec.n_max[nu - 1], 0
+                width, step = _width(spec, nu), 0
             else:
                 width, step = math.floor(_spare(spec, nu) - spec.wL * sum(ls)) + 1, 1
             if nu == 1:
@@ -97,8 +100,15 @@ def _largest_l(spec: IndexSets, nu: int) -> float:
     return spec.limits(nu)[0] if spec.totaldegree is None else _spare(spec, nu) / spec.wL // 2
 
 
+def _width(spec: IndexSets, nu: int) -> int:
+    """How many n a box has."""
+    assert spec.n_max is not None
+    return spec.n_max[nu - 1]
+
+
 def _spare(spec: IndexSets, nu: int) -> float:
     """What a total degree leaves for Σ (n − n_start) + wL Σ l."""
+    assert spec.totaldegree is not None
     return spec.totaldegree[nu - 1] - nu * spec.n_start + ROUNDING
 
 
@@ -184,7 +194,7 @@ def _at_least(spec: IndexSets, enough: float, steps: int | None) -> float:
         same = math.factorial(nu) / float(n_species) ** nu
         for ls in islice(_coupled_degrees(spec, nu), steps):
             if spec.totaldegree is None:
-                total += max(1.0, float(spec.n_max[nu - 1]) ** nu / same)
+                total += max(1.0, float(_width(spec, nu)) ** nu / same)
             else:
                 rest = math.floor(min(_spare(spec, nu) - spec.wL * sum(ls), 1e6))
                 total += max(1.0, math.comb(rest + nu, nu) / same)
@@ -193,7 +203,7 @@ def _at_least(spec: IndexSets, enough: float, steps: int | None) -> float:
     return total
 
 
-def check_label(name: str, value: float, kind: str) -> float:
+def check_label(name: str, value: Label, kind: str) -> Label:
     """Return an order, n or l that is not absurdly large."""
     if value > LARGEST[kind]:
         raise BasisTooLargeError(

@@ -207,10 +207,17 @@ class Specification:
 
         return extend(0, (), budget)
 
+    @property
+    def _box(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """n_max and l_max, where the functions are chosen by them."""
+        assert self.n_max is not None and self.l_max is not None
+        return self.n_max, self.l_max
+
     def limits(self, nu: int) -> tuple[int, Callable[[int], int]]:
         """Largest l of a factor at order ν, and the largest n − n_start as a function of l."""
         if self.totaldegree is None:
-            return self.l_max[nu - 1], lambda l: self.n_max[nu - 1] - 1
+            n_max, l_max = self._box
+            return l_max[nu - 1], lambda l: n_max[nu - 1] - 1
         spare = self.totaldegree[nu - 1] - nu * self.n_start + ROUNDING
         l_top = math.floor(spare / self.wL) if nu > 1 else 0
         return l_top, lambda l: math.floor(spare - self.wL * l)
@@ -223,7 +230,8 @@ class Specification:
         elif self.totaldegree is not None:
             result.update(totaldegree=list(self.totaldegree), wL=self.wL)
         else:
-            result.update(n_max=list(self.n_max), l_max=list(self.l_max))
+            n_max, l_max = self._box
+            result.update(n_max=list(n_max), l_max=list(l_max))
         return result
 
     @classmethod

@@ -7,7 +7,7 @@ import os
 import reprlib
 import sqlite3
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from functools import partial
 from itertools import islice
@@ -19,8 +19,9 @@ import ase.db
 import ase.io
 from ase import Atoms
 from ase.io.extxyz import key_val_str_to_dict
-from ase.io.formats import filetype, get_ioformat, open_with_compression, string2index
+from ase.io.formats import filetype, get_ioformat, open_with_compression
 from ase.io.trajectory import TrajectoryReader
+from ase.utils import string2index
 
 from acepure.structures import check_structure
 
@@ -30,7 +31,7 @@ _ROWS_PER_QUERY = 100  # of a database; ASE holds the rows of one query together
 _MOST_CELL_VECTORS = 3  # lines VEC1, VEC2, VEC3 may follow the atoms
 _ALL = range(sys.maxsize)
 # Number in the file, and structure.
-_Numbered = Iterator[tuple[int, Atoms]]
+_Numbered = Generator[tuple[int, Atoms], None, None]
 
 
 class StructureFiles:
@@ -146,7 +147,8 @@ class StructureFiles:
             if form == "extxyz":
                 return sum(1 for _ in _frames(path))
             if form == "db":
-                return _connected(path).count()
+                with _connected(path) as database:
+                    return database.count()
             if form == "traj":
                 with open_with_compression(path, "rb") as stream:
                     return len(TrajectoryReader(stream))
@@ -179,7 +181,7 @@ def _extended_xyz(path: str, numbers: range) -> _Numbered:
             name = f"{path}[{number}]"
             with _naming(name):
                 parser = partial(_comment, name, text)
-                atoms = ase.io.read(io.StringIO(text), index=0, format="extxyz", properties_parser=parser)
+                atoms: Any = ase.io.read(io.StringIO(text), index=0, format="extxyz", properties_parser=parser)
             yield number, atoms
 
 
@@ -252,11 +254,8 @@ def _trajectory(path: str, numbers: range) -> _Numbered:
 def _database(path: str, numbers: range) -> _Numbered:
     """Rows in the order of their ids, a page at a time; a JSON file is in memory anyway."""
     limit = None if path.endswith(".json") else _ROWS_PER_QUERY
-    number, last_id, database = -1, -1, _connected(path)
-    while True:
-        page = list(database.select(f"id>{last_id}", limit=limit, include_data=False))
-        for row in page:
-            number, last_id = number + 1, row.id
+    with _connected(path) as database:
+        for number, row in enumerate(_rows(database, limit)):
             if number >= numbers.stop:
                 return
             if number in numbers:
@@ -264,20 +263,32 @@ def _database(path: str, numbers: range) -> _Numbered:
                     atoms = row.toatoms()
                     atoms.info.update(row.key_value_pairs)
                 yield number, atoms
+
+
+def _rows(database: ase.db.core.Database, limit: int | None) -> Iterator[Any]:
+    last_id = -1
+    while True:
+        page = list(database.select(f"id>{last_id}", limit=limit, include_data=False))
+        yield from page
         if limit is None or len(page) < limit:
             return
+        last_id = page[-1].id
 
 
-def _connected(path: str) -> ase.db.core.Database:
-    """Return the database; a file that is none stays as it is, where ASE would make it one."""
-    if path.endswith(".db"):
-        with closing(sqlite3.connect(f"{Path(path).absolute().as_uri()}?mode=ro", uri=True)) as connection:
-            connection.execute("SELECT id FROM systems LIMIT 1")
-    return ase.db.connect(path, use_lock_file=False)
+@contextmanager
+def _connected(path: str) -> Iterator[ase.db.core.Database]:
+    """The database, closed in the end; a file that is none stays as it is, where ASE would make it one."""
+    if not path.endswith(".db"):
+        yield ase.db.connect(path, use_lock_file=False)
+        return
+    with closing(sqlite3.connect(f"{Path(path).absolute().as_uri()}?mode=ro", uri=True)) as connection:
+        connection.execute("SELECT id FROM systems LIMIT 1")
+    with ase.db.connect(path, use_lock_file=False) as database:
+        yield database
 
 
 def _any_format(path: str, form: str, numbers: range) -> _Numbered:
-    found = ase.io.iread(path, ":", format=form, do_not_split_by_at_sign=True)
+    found: Any = ase.io.iread(path, ":", format=form, do_not_split_by_at_sign=True)  # a generator
     with closing(found):
         for number, atoms in enumerate(found):
             if number >= numbers.stop:
@@ -313,7 +324,7 @@ def _checked_paths(paths: object) -> tuple[str, ...]:
     return tuple(os.fsdecode(path) for path in several)
 
 
-def _checked_index(index: object) -> slice:
+def _checked_index(index: Any) -> slice:
     wanted = 'index must be as in ASE, such as ":", "::10", "-100:" or 0'
     try:
         index = string2index(index) if isinstance(index, str) else index

@@ -122,6 +122,28 @@ def test_databases_with_gaps_and_more_rows_than_a_page(folder):
     assert len(StructureFiles("a.db")) == 246
 
 
+def test_databases_are_closed(folder, monkeypatch):
+    with ase.db.connect("a.db") as database:
+        for _ in range(3):
+            database.write(Atoms("Cu"))
+    opened, connect = [], sqlite3.connect
+
+    def followed(*arguments, **options):
+        opened.append(connect(*arguments, **options))
+        return opened[-1]
+
+    monkeypatch.setattr(sqlite3, "connect", followed)
+    files = StructureFiles("a.db")
+    assert len(files) == len(list(files)) == 3
+    reading = iter(files)
+    next(reading)
+    reading.close()
+    assert len(opened) >= 3
+    for connection in opened:
+        with pytest.raises(sqlite3.ProgrammingError, match="closed database"):
+            connection.execute("SELECT 1")
+
+
 def test_several_files_any_number_of_times(folder):
     images = structures(6)
     ase.io.write("a.extxyz.xz", images[:2])

@@ -126,6 +126,15 @@ def test_errors_of_a_task_are_raised_as_they_are(workers):
     assert not multiprocessing.active_children()
 
 
+def test_a_fit_names_a_bad_structure():
+    structures = crystals(3)
+    for k, atoms in enumerate(structures):
+        atoms.info["energy"] = float(k)
+    structures[2].positions[1] = structures[2].positions[0]
+    with pytest.raises(ValueError, match=r"structures\[2\]: atom 0 .* are at the same place"):
+        LinearACE.fit(structures, ACEBasis(["Cu"], order=1, totaldegree=2), progress=False)
+
+
 def test_errors_of_the_generator_end_the_processes():
     def broken():
         yield from numbers(4)
@@ -143,7 +152,7 @@ def test_a_killed_process_is_reported():
 
 
 def test_functions_and_results_that_cannot_be_sent():
-    with pytest.raises(Exception, match="pickle"):
+    with pytest.raises(Exception, match="pickle|local object"):
         list(ordered_map(lambda batch: batch, numbers(3), 2))
     with pytest.raises(TypeError, match="the result cannot be sent"):
         list(ordered_map(generator_of, numbers(3), 2))

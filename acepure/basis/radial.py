@@ -12,11 +12,11 @@ from numpy.typing import ArrayLike
 
 from acepure._kernels import radial as kernel
 from acepure.basis.algebra import FormalAlgebra, GradedAlgebra, RadialAlgebra
-from acepure.basis.envelopes import KERNEL_ENVELOPES, Envelope, SmoothEnvelope
+from acepure.basis.envelopes import KERNEL_ENVELOPES, Envelope, KernelEnvelope, SmoothEnvelope
 from acepure.basis.pairs import per_pair, value_at
 from acepure.basis.polynomials import Chebyshev, Polynomials, chebyshev_coefficients
 from acepure.basis.serialization import Serializable
-from acepure.basis.transforms import KERNEL_TRANSFORMS, AgnesiTransform, Transform
+from acepure.basis.transforms import KERNEL_TRANSFORMS, AgnesiTransform, KernelTransform, Transform
 from acepure.checks import count, distances, number, symbol
 
 __all__ = ["PolynomialRadialBasis", "RadialBasis"]
@@ -212,6 +212,7 @@ class PolynomialRadialBasis(RadialBasis):
             raise ValueError(
                 f"the kernel has no code for {self.transform!r} with {self.envelope!r}; check has_kernel first"
             )
+        assert isinstance(self.transform, KernelTransform) and isinstance(self.envelope, KernelEnvelope)
         parameters = np.empty(kernel.n_parameters)
         kernel.fill_parameters(
             parameters,
@@ -232,9 +233,12 @@ class PolynomialRadialBasis(RadialBasis):
         self.cutoff(center, neighbor)  # refuses unknown pairs
         key = (center, neighbor, count("n_radial", n_radial))
         if key not in self.tables:
-            table = self.polynomials.recurrence(
-                n_radial, center, neighbor, lambda r: self._geometry(r, center, neighbor, False)[::2]
-            )
+
+            def coordinates(r: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+                x, _, f, _ = self._geometry(r, center, neighbor, False)
+                return x, f
+
+            table = self.polynomials.recurrence(n_radial, center, neighbor, coordinates)
             table.flags.writeable = False
             self.tables[key] = table
         return self.tables[key]

@@ -55,12 +55,12 @@ def _table(basis: ACEBasis) -> str:
     n_orders = basis.order
     products = _orders(operators.products)
     extended = _orders(operators.extended_products)
-    rows = {
+    rows: dict[str, Any] = {
         "features": basis.specification.sizes,
         "products": _by_order(products, np.ones(len(products)), n_orders),
         "extended": _by_order(extended, np.ones(len(extended)), n_orders),
     }
-    maps = {"C": operators.symmetrization}
+    maps: dict[str, Any] = {"C": operators.symmetrization}
     if basis.canonical:
         maps |= {"C_ext": operators.extended_symmetrization, "P_B": operators.invariant_purification}
     # Invariants do not mix orders, so that the first product of a row tells the order of the row.

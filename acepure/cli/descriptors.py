@@ -130,7 +130,7 @@ def _species(structures: Iterable[Atoms]) -> tuple[str, ...]:
 
 
 def _write_npz(path: Path, features: list[np.ndarray], basis: ACEBasis) -> None:
-    arrays = {
+    arrays: dict[str, Any] = {
         "descriptors": np.concatenate(features),
         "offsets": np.cumsum([0, *map(len, features)]),
         "labels": np.array([str(label) for label in basis.labels]),

@@ -95,9 +95,9 @@ def _run(arguments: argparse.Namespace) -> None:
         with atomic_write(figure) if figure else nullcontext() as drawn:
             results, deviations = _evaluate(model, structures, arguments)
             errors = _print_results(structures, results, labeled, arguments)
-            if figure:
+            if drawn is not None and errors is not None and labeled is not None:
                 _draw(model, errors, _calibration(labeled, results, deviations), drawn, kind)
-        if output:
+        if written is not None:
             _write(written, structures, results, deviations)
     for name in filter(None, (figure, output)):
         print(f"wrote   {name}")

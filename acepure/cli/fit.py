@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from importlib.util import find_spec
 from itertools import chain
@@ -151,19 +151,19 @@ def _run(arguments: argparse.Namespace) -> None:
         model.report |= {f"errors, {name}": str(found) for name, found in zip(("training", "test"), errors)}
         model.save(arguments.output)
         print(f"\nwrote   {arguments.output}")
-        if figure:
+        if drawn is not None:
             _draw(model, errors, drawn, kind)
     if figure:
         print(f"wrote   {figure}")
 
 
-def _structures(arguments: argparse.Namespace) -> dict[str, Collection[Atoms]]:
+def _structures(arguments: argparse.Namespace) -> dict[str, StructureFiles | list[Atoms]]:
     """Name of each file → its structures; those of --test come last."""
     names = [*arguments.train, *arguments.test]
     twice = [name for k, name in enumerate(names) if name in names[:k]]
     if twice:
         raise ValueError(f"{twice[0]!r} is given twice; errors on structures that were fitted would mean nothing")
-    structures = {}
+    structures: dict[str, StructureFiles | list[Atoms]] = {}
     for name in names:
         structures[name] = StructureFiles(name) if arguments.stream else read(name, ":")
         n_atoms = sum(map(len, structures[name]))
@@ -173,17 +173,17 @@ def _structures(arguments: argparse.Namespace) -> dict[str, Collection[Atoms]]:
 
 
 def _labels(
-    structures: dict[str, Collection[Atoms]], arguments: argparse.Namespace
+    structures: Mapping[str, Iterable[Atoms]], arguments: argparse.Namespace
 ) -> tuple[LabeledSet, LabeledSet | None]:
     """Training and test structures with labels under the same keys."""
     keys = resolve_keys(chain.from_iterable(structures.values()), **label_arguments(arguments))
     parts = []
     for option, names in (("TRAIN", arguments.train), ("--test", arguments.test)):
         if arguments.stream and names:
-            data = LabeledStream(StructureFiles(names), keys)
+            data: LabeledSet = LabeledStream(StructureFiles(names), keys)
         else:
             data = labels_of({name: structures[name] for name in names}, keys)
-        if names and all(item.energy is item.forces is item.virial is None for item in data):
+        if names and all(value is None for item in data for value in (item.energy, item.forces, item.virial)):
             raise ValueError(f"{option} {' '.join(names)}: no structure has labels ({keys})")
         parts.append(data)
     return parts[0], parts[1] if len(parts[1]) else None

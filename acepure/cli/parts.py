@@ -30,11 +30,14 @@ def ready_basis(species: Sequence[str], arguments: argparse.Namespace) -> ACEBas
 def describe(basis: ACEBasis) -> str:
     """Return a basis in one line."""
     specification = basis.specification
+    n_max, l_max = specification.n_max, specification.l_max
     if specification.totaldegree is not None:
         functions = f"total degree {_per_order(specification.totaldegree)}"
         functions += f" (wL = {specification.wL:g}, n from {specification.n_start})"
+    elif n_max is not None and l_max is not None:
+        functions = f"n_max {_per_order(n_max)}, l_max {_per_order(l_max)}"
     else:
-        functions = f"n_max {_per_order(specification.n_max)}, l_max {_per_order(specification.l_max)}"
+        functions = "explicit functions"
     kind = "canonical" if basis.canonical else "self-interacting"
     return f"{kind}, {' '.join(basis.species)}, rcut {basis.rcut:g} Å, order {basis.order}, {functions}"
 

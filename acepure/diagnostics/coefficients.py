@@ -22,7 +22,7 @@ __all__ = ["CoefficientDecay", "CoefficientSize", "coefficient_decay"]
 class CoefficientSize(NamedTuple):
     """Size of a group of coefficients: how many, root mean square and largest |θ|, in units of the coefficients."""
 
-    count: int
+    count: int  # type: ignore[assignment]  # hides tuple.count
     rms: float
     largest: float
 

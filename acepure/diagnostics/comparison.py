@@ -255,7 +255,7 @@ def _row(
 
 
 def _description(basis: ACEBasis) -> str:
-    degrees = basis.specification.totaldegree
+    degrees = basis.specification.totaldegree or ()
     degrees = degrees if len(set(degrees)) > 1 else degrees[:1]
     totaldegree = ", ".join(f"{degree:g}" for degree in degrees)
     return f"{' '.join(basis.species)}, rcut {basis.rcut:g} Å, order {basis.order}, total degree {totaldegree}"

@@ -75,8 +75,8 @@ def _line(row: ComparisonRow) -> str:
                 subsequent_indent=36 * " ",
             )
         )
-    values = row.scaled, row.standardized, row.largest_mean
-    values += row.lower_orders_off, row.lower_orders_off_held_out, row.whitened_held_out
+    off = row.lower_orders_off, row.lower_orders_off_held_out, row.whitened_held_out
+    values = (row.scaled, row.standardized, row.largest_mean, *off)
     return _LINE.format(row.functions, row.kind, *("-" if np.isnan(value) else f"{value:.0e}" for value in values))
 
 

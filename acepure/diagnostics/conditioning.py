@@ -111,6 +111,7 @@ def conditioning(
     batches = batched(centers, _most_rows, _ROWS_PER_COLUMN * (1 + len(basis)))
     with structure_bar("conditioning", structures, progress) as bar:
         factor = tree_reduce(reduce, RFactor.merge, batches, workers, bar=bar)
+    assert factor is not None  # no structure at all is an error
     return Conditioning(factor.R, factor.n_rows, tuple(basis.labels), feature_orders(basis))
 
 
@@ -394,14 +395,14 @@ class Conditioning:
         result[(np.abs(parts[:, ~seen]) > tolerance * most[:, None]).any(axis=1)] = np.inf
         return result
 
-    def of_features(self, chosen: Sequence[int]) -> Conditioning:
+    def of_features(self, chosen: Sequence[int] | np.ndarray) -> Conditioning:
         """Return the conditioning of some of the features, by number or mask, as if there were no others."""
-        chosen = np.arange(len(self.labels))[chosen]
-        columns = self.R[:, np.concatenate([[0], 1 + chosen])]
+        numbers = np.arange(len(self.labels))[chosen]
+        columns = self.R[:, np.concatenate([[0], 1 + numbers])]
         factor = RFactor(columns.shape[1])
         factor.add(columns)
-        labels = tuple(self.labels[j] for j in chosen)
-        return Conditioning(factor.R, self.n_environments, labels, self.orders[chosen])
+        labels = tuple(self.labels[j] for j in numbers)
+        return Conditioning(factor.R, self.n_environments, labels, self.orders[numbers])
 
     def of_order(self, order: int) -> Conditioning:
         """Return the conditioning of the features of one correlation order alone."""

@@ -101,4 +101,5 @@ def _one_species(
         return whole, off, np.nan, np.nan
     if not all(part.resolved("scaled") for part in parts):
         return whole, off, np.inf, np.inf
-    return whole, off, *held_out_floors(*(part.R for part in parts), columns)
+    first, second = parts
+    return whole, off, *held_out_floors(first.R, second.R, columns)

@@ -119,8 +119,8 @@ class PolynomialBond:
                 continue
             P[n] = (a * x + b) * P[n - 1] + (c * P[n - 2] if n > 1 else 0.0)
             dP[n] = (a * x + b) * dP[n - 1] + a * P[n - 1] + (c * dP[n - 2] if n > 1 else 0.0)
-        n = channels[:, 0]
-        return (P[n] * inside).T, (dP[n] * (inside * -self.p * x / (1 + r))).T
+        chosen = channels[:, 0]
+        return (P[chosen] * inside).T, (dP[chosen] * (inside * -self.p * x / (1 + r))).T
 
 
 Bond = ChebyshevBond | PolynomialBond

@@ -88,9 +88,11 @@ def chebyshev_tables(basis: ACEBasis, models: Sequence[Products], accuracy: floa
     shape = (max(numbers.values(), default=1), 1 + max((l for _, _, l in numbers), default=0), n_base)
     pairs = [(z, mu) for z in range(len(basis.species)) for mu in range(len(basis.species))]
     coefficients = {pair: np.zeros(shape) for pair in pairs}
-    for (z, mu, l, q), (n, _) in higher.items():
-        coefficients[z, mu][n[0], l] = _padded(-2 * series[z, mu][used[z, mu].index(q)], n_base + 1)[1:]
-    bonds = {pair: ChebyshevBond(_cutoff(basis, *pair), 1.0, coefficients[pair], step) for pair in pairs}
+    for (z, mu, l, q), (row_of, _) in higher.items():
+        coefficients[z, mu][row_of[0], l] = _padded(-2 * series[z, mu][used[z, mu].index(q)], n_base + 1)[1:]
+    bonds: dict[tuple[int, int], Bond] = {
+        pair: ChebyshevBond(_cutoff(basis, *pair), 1.0, coefficients[pair], step) for pair in pairs
+    }
     return RadialTables(bonds, single, higher)
 
 
@@ -108,12 +110,12 @@ def polynomial_tables(basis: ACEBasis, models: Sequence[Products]) -> RadialTabl
     ValueError
         For other radial functions.
     """
-    radial = _polynomial_radial(basis)
-    rcut, pr = float(basis.cutoffs[0, 0]), int(radial.envelope.exponent)
-    pl = pr if isinstance(radial.envelope, SmoothEnvelope) else 0
+    envelope = _polynomial_envelope(basis)
+    rcut, pr = float(basis.cutoffs[0, 0]), int(envelope.exponent)
+    pl = pr if isinstance(envelope, SmoothEnvelope) else 0
     expansions, n_radial = {}, 2
     for (z, mu), labels in _used_labels(basis, models).items():
-        quotients = _chebyshev_series(basis, z, mu, labels, divisor=radial.envelope)
+        quotients = _chebyshev_series(basis, z, mu, labels, divisor=envelope)
         for q, series in zip(labels, quotients):
             n = np.flatnonzero(abs(series) > _NOISE * abs(series).max())
             expansions[z, mu, q] = (n, series[n])
@@ -123,13 +125,15 @@ def polynomial_tables(basis: ACEBasis, models: Sequence[Products]) -> RadialTabl
     recurrence = np.tile([4 / rcut, -2 - 4 / rcut, -1.0], (n_radial, 1))
     recurrence[0], recurrence[1] = (scale, 0.0, 0.0), (2 / rcut, -1 - 2 / rcut, 0.0)
     bond = PolynomialBond(rcut, 0.0, -1, 1 - rcut, 1 + rcut, pl, pr, recurrence)
-    n = len(basis.species)
+    species = range(len(basis.species))
     every = {(z, mu, l, q): expansions[z, mu, q] for z, mu, l, q, _ in _uses(models)}
-    return RadialTables({(i, j): bond for i in range(n) for j in range(n)}, every, every)
+    return RadialTables({(i, j): bond for i in species for j in species}, every, every)
 
 
-def _polynomial_radial(basis: ACEBasis) -> PolynomialRadialBasis:
-    radial = getattr(basis.radial, "radial", basis.radial)  # whitened functions name what they combine
+def _polynomial_envelope(basis: ACEBasis) -> PolynomialEnvelope | SmoothEnvelope:
+    """The envelope, where functions are polynomials of r; refused if they are not."""
+    radial: Any = getattr(basis.radial, "radial", basis.radial)  # whitened functions name what they combine
+    envelope: Any = getattr(radial, "envelope", None)
     problem = ""
     if type(radial) is not PolynomialRadialBasis:
         problem = f"they are {radial!r}"
@@ -137,8 +141,8 @@ def _polynomial_radial(basis: ACEBasis) -> PolynomialRadialBasis:
         type(radial.transform) is PowerTransform and radial.transform.exponent % 1
     ):
         problem = f"the transform is {radial.transform!r}"
-    elif type(radial.envelope) not in (PolynomialEnvelope, SmoothEnvelope) or radial.envelope.exponent % 1:
-        problem = f"the envelope is {radial.envelope!r}"
+    elif type(envelope) not in (PolynomialEnvelope, SmoothEnvelope) or envelope.exponent % 1:
+        problem = f"the envelope is {envelope!r}"
     elif len(np.unique(basis.cutoffs)) > 1:
         problem = "cutoffs depend on the pair"
     if problem:
@@ -147,7 +151,7 @@ def _polynomial_radial(basis: ACEBasis) -> PolynomialRadialBasis:
             "an integer power, and a polynomial or smooth envelope with an integer exponent; "
             f'{problem}. Use family "ChebPow"'
         )
-    return radial
+    return envelope
 
 
 def _uses(models: Sequence[Products]) -> set[tuple[int, int, int, Any, int]]:

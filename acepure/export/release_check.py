@@ -59,7 +59,7 @@ def compare(
         lengths = np.linalg.norm(wanted.forces, axis=1)
         forces = np.linalg.norm(given.forces - wanted.forces, axis=1) / np.maximum(lengths, 1.0)
         errors = np.maximum(errors, [energies.max(), forces.max()])
-    return Difference(*errors.tolist(), sum(map(len, structures)))
+    return Difference(float(errors[0]), float(errors[1]), sum(map(len, structures)))
 
 
 def trial_structures(basis: ACEBasis, seed: int = 0) -> list[Atoms]:

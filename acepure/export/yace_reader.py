@@ -21,7 +21,7 @@ __all__ = ["read_yace"]
 # A file takes at most this many times its size in memory; what would need more than a third of it is not read.
 _EXPANSION = 100
 # Files beyond these are damaged, or nobody could evaluate them.
-_LARGEST = {"rank": 16, "l": 60, "power": 20, "rcut": 1000.0, "nodes": 1e7}
+_LARGEST = {"rank": 16, "l": 60, "power": 20, "rcut": 1000, "nodes": 10**7}
 _TOP = {"elements", "E0", "deltaSplineBins", "embeddings", "bonds", "functions"}
 _SILENT = {"lmax", "metadata"}
 

@@ -166,7 +166,7 @@ def write_yace(
     lammps = _commands(path, basis.species, core_table, sections)
     with ExitStack() as files:
         temporary = files.enter_context(atomic_write(path))
-        if table is not None:
+        if table is not None and core_table is not None:
             files.enter_context(atomic_write(core_table)).write_text(table, encoding="utf-8", newline="\n")
         for tables in _tables(basis, folded, family, tolerance, step):
             potential = yace_potential(basis, folded, model.E0s, tables)
@@ -209,7 +209,7 @@ def _check_core(path: str | os.PathLike[str], core: PairCore | None, core_table:
         )
     if core is None and core_table is not None:
         raise ValueError(f"core_table={os.fspath(core_table)!r} was given, but the potential has no core")
-    if core is not None and os.path.realpath(core_table) == os.path.realpath(path):
+    if core_table is not None and os.path.realpath(core_table) == os.path.realpath(path):
         raise ValueError(f"path and core_table must be two files; got {os.fspath(path)!r} for both")
 
 
@@ -223,7 +223,9 @@ def _tables(
     done = 0
     for accuracy in _ACCURACIES:
         tables = chebyshev_tables(basis, folded, max(accuracy * tolerance, _FINEST), step)
-        n_base = tables.bonds[0, 0].coefficients.shape[2]
+        bond = tables.bonds[0, 0]
+        assert isinstance(bond, ChebyshevBond)  # as all of chebyshev_tables
+        n_base = bond.coefficients.shape[2]
         if n_base > done:
             yield tables
         done = n_base

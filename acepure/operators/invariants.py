@@ -156,6 +156,7 @@ class _Builder:
         if key not in self._chains:
             terms = {block[part[0]].q: 1.0}
             for t in part[1:]:
+                assert self.radial is not None  # without it, parts that are pooled have one factor
                 multiplied: dict[Any, float] = {}
                 for q, c in terms.items():
                     for label, p in self.radial.product(z, q, block[t].q):
@@ -167,9 +168,9 @@ class _Builder:
     def _constant(self, block: Block, scheme: Scheme, halves: list[Any], degrees: tuple[int, ...]) -> float:
         value = 1.0
         for L, (first, second) in zip(degrees, halves):
-            value *= sum(
-                c * d * self.pairs(Factor(L, y, p), Factor(L, z, q)) for y, p, c in first for z, q, d in second
-            )
+            assert self.pairs is not None  # without it, no parts are contracted
+            constant = self.pairs
+            value *= sum(c * d * constant(Factor(L, y, p), Factor(L, z, q)) for y, p, c in first for z, q, d in second)
         return value
 
     def _map(

@@ -78,7 +78,7 @@ class ChebyshevParticles(_PolynomialParticles):
     ((2, 0.5), (4, 0.5))
     """
 
-    _multiply = staticmethod(chebyshev.chebmul)  # type: ignore[assignment]
+    _multiply = staticmethod(chebyshev.chebmul)  # type: ignore[assignment]  # a function for a method
 
     @staticmethod
     def _norm(k: int) -> float:
@@ -94,7 +94,7 @@ class LegendreParticles(_PolynomialParticles):
     [(1, 0.4), (3, 0.6)]
     """
 
-    _multiply = staticmethod(legendre.legmul)  # type: ignore[assignment]
+    _multiply = staticmethod(legendre.legmul)  # type: ignore[assignment]  # a function for a method
 
     @staticmethod
     def _norm(k: int) -> float:

@@ -220,7 +220,11 @@ def plot_coefficient_decay(decay: CoefficientDecay, *, ax: Axes | None = None) -
         ax.plot(list(drawn), [size.rms for size in drawn.values()], "-", color=color, label=f"ν = {order}")
         ax.plot(list(drawn), [size.largest for size in drawn.values()], ".", color=color)
     ax.set_yscale("log")
-    ax.xaxis.get_major_locator().set_params(integer=True)
+    from matplotlib.ticker import MaxNLocator
+
+    locator = ax.xaxis.get_major_locator()
+    assert isinstance(locator, MaxNLocator)  # of a linear axis
+    locator.set_params(integer=True)
     ax.set(xlabel="total degree Σ (n + l)", ylabel="|θ|: root mean square (line), largest (dot)")
     ax.legend(frameon=False, fontsize="small")
     return tidy(ax)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -67,7 +67,8 @@ def plot_curves(
     >>> ax.get_lines()[0].get_label()
     'squares'
     """
-    checked, limits = _curves(curves), _bands(curves, bands or {})
+    checked = _curves(curves)
+    limits = _bands(checked, bands or {})
     ax = new_axes(ax, figsize=(5.6, 3.8))
     for k, (name, (x, y)) in enumerate(checked.items()):
         color = PALETTE[k % len(PALETTE)]
@@ -76,10 +77,12 @@ def plot_curves(
             x, y, linestyle=_LINES[k % len(_LINES)], marker=marker, markersize=4, linewidth=1.5, color=color, label=name
         )
         if name in limits:
-            ax.fill_between(x, *limits[name], color=color, alpha=0.18, linewidth=0)
+            lower, upper = limits[name]
+            ax.fill_between(x, lower, upper, color=color, alpha=0.18, linewidth=0)
     ax.set(xlabel=xlabel, ylabel=ylabel, xscale=xscale, yscale=yscale)
     if len(checked) > 1:
-        beside = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.0)} if len(checked) > _MOST_NAMES else {}
+        place: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.0)}
+        beside = place if len(checked) > _MOST_NAMES else {}
         ax.legend(frameon=False, fontsize="small", handlelength=3.0, **beside)
     return tidy(ax)
 
@@ -199,7 +202,9 @@ def _curves(curves: Mapping[str, tuple[ArrayLike, ArrayLike]]) -> dict[str, tupl
     return result
 
 
-def _bands(curves: Mapping, bands: Mapping[str, tuple[ArrayLike, ArrayLike]]) -> dict[str, list[np.ndarray]]:
+def _bands(
+    curves: Mapping[str, tuple[np.ndarray, np.ndarray]], bands: Mapping[str, tuple[ArrayLike, ArrayLike]]
+) -> dict[str, list[np.ndarray]]:
     unknown = [name for name in bands if name not in curves]
     if unknown:
         raise ValueError(f"bands has {', '.join(unknown)}, which is no curve; there are {', '.join(curves)}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import combinations_with_replacement
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from ase.units import GPa
@@ -42,7 +42,7 @@ _QUANTITIES = {
 # As many markers as lines, and no divisor of the number of colors: each group has a look of its own, in gray too.
 _MARKERS = ("o", "s", "^", "D", "v")
 _LINES = ("-", "--", "-.", (0, (1, 1)), (0, (5, 1, 1, 1, 1, 1)))
-_GUIDE = {"color": "0.35", "linewidth": 0.9, "linestyle": ":"}
+_GUIDE: dict[str, Any] = {"color": "0.35", "linewidth": 0.9, "linestyle": ":"}
 # A curve of more points looks the same and makes large files.
 _MOST_POINTS = 1000
 # Errors below this part of the largest are as good as zero.
@@ -171,7 +171,7 @@ def plot_dimers(model: LinearACE, *, ax: Axes | None = None) -> Axes:
         trained = r[len(nearer) :] if start is None else np.append(start, r[len(nearer) :])
         energies = model.dimer(a, b, trained)
         ax.plot(nearer, model.dimer(a, b, nearer), ":", color=color)
-        mark = {} if start is None else {"marker": marker, "markevery": [0], "markersize": 5}
+        mark: dict[str, Any] = {} if start is None else {"marker": marker, "markevery": [0], "markersize": 5}
         ax.plot(trained, energies, linestyle=_LINES[k % 3], color=color, label=f"{a}–{b}", **mark)
         shown.append(energies if start is not None else energies[trained > 0.5 * rcut])
     ax.set_ylim(_energy_range(np.concatenate(shown)))
@@ -269,7 +269,8 @@ def potential_figure(
     panels = figure.subplots(2, n)
     for quantity, (above, below) in zip(quantities, panels.T):
         plot_parity(shown, quantity, ax=above)
-        if shown.all(quantity).rmse:
+        together = shown.all(quantity)
+        if together is not None and together.rmse:
             plot_error_distribution(shown, quantity, ax=below)
         else:
             below.set_axis_off()
@@ -323,7 +324,7 @@ def _worst(errors: Errors) -> Errors:
         return errors
     quantity = next((q for q in ("forces", "energy", "stress") if errors.all(q) is not None), None)
     size = {name: group[quantity].rmse if quantity in group else 0.0 for name, group in errors.groups.items()}
-    worst = sorted(size, key=size.get, reverse=True)[: _MOST_GROUPS - 1]
+    worst = sorted(size, key=size.__getitem__, reverse=True)[: _MOST_GROUPS - 1]
     others = {name: group for name, group in errors.groups.items() if name not in worst}
     together = _merged({f"{len(others)} others": Errors(others)}).groups
     return Errors({name: errors.groups[name] for name in worst} | together)
@@ -366,12 +367,13 @@ def _legend(name: str, found: Predictions, kind: _Quantity) -> str:
 
 def _add_legend(ax: Axes, n: int, title: str) -> None:
     """Inside, or beside the axes if it is long."""
-    size, place = "small" if n <= 4 else "x-small", {"loc": "upper left", "bbox_to_anchor": (1.0, 1.0)}
+    size = "small" if n <= 4 else "x-small"
+    place: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.0)} if n > 8 else {}
     ax.legend(
         title=title or None,
         title_fontsize=size,
         fontsize=size,
         frameon=False,
         alignment="left",
-        **(place if n > 8 else {}),
+        **place,
     )

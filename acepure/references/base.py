@@ -54,10 +54,11 @@ class Reference(Serializable, ABC):
         return None
 
 
-def check_polynomial(radial: object) -> None:
-    """Raise TypeError unless the functions are an envelope times polynomials."""
+def check_polynomial(radial: object) -> PolynomialRadialBasis:
+    """Return the functions; raise TypeError unless they are an envelope times polynomials."""
     if not isinstance(radial, PolynomialRadialBasis):
         raise TypeError(
             f"radial must be a PolynomialRadialBasis to be made orthonormal; got {radial!r}. "
             "With orthonormal=False the functions are kept as they are"
         )
+    return radial

@@ -159,10 +159,9 @@ class MeanCovariance(Reference):
 
     def radial(self, radial: RadialBasis, species: Sequence[str]) -> RadialBasis:
         """Return the functions that were measured; `radial` must have the same cutoff, transform and envelope."""
-        check_polynomial(radial)
+        given = check_polynomial(radial)
         mine = self.functions.radial if isinstance(self.functions, WhitenedRadialBasis) else self.functions
-        same = (radial.rcut, radial.transform, radial.envelope) == (mine.rcut, mine.transform, mine.envelope)
-        if not same:
+        if not isinstance(mine, PolynomialRadialBasis) or _geometry(mine) != _geometry(given):
             raise ValueError(
                 f"the reference was measured with {mine!r}, the basis has {radial!r}; equal cutoffs, transforms and "
                 "envelopes are needed"
@@ -210,6 +209,11 @@ class MeanCovariance(Reference):
             )
         z = self._positions([neighbor])[0]
         return z * sum(self.grade_sizes) + sum(self.grade_sizes[: grade - 1]) + n
+
+
+def _geometry(radial: PolynomialRadialBasis) -> tuple[Any, ...]:
+    """What whitening and orthonormal polynomials leave as it was."""
+    return radial.rcut, radial.transform, radial.envelope
 
 
 class _Sums:

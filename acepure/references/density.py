@@ -23,7 +23,7 @@ from scipy.special import roots_legendre
 
 from acepure.basis.pairs import PairTable, per_pair, value_at
 from acepure.basis.polynomials import Measure, Orthonormal, checked_measure
-from acepure.basis.radial import RadialBasis
+from acepure.basis.radial import PolynomialRadialBasis, RadialBasis
 from acepure.checks import count, number
 from acepure.neighbors import neighbor_list
 from acepure.references.base import Reference, check_polynomial
@@ -48,12 +48,12 @@ class DensityReference(Reference):
     def measure(self, center: str, neighbor: str, cutoff: float) -> Measure:
         """Return dN / (4π), the neighbors per center and steradian by distance, up to a cutoff in Å."""
 
-    def radial(self, radial: RadialBasis, species: Sequence[str]) -> RadialBasis:
-        check_polynomial(radial)
+    def radial(self, radial: RadialBasis, species: Sequence[str]) -> PolynomialRadialBasis:
+        functions = check_polynomial(radial)
         pairs = [(a, b) for a in species for b in species]
         return replace(
-            radial,
-            polynomials=Orthonormal({pair: self.orthonormality(*pair, radial.cutoff(*pair)) for pair in pairs}),
+            functions,
+            polynomials=Orthonormal({pair: self.orthonormality(*pair, functions.cutoff(*pair)) for pair in pairs}),
         )
 
     def orthonormality(self, center: str, neighbor: str, cutoff: float) -> Measure:
@@ -190,6 +190,7 @@ class RadialDensity(DensityReference):
         with structure_bar("distances", structures, progress) as bar:
             batches = batched(checked_structures(structures), len, _ATOMS)
             total = tree_reduce(collect, _Histogram.merge, batches, workers, bar=bar)
+        assert total is not None  # no structure at all is an error
         return cls(total.measures(), rcut, background)
 
     def __repr__(self) -> str:

@@ -324,10 +324,11 @@ def _force_checks(labeled: Sequence[LabeledStructure], largest: float) -> Iterat
     pairs: dict[str, list[tuple[float, float, int]]] = {}
     for k, (first, second) in enumerate(pairwise(labeled)):
         work = _work(first, second, largest)
-        if work is not None:
-            n = len(first.atoms)
-            row = (1e3 * (second.energy - first.energy) / n, 1e3 * work / n, k)
-            pairs.setdefault(first.config_type, []).append(row)
+        if work is None or first.energy is None or second.energy is None:
+            continue
+        n = len(first.atoms)
+        row = (1e3 * (second.energy - first.energy) / n, 1e3 * work / n, k)
+        pairs.setdefault(first.config_type, []).append(row)
     for config_type, rows in pairs.items():
         change, work, number_of_first = np.array(rows).T
         difference = np.abs(change - work)
@@ -345,7 +346,7 @@ def _force_checks(labeled: Sequence[LabeledStructure], largest: float) -> Iterat
 
 def _work(first: LabeledStructure, second: LabeledStructure, largest: float) -> float | None:
     """−½ Σ_i (F_i + F'_i)·Δr_i in eV; None if the two are no neighboring frames."""
-    if any(item.energy is None or item.forces is None for item in (first, second)):
+    if first.forces is None or second.forces is None:
         return None
     ours, theirs = first.atoms, second.atoms
     if first.config_type != second.config_type or not np.array_equal(ours.numbers, theirs.numbers):

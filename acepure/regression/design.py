@@ -24,6 +24,7 @@ from acepure.descriptor import ACEBasis
 from acepure.gradients import summed_gradients
 from acepure.linear import EnergyAndForces
 from acepure.neighbors import NeighborList
+from acepure.regression.labeled import LabeledSet
 from acepure.regression.labels import LabeledStructure
 from acepure.regression.reference_energies import reference_energy
 from acepure.regression.weights import Weights
@@ -128,7 +129,7 @@ class Triangle:
 
 def assemble(
     design: Design,
-    labeled: Collection[LabeledStructure],
+    labeled: Collection[LabeledStructure] | LabeledSet,
     *,
     workers: int | Client = 1,
     num_threads: int | None = None,

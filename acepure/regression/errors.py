@@ -14,6 +14,7 @@ from ase import Atoms
 from ase.units import GPa
 
 from acepure.linear import EnergyAndForces
+from acepure.regression.labeled import LabeledSet
 from acepure.regression.labels import LabeledStructure, text_table
 from acepure.workers import batched, checked_workers, kernel_threads, naming_structure, ordered_map, structure_bar
 
@@ -79,13 +80,14 @@ class Errors:
 
     def table(self) -> str:
         """RMSE and MAE of each group and of all, with units."""
-        shown = [q for q in _QUANTITIES if self.all(q) is not None]
+        together = {q: found for q in _QUANTITIES if (found := self.all(q)) is not None}
+        shown = list(together)
         header = ["config_type"]
         for quantity in shown:
             header += [f"{quantity} RMSE", f"MAE ({_UNITS[quantity][0]})"]
         rows = [[name, *_cells(group, shown)] for name, group in self.groups.items()]
         if len(self.groups) > 1:
-            rows.append(["all", *_cells({q: self.all(q) for q in shown}, shown)])
+            rows.append(["all", *_cells(together, shown)])
         return text_table([header, *rows])
 
     def __str__(self) -> str:
@@ -108,7 +110,7 @@ def _cells(group: dict[str, Predictions], quantities: Sequence[str]) -> list[str
 
 def evaluate_errors(
     potential: Potential,
-    labeled: Collection[LabeledStructure],
+    labeled: Collection[LabeledStructure] | LabeledSet,
     *,
     workers: int | Client = 1,
     num_threads: int | None = None,

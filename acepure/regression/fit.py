@@ -175,8 +175,9 @@ def _referred(
         if basis.reference is not None:
             return basis
         structures = (item.atoms for item in labeled)
-        given = {"background": _BACKGROUND, "workers": workers, "progress": progress}
-        reference = RadialDensity.from_structures(structures, basis.rcut, **given)
+        reference = RadialDensity.from_structures(
+            structures, basis.rcut, background=_BACKGROUND, workers=workers, progress=progress
+        )
     return basis.centred(reference)
 
 

@@ -62,7 +62,7 @@ class LabelKeys:
     config_type: str | None = "config_type"
 
     def __str__(self) -> str:
-        virial = [self.virial] * (self.virial is not None)
+        virial = [] if self.virial is None else [self.virial]
         virial += [f"−V × {self.stress} (eV/Å³)"] * (self.stress is not None)
         shown = {"energy (eV)": self.energy, "forces (eV/Å)": self.forces, "virial (eV)": " or ".join(virial) or None}
         return ", ".join(f"{name}: {key or 'not used'}" for name, key in shown.items())

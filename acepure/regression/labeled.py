@@ -211,7 +211,7 @@ def label_structures(
         prefix=prefix,
         config_type_key=config_type_key,
     )
-    labeled = LabeledStream(structures, keys)
+    labeled: LabeledData | LabeledStream = LabeledStream(structures, keys)
     if streamed:
         len(labeled)  # a wrong label anywhere is found before any work
     else:

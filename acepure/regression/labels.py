@@ -153,7 +153,9 @@ def read_quietly(atoms: Atoms, keys: LabelKeys, name: str) -> LabeledStructure:
 
 def _value(atoms: Atoms, key: str | None, name: str) -> Any:
     """What is stored under a key, or None."""
-    found = [(place, values[key]) for place, values in places(atoms) if key and values.get(key) is not None]
+    if not key:
+        return None
+    found = [(place, values[key]) for place, values in places(atoms) if values.get(key) is not None]
     if any(place == "calculator" for place, _ in found):
         _check_geometry(atoms, key, name)
     for place, value in found[1:]:

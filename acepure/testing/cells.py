@@ -76,7 +76,7 @@ def assert_supercell(
         Comparison(tolerance, scale, atoms).check(got, expected, what)
 
 
-def _default_repeats(atoms: Atoms) -> list[tuple[int, int, int]]:
+def _default_repeats(atoms: Atoms) -> list[tuple[int, ...]]:
     if not atoms.pbc.any():
         raise ValueError("atoms must be periodic along one axis at least")
     single = [tuple(1 + int(k == axis) for k in range(3)) for axis in np.flatnonzero(atoms.pbc)]
@@ -139,10 +139,10 @@ def assert_cell_choice(
 
 
 def _default_changes(atoms: Atoms) -> list[np.ndarray]:
-    axes = np.flatnonzero(atoms.pbc)
+    axes = np.flatnonzero(atoms.pbc).tolist()
     if len(axes) < 2:
         return []
-    shears = [(i, j, k) for i, j in zip(axes, np.roll(axes, 1)) for k in (1, -2)]
+    shears = [(i, j, k) for i, j in zip(axes, axes[-1:] + axes[:-1]) for k in (1, -2)]
     return [lattice_change(atoms.pbc, [shear]) for shear in shears] + [lattice_change(atoms.pbc, shears[::2])]
 
 

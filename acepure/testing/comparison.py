@@ -44,9 +44,10 @@ def calculated(calculator: BaseCalculator | Callable[[], BaseCalculator], name: 
     is_calculator = hasattr(calculator, "get_property") and not isinstance(calculator, type)
     if not is_calculator and not callable(calculator):
         raise TypeError(f"calculator must be an ASE calculator or a function that makes one; got {calculator!r}")
+    given: Any = calculator
 
     def function(atoms: Atoms) -> np.ndarray:
-        chosen = calculator if is_calculator else calculator()
+        chosen = given if is_calculator else given()
         return np.array(chosen.get_property(name, atoms))
 
     return function
@@ -132,6 +133,6 @@ class Comparison:
         )
 
 
-def _index(where: tuple) -> str:
+def _index(where: tuple[Any, ...]) -> str:
     numbers = [int(k) for k in where]
     return f"row {numbers[0]}" + (f", {', '.join(f'column {k}' for k in numbers[1:])}" if numbers[1:] else "")

@@ -146,12 +146,13 @@ def _best(function: Function, atoms: Atoms, along: np.ndarray, step: float, stra
         differences, size = _differences(function, atoms, along, h, strain)
         largest = max(largest, size)
         tried.append((h, differences))
-    best = None
+    best: _Differences | None = None
     for (_, coarse), (h, fine) in itertools.pairwise(tried):
         rounding = _ROUNDINGS * np.finfo(fine.dtype).eps * largest * abs(_WEIGHTS).sum() / h
         error = float(abs(coarse - fine).max(initial=0.0) + rounding)
         if best is None or error < best.error:
             best = _Differences(fine, error, rounding, h)
+    assert best is not None  # there are several steps
     return best
 
 

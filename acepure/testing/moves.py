@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from ase import Atoms
@@ -84,7 +85,7 @@ def moved_to_images(atoms: Atoms, seed: int) -> tuple[Atoms, np.ndarray]:
     return translated(atoms, cells @ atoms.cell.array), cells
 
 
-def lattice_change(pbc: ArrayLike, shears: ArrayLike) -> np.ndarray:
+def lattice_change(pbc: Sequence[bool] | np.ndarray, shears: Iterable[tuple[int, int, int]]) -> np.ndarray:
     """Return a matrix of integers with determinant 1: each shear (i, j, k) adds k times vector j to vector i.
 
     Only pairs of different, periodic axes count.

@@ -101,7 +101,7 @@ def specifications(
     return arguments
 
 
-def _reduced(species: Sequence[str], choice: dict[str, list[int]], wL: float | None) -> dict[str, list[int]]:
+def _reduced(species: Sequence[str], choice: dict[str, Any], wL: float | None) -> dict[str, Any]:
     """Smaller numbers, from the largest order down, until there are few functions."""
     least = {"n_max": 1, "l_max": 0, "totaldegree": 0}
     while sum(Specification.create(species, wL=wL, **choice).sizes) > _MAX_FUNCTIONS:

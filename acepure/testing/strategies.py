@@ -120,7 +120,9 @@ def molecules(
 
 
 @st.composite
-def _clusters(draw, symbols, n_min, n_max, min_distance, centered: bool) -> Atoms:
+def _clusters(
+    draw: st.DrawFn, symbols: Sequence[str], n_min: int, n_max: int, min_distance: float, centered: bool
+) -> Atoms:
     d = number("min_distance", min_distance, above=0)
     n = draw(st.integers(n_min, count("the largest number of atoms", n_max, least=n_min)))
     sites = [0, *draw(_distinct(1, len(_SITES) - 1, n - 1))]
@@ -324,7 +326,7 @@ def supercells(pbc: Sequence[bool] = (True, True, True), max_repeat: int = 3) ->
     return st.tuples(*(st.integers(1, most if periodic else 1) for periodic in pbc))
 
 
-def lattice_changes(pbc: Sequence[bool] = (True, True, True)) -> st.SearchStrategy[np.ndarray]:
+def lattice_changes(pbc: Sequence[bool] | np.ndarray = (True, True, True)) -> st.SearchStrategy[np.ndarray]:
     """Integer matrices Z with determinant 1: Z·cell spans the same lattice. Up to three shears of periodic axes.
 
     Examples

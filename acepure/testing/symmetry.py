@@ -148,7 +148,16 @@ def assert_equivariant(
 
 
 def _assert_action(
-    function, atoms, action, operations, reflections, translations, wrapping, seed, comparison, adjective
+    function: Function,
+    atoms: Atoms,
+    action: Action,
+    operations: Sequence[ArrayLike] | None,
+    reflections: bool,
+    translations: Sequence[ArrayLike] | None,
+    wrapping: bool,
+    seed: int,
+    comparison: Comparison,
+    adjective: str,
 ) -> None:
     __tracebackhide__ = True
     values = values_of(function, atoms)

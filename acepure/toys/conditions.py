@@ -141,7 +141,9 @@ def environment_table(
     gas = IdealGas(n_neighbors / ball_volume(rcut))
     default = PolynomialRadialBasis(rcut)
     orthonormal = gas.radial(default, ["Cu"])
-    choices = [(default, canonical, None) for canonical in (False, True)]
+    choices: list[tuple[PolynomialRadialBasis, bool, IdealGas | None]] = [
+        (default, canonical, None) for canonical in (False, True)
+    ]
     choices += [(orthonormal, canonical, reference) for reference in (None, gas) for canonical in (False, True)]
     rows = []
     for order, degree in tqdm(list(product(orders, degrees)), desc="environments", disable=None):

@@ -76,7 +76,7 @@ def random_environments(
     rng = np.random.default_rng(count("seed", seed, least=0))
     environments = []
     for _ in range(n):
-        number_of = int(rng.poisson(mean)) if kind == "poisson" else mean
+        number_of = int(rng.poisson(mean) if kind == "poisson" else mean)
         neighbors = _hard_spheres(rng, number_of, rcut) if kind == "hard" else _in_ball(rng, number_of, rcut)
         environments.append(Atoms([species] * (number_of + 1), np.concatenate([np.zeros((1, 3)), neighbors])))
     return environments

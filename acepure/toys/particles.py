@@ -134,7 +134,7 @@ class ParticleBasis:
     @cached_property
     def _operator(self) -> tuple[csr_array, list[tuple[int, ...]]]:
         algebra = self.algebra if self.canonical else None
-        pairs = mean_pairs(algebra, self.mean.__getitem__) if self.row == "centered" else None
+        pairs = mean_pairs(algebra, self.mean.__getitem__) if algebra is not None and self.mean is not None else None
         return purification(self.indices, algebra, pairs)
 
     def centred(self, n_particles: float, law: str | None = None) -> ParticleBasis:
