@@ -79,6 +79,7 @@ class StructureFiles:
         self._signatures = [_signature(path) for path in self.paths]
         self._formats = [_format(path) for path in self.paths]
         self._counts: dict[int, int] = {}  # chosen structures, by file
+        self._lengths: dict[int, int] = {}  # all structures, by file
 
     def __iter__(self) -> Iterator[Atoms]:
         for file in range(len(self.paths)):
@@ -141,7 +142,13 @@ class StructureFiles:
         return range(self._length(file))[self.index]
 
     def _length(self, file: int) -> int:
-        """Number of all structures in the file."""
+        """Number of all structures in the file, looked for once."""
+        if file not in self._lengths:
+            self._lengths[file] = self._counted(file)
+            self._check_unchanged(file)
+        return self._lengths[file]
+
+    def _counted(self, file: int) -> int:
         path, form = self.paths[file], self._formats[file]
         with _naming(path):
             if form == "extxyz":

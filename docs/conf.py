@@ -7,9 +7,12 @@ them anew instead. Nothing is fetched from the network.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
 from pathlib import Path
+
+from sphinx.application import Sphinx
 
 import acepure
 
@@ -30,6 +33,18 @@ def copy_notebooks() -> None:
 
 
 copy_notebooks()
+
+
+def lead_to_copies(app: Sphinx, page: str, source: list[str]) -> None:
+    """Links of tutorials.md to ../notebooks, which GitHub follows, lead to the copies of this site."""
+    if page == "tutorials":
+        source[0] = re.sub(r"\]\(\.\./notebooks/(\w+)\.ipynb\)", r"](_notebooks/\1)", source[0])
+
+
+def setup(app: Sphinx) -> None:
+    """Connect what Sphinx calls."""
+    app.connect("source-read", lead_to_copies)
+
 
 project = "acepure"
 author = "The acepure developers"

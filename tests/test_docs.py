@@ -101,13 +101,8 @@ def anchors(path):
 
 
 def target_of(path, link):
-    """The file that a link of a page leads to; notebooks are copied when the site is built."""
-    if not link:
-        return path
-    target = (path.parent / link).resolve()
-    if target.parent.name == "_notebooks":
-        return ROOT / "notebooks" / f"{target.stem}.ipynb"
-    return target
+    """The file that a link of a page leads to."""
+    return (path.parent / link).resolve() if link else path
 
 
 @pytest.mark.parametrize("path", PAGES, ids=name_of)
@@ -128,7 +123,7 @@ def test_equations_that_are_cited_exist(path):
 
 
 def test_every_notebook_is_in_the_tutorials():
-    linked = set(re.findall(r"\]\(_notebooks/(\w+)\)", (DOCS / "tutorials.md").read_text(encoding="utf-8")))
+    linked = set(re.findall(r"\]\(\.\./notebooks/(\w+)\.ipynb\)", (DOCS / "tutorials.md").read_text(encoding="utf-8")))
     assert linked == {path.stem for path in (ROOT / "notebooks").glob("*.ipynb")}
 
 

@@ -131,6 +131,37 @@ def test_purification_commutes_with_symmetrization(algebra, specification, row):
         assert (P_B.nnz > n) == any(len(block) > 1 for block in blocks)
 
 
+class ScaledAlgebra(GradedAlgebra):
+    """Products of the functions s R_q in place of R_q."""
+
+    def __init__(self, s):
+        super().__init__()
+        self.s = s
+
+    def product(self, z, a, b):
+        return tuple((q, self.s * c) for q, c in super().product(z, a, b))
+
+
+@pytest.mark.parametrize("s", [2.0**-50, 2.0**50])
+@pytest.mark.parametrize("constants", [False, True])
+def test_zeros_do_not_depend_on_the_scale_of_the_functions(s, constants):
+    """With s R_q for R_q the entries of P_B are s^(ν − ν') times what they were; rounding alone becomes zero."""
+    factors = [Factor(1, 0, (1, n)) for n in (0, 0, 1, 1)]
+    blocks = [tuple(factors), (factors[0], factors[0], Factor(2, 0, (1, 0)), Factor(2, 0, (1, 1)))]
+
+    def purified(s):
+        return purified_invariants(
+            blocks, ScaledAlgebra(s), (lambda u, v: s**2 * covariance(u, v)) if constants else None
+        )
+
+    (plain, extended), (scaled, same) = purified(1.0), purified(s)
+    assert same == extended
+    assert abs(plain.data).min() > 1e-6
+    order = np.repeat([len(block) for block in extended], np.diff(symmetrization(extended)[2]))
+    expected = plain.toarray() * s ** (4.0 - order)
+    np.testing.assert_array_equal(scaled.toarray(), expected)  # a power of 2 rounds nothing
+
+
 def test_canonical_and_constants_differ():
     """The rows compared above are five different operators."""
     algebra = ALGEBRAS["Chebyshev"]

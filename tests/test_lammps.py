@@ -290,9 +290,33 @@ def test_detach(lmp):
     attachment.detach()
     lmp.command("run 0")
     assert lmp.get_thermo("pe") == 0.0 and attachment.n_steps == 1
-    attach(lmp, random_model(), ["Cu"], name="again")
+    again = attach(lmp, random_model(), ["Cu"], name="again")
+    attachment.detach()
     lmp.command("run 0")
-    assert lmp.get_thermo("pe") != 0.0
+    assert lmp.get_thermo("pe") != 0.0 and again.n_steps == 1
+
+
+@pytest.mark.parametrize("line", ["clear", "unfix acepure", "unfix acepure_guard", "uncompute acepure_reach"])
+def test_a_potential_that_is_gone_is_missed(lmp, line):
+    """LAMMPS would go on without forces, or without seeing errors; after `detach` all begins anew."""
+    _, attachment = attached(lmp, STRUCTURES["crystal"])
+    with pytest.raises(ValueError, match=r"acepure.* is gone, by `clear` or `un.*detach"):
+        lmp.command(line)
+    attachment.detach()
+    names = [name for kind in ("fix", "compute", "variable", "group") for name in lmp.available_ids(kind)]
+    assert not [name for name in names if name is not None and name.startswith("acepure")]
+    lmp.command("clear")
+    model, _ = attached(lmp, STRUCTURES["crystal"])
+    lmp.command("run 0")
+    assert values(lmp, "pe") == pytest.approx(model.evaluate(STRUCTURES["crystal"]).energy, rel=ROUND_OFF)
+
+
+def test_respa_is_refused(lmp):
+    attached(lmp, STRUCTURES["crystal"])
+    lmp.commands_list(["fix 1 all nve", "run_style respa 2 2"])
+    with pytest.raises(ValueError, match="use run_style verlet"):
+        lmp.command("run 2")
+    lmp.commands_list(["run_style verlet", "run 2"])
 
 
 def test_what_attach_refuses(lmp):

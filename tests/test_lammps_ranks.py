@@ -104,6 +104,14 @@ def test_npt_and_minimize_on_two_ranks(scripts):
     np.testing.assert_allclose(two, one, rtol=0, atol=1e-9)
 
 
+def test_variables_of_the_command_line(scripts, monkeypatch):
+    monkeypatch.chdir(scripts)
+    (scripts / "vars.in").write_text('print "found ${T} ${name}" file found.txt\nrun 0\n')
+    words = "lammps CuZr.ace setup.in vars.in --species Cu,Zr --log none --quiet --var T 300 --var name copper"
+    assert main(words.split()) == 0
+    assert (scripts / "found.txt").read_text().strip() == "found 300 copper"
+
+
 def thermo(log):
     """The rows of thermo output, in the file that LAMMPS writes."""
     rows = [line.split() for line in log.read_text().splitlines()]
@@ -124,6 +132,12 @@ def test_errors_end_all_ranks(scripts, message):
     done = acepure(2, f"{words} --species Cu Zr --quiet --log none", scripts)
     assert done.returncode == 2
     assert done.stderr.count("acepure: error:") == 1 and message in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_log_that_cannot_be_written_ends_all_ranks(scripts):
+    done = acepure(2, "CuZr.ace setup.in run.in --species Cu Zr --quiet --log nowhere/log", scripts)
+    assert done.returncode != 0
+    assert done.stderr.count("acepure: error:") == 1 and "can its log 'nowhere/log' be written?" in done.stderr
 
 
 def test_an_error_in_a_step_of_one_rank_ends_all(scripts):

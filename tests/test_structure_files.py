@@ -144,6 +144,15 @@ def test_databases_are_closed(folder, monkeypatch):
             connection.execute("SELECT 1")
 
 
+def test_the_length_of_a_file_is_looked_for_once(folder, monkeypatch):
+    ase.io.write("a.extxyz", [Atoms("Cu", [(k, 0, 0)]) for k in range(7)])
+    files, counted = StructureFiles("a.extxyz", "-3:"), []
+    count = StructureFiles._counted
+    monkeypatch.setattr(StructureFiles, "_counted", lambda self, file: counted.append(file) or count(self, file))
+    assert [files.name(k) for k, _ in enumerate(files)] == [f"a.extxyz[{k}]" for k in (4, 5, 6)]
+    assert counted == [0]
+
+
 def test_several_files_any_number_of_times(folder):
     images = structures(6)
     ase.io.write("a.extxyz.xz", images[:2])

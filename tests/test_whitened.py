@@ -3,6 +3,7 @@
 import itertools
 import json
 import math
+from unittest.mock import ANY
 
 import numpy as np
 import pytest
@@ -120,6 +121,7 @@ def test_equality_and_dictionaries():
     assert twin == RADIAL and hash(twin) == hash(RADIAL)
     others = (WhitenedRadialBasis(PLAIN, matrices(1)), WhitenedRadialBasis(PolynomialRadialBasis(5.0), W), PLAIN)
     assert all(RADIAL != other for other in others)
+    assert (RADIAL == PLAIN) is False and RADIAL == ANY  # objects of other types have their say
 
 
 def test_what_is_refused():

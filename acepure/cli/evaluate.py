@@ -65,7 +65,9 @@ def add(commands: Any, **style: Any) -> None:
     command.add_argument("input", metavar="DATA", help="file of structures, with or without labels")
     command.add_argument("-o", "--output", metavar="OUT", help="write predictions: .extxyz or .xyz")
     command.add_argument("--figure", metavar="FIG", help="draw the errors: .png, .pdf, .svg, ...")
-    command.add_argument("--uncertainty", action="store_true", help="standard deviations, and how they fit the errors")
+    command.add_argument(
+        "--uncertainty", action="store_true", help="standard deviations in OUT; in FIG how they fit the errors"
+    )
     add_index(command)
     add_labels(command)
     add_threads(command)

@@ -69,7 +69,13 @@ def add(commands: Any, **style: Any) -> None:
         **style,
     )
     command.add_argument("train", nargs="+", metavar="TRAIN", help="files of structures with labels")
-    command.add_argument("--test", nargs="+", default=[], metavar="TEST", help="files to test on; a TRAIN comes before")
+    command.add_argument(
+        "--test",
+        nargs="+",
+        default=[],
+        metavar="TEST",
+        help="files to test on, not fitted; name TRAIN before this option",
+    )
     command.add_argument("-o", "--output", metavar="MODEL", required=True, help="file to write, such as Cu.ace")
     figures = command.add_mutually_exclusive_group()
     figures.add_argument("--figure", metavar="FIG", help="default MODEL with the ending .png; .pdf and .svg work too")
@@ -229,6 +235,8 @@ def _workers(arguments: argparse.Namespace) -> Iterator[Any]:
         client = Client(arguments.scheduler)
     except (OSError, ValueError) as error:
         raise ValueError(f"--scheduler {arguments.scheduler}: no scheduler answers there: {error}") from error
+    if not client.nthreads():
+        print(f"cluster {arguments.scheduler} has no workers yet; the fit waits for them", flush=True)
     with client:
         yield client
 

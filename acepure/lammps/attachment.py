@@ -41,7 +41,8 @@ def attach(
     """Let a potential supply energies, forces and virial of a LAMMPS.
 
     To be called by all ranks, once the box exists; the atoms may come later. Anything else LAMMPS computes is added,
-    as from other fixes and pair styles.
+    as from other fixes and pair styles. Fixes act in the order in which they were defined: those that replace forces,
+    such as setforce, aveforce and shake, must come after `attach`.
 
     Parameters
     ----------
@@ -126,9 +127,8 @@ class Attachment:
         return self._domain.list_seconds
 
     def detach(self) -> None:
-        """Take the potential out of LAMMPS."""
+        """Take the potential out of LAMMPS; a second time does nothing. To be called before the command `clear`."""
         self._guard.remove()
-        self._lmp.command(f"unfix {self._name}")
 
     def __repr__(self) -> str:
         return (
@@ -144,8 +144,9 @@ class Attachment:
         try:
             failure = self._step(n_own, forces)
         except BaseException as error:
-            # With several ranks the others may be waiting for this one, in vain.
-            failure = error if self._comm is None else self._abort()
+            failure = error
+            if self._comm is not None:  # the others may be waiting for this one, in vain
+                self._abort()
         if failure is not None:
             self._ghost_forces = None
             forces[:] = 0.0
@@ -171,12 +172,15 @@ class Attachment:
                 self._ghost_forces = GhostForces(tags, n_own, self._comm)
             except ValueError as error:  # an error of all ranks
                 return error
+        assert result is not None and self._ghost_forces is not None  # no rank has failed
         forces[:] = self._ghost_forces.collected(result.forces)
         self._tally(result.energies, totals[2], totals[3:].reshape(3, 3))
         return None
 
     def _atoms_of_lammps(self, n_own: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Tags, types and positions of own atoms and ghosts."""
+        if self._lmp.extract_global("respa_levels") is not None:
+            raise ValueError("run_style respa asks fix external for no forces after the first; use run_style verlet")
         n, arrays = n_own + self._lmp.extract_global("nghost"), self._lmp.numpy
         tags = arrays.extract_atom("id", nelem=n)
         if tags is None or (n and not tags[0]):
@@ -200,6 +204,7 @@ class Attachment:
     def _first_failure(self, failure: BaseException | None) -> BaseException:
         """The error of this rank, or else that of the first rank that has one."""
         if self._comm is None:
+            assert failure is not None
             return failure
         texts = self._comm.allgather(None if failure is None else f"{type(failure).__name__}: {failure}")
         rank, text = next((rank, text) for rank, text in enumerate(texts) if text is not None)

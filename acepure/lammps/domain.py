@@ -63,6 +63,7 @@ class Domain:
         self._atoms = Atoms()
         self._n_own = -1
         self._list: NeighborList | None = None
+        self._vectors = self._made_for = np.empty((0, 3))  # of the list; positions it was made for
         self.n_lists = 0
         self.list_seconds = self.kernel_seconds = 0.0
 
@@ -97,7 +98,7 @@ class Domain:
         return result
 
     def _present_list(self) -> NeighborList:
-        if self._list is not None and self._nearly_unmoved() and self._moved() == 0:
+        if self._list is not None and self._nearly_unmoved() and self._moved(self._list) == 0:
             return self._list.with_vectors(self._vectors.view())
         self._list = self._new_list()
         self._vectors = np.array(self._list.vectors)
@@ -124,9 +125,8 @@ class Domain:
         moved2 = ((self._atoms.positions - self._made_for) ** 2).sum(axis=1).max()
         return bool(moved2 <= (0.5 * self._skin) ** 2)  # NaN compares false: a new list, which refuses it
 
-    def _moved(self) -> int:
+    def _moved(self, listed: NeighborList) -> int:
         """Compute the present vectors; return how many atoms have met, which a new list reports with their names."""
-        listed = self._list
         return update_vectors(
             listed.offsets,
             listed.centers,

@@ -18,11 +18,13 @@ if TYPE_CHECKING:
 __all__ = ["Guard"]
 
 _METHODS = ("command", "file", "commands_list", "commands_string")
+# What must be there while the potential is at work, and the command that takes it out; the fix of the potential last.
+_PARTS = (("compute", "_reach", "uncompute"), ("fix", "_guard", "unfix"), ("fix", "", "unfix"))
 _TOO_SHORT = re.compile(r"Compute rdf cutoff plus skin (\S+) exceeds ghost atom range (\S+)")
 
 
 class Guard:
-    """Ends runs after errors, and refuses to start them with too few ghosts.
+    """Ends runs after errors, refuses to start them with too few ghosts, and says when the potential is gone.
 
     Parameters
     ----------
@@ -61,12 +63,17 @@ class Guard:
         self._lmp.set_string_variable(f"{self._name}_failed", "acepure")
 
     def remove(self) -> None:
-        """Take all of it out of LAMMPS."""
-        for method in _METHODS:
+        """Take all of it out of LAMMPS, with the fix of the potential; what `clear` has taken out is passed over."""
+        if not self._methods:
+            return
+        for method in self._methods:
             delattr(self._lmp, method)
-        name = self._name
-        for line in (f"uncompute {name}_reach", f"unfix {name}_guard", f"group {name}_none delete"):
-            self._lmp.command(line)
+        self._methods, name = {}, self._name
+        for kind, ending, removal in _PARTS:
+            if self._lmp.has_id(kind, name + ending):
+                self._lmp.command(f"{removal} {name}{ending}")
+        if self._lmp.has_id("group", f"{name}_none"):
+            self._lmp.command(f"group {name}_none delete")
         for variable in ("failed", "force", "zero"):
             self._lmp.command(f"variable {name}_{variable} delete")
 
@@ -74,22 +81,33 @@ class Guard:
         @wraps(run)
         def run_or_raise(*arguments: Any) -> Any:
             try:
-                return run(*arguments)
+                result = run(*arguments)
             except Exception as raised:
-                if self.error is not None:
-                    raise self._rearmed() from raised
+                error, self.error = self.error, None
+                if error is not None:
+                    self._rearm()
+                    raise error from raised
                 self._explain(raised)
                 raise
+            self._check_parts()
+            return result
 
         return run_or_raise
 
-    def _rearmed(self) -> BaseException:
-        """Return the error; the next run is one of its own."""
-        error, self.error = self.error, None
+    def _check_parts(self) -> None:
+        """Raise a ValueError if a command has taken the potential, or a part of the guard, out of LAMMPS."""
+        for kind, ending, _ in _PARTS:
+            if not self._lmp.has_id(kind, self._name + ending):
+                raise ValueError(
+                    f"the {kind} {self._name}{ending} is gone, by `clear` or `un{kind}`: without it LAMMPS runs "
+                    "without the potential or its checks; leave the command out, or call detach() before it in Python"
+                )
+
+    def _rearm(self) -> None:
+        """Let the next run be one of its own."""
         self._lmp.set_string_variable(f"{self._name}_failed", "0")
         for line in (f"{self._name}_force delete", f"{self._name}_force equal v_{self._name}_failed"):
             self._methods["command"](f"variable {line}")  # LAMMPS takes a variable that failed for one still in use
-        return error
 
     def _explain(self, raised: Exception) -> None:
         """Raise a ValueError if LAMMPS has found too few ghosts."""

@@ -90,9 +90,7 @@ def clebsch_gordan(l1: int, l2: int, L: int) -> np.ndarray:
 
 @cache
 def _gaunt(l1: int, l2: int, L: int) -> np.ndarray:
-    """G with Y_{l1 m1} Y_{l2 m2} = Σ_LM G[m1, m2, M] Y_LM (real harmonics of one direction)."""
-    if (l1 + l2 + L) % 2:
-        return np.zeros((2 * l1 + 1, 2 * l2 + 1, 2 * L + 1))
+    """G with Y_{l1 m1} Y_{l2 m2} = Σ_LM G[m1, m2, M] Y_LM (real harmonics of one direction), for even l1 + l2 + L."""
     central = _complex_clebsch_gordan(l1, l2, L)[l1, l2, L]
     reduced = sqrt((2 * l1 + 1) * (2 * l2 + 1) / (4 * pi * (2 * L + 1))) * central
     return reduced * clebsch_gordan(l1, l2, L)
@@ -119,7 +117,7 @@ def gaunt_product(ls: tuple[int, ...]) -> dict[int, np.ndarray]:
     last = ls[-1]
     result: dict[int, np.ndarray] = {}
     for inner, tensor in gaunt_product(ls[:-1]).items():
-        for L in range(abs(inner - last), inner + last + 1, 2):
+        for L in range(abs(inner - last), inner + last + 1, 2):  # a product of harmonics has the parity of its factors
             term = np.tensordot(tensor, _gaunt(inner, last, L), axes=(tensor.ndim - 1, 0))
             result[L] = result[L] + term if L in result else term
     return result

@@ -127,6 +127,10 @@ def create_layout(path: Path, basis: Mapping[str, Any], labels: tuple[str, ...],
                 attributes=Progress(0, 0, False).to_dict() if name == "offsets" else {},
             )
         os.rename(temporary, path)
+    except OSError as error:
+        if path.exists():
+            raise ValueError(f"{str(path)!r} was made by another process meanwhile; one at a time can write") from error
+        raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import sys
-import threading
 from collections.abc import Callable
 from numbers import Integral
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from threadpoolctl import ThreadpoolController
 
@@ -17,31 +16,9 @@ if TYPE_CHECKING:
 
 __all__ = ["checked_workers", "kernel_threads", "one_blas_thread"]
 
+Threads = TypeVar("Threads", int, "int | None")
 
-class _OneBlasThread:
-    """One BLAS thread in this process, from the first of several blocks that overlap in threads to the last.
-
-    The limit holds for the process: were it lifted with the block that has set it, others would go on without.
-    """
-
-    def __init__(self) -> None:
-        self._blas, self._lock = ThreadpoolController(), threading.Lock()
-        self._n_inside, self._limits = 0, None
-
-    def __enter__(self) -> None:
-        with self._lock:
-            if self._n_inside == 0:
-                self._limits = self._blas.limit(limits=1, user_api="blas")
-            self._n_inside += 1
-
-    def __exit__(self, *_: Any) -> None:
-        with self._lock:
-            self._n_inside -= 1
-            if self._n_inside == 0:
-                self._limits.restore_original_limits()
-
-
-_one_blas_thread = _OneBlasThread()
+_blas = ThreadpoolController()
 
 
 def checked_workers(workers: Any) -> int | Client:
@@ -66,7 +43,7 @@ def checked_workers(workers: Any) -> int | Client:
     return workers
 
 
-def kernel_threads(workers: int | Client, num_threads: int | None) -> int | None:
+def kernel_threads(workers: int | Client, num_threads: Threads) -> Threads:
     """Return the threads that kernels may use: `num_threads` in this process alone, else one per worker.
 
     Examples
@@ -77,7 +54,7 @@ def kernel_threads(workers: int | Client, num_threads: int | None) -> int | None
     return num_threads if isinstance(workers, Integral) and workers == 1 else 1
 
 
-def one_blas_thread(function: Callable, *arguments: Any) -> Any:
+def one_blas_thread(function: Callable[..., Any], *arguments: Any) -> Any:
     """Return function(*arguments), computed with one BLAS thread: sums by several may have other last bits."""
-    with _one_blas_thread:
+    with _blas.limit(limits=1, user_api="blas"):
         return function(*arguments)

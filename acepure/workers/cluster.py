@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["Cluster"]
 
 # What a worker applies and merges with, by the name of the run.
-_FUNCTIONS: dict[str, tuple[Callable, Callable | None]] = {}
+_FUNCTIONS: dict[str, tuple[Callable[..., Any], Callable[..., Any] | None]] = {}
 
 
 class Cluster:
@@ -41,7 +41,7 @@ class Cluster:
         Adds the second of two results to the first.
     """
 
-    def __init__(self, client: Client, function: Callable, merge: Callable | None = None) -> None:
+    def __init__(self, client: Client, function: Callable[..., Any], merge: Callable[..., Any] | None = None) -> None:
         self._client, self._name = client, f"acepure-{uuid4().hex}"
         self._n_workers, self._counted = 1, -inf
         self._futures: WeakSet[Future] = WeakSet()  # weak: a future that is gone frees its result
@@ -70,7 +70,7 @@ class Cluster:
             self._counted = monotonic()
         return self._n_workers
 
-    def submit(self, batch: Sequence) -> Future:
+    def submit(self, batch: Sequence[Any]) -> Future:
         """Return the future of function(batch)."""
         # As bytes, because the scheduler would look into lists, and needs none of what is in them.
         return self._submit(_leaf, pickle.dumps(batch))
@@ -80,7 +80,7 @@ class Cluster:
         # Before any batch that waits: two results become one, and no new one comes.
         return self._submit(_merged, mine, other, priority=1)
 
-    def _submit(self, function: Callable, *arguments: Any, **options: Any) -> Future:
+    def _submit(self, function: Callable[..., Any], *arguments: Any, **options: Any) -> Future:
         with self._explained(), warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Sending large graph", UserWarning)
             future = self._client.submit(function, self._name, *arguments, pure=False, **options)
@@ -117,7 +117,7 @@ class Cluster:
             return future.result()
 
 
-def _plugin(name: str, function: Callable, merge: Callable | None) -> Any:
+def _plugin(name: str, function: Callable[..., Any], merge: Callable[..., Any] | None) -> Any:
     from distributed import WorkerPlugin
 
     class Functions(WorkerPlugin):
@@ -142,5 +142,7 @@ def _leaf(name: str, batch: bytes) -> Any:
 def _merged(name: str, mine: Any, other: Any) -> Any:
     # A copy, because the worker may be asked again for what it holds.
     mine = deepcopy(mine)
-    _FUNCTIONS[name][1](mine, other)
+    merge = _FUNCTIONS[name][1]
+    assert merge is not None
+    merge(mine, other)
     return mine

@@ -6,7 +6,7 @@ Batches may come from a generator of more than fits in memory: no more than thre
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from functools import partial
 from itertools import chain, islice
@@ -19,7 +19,7 @@ from acepure.workers.cluster import Cluster
 from acepure.workers.processes import Processes
 
 if TYPE_CHECKING:
-    from distributed import Client
+    from distributed import Client, Future
 
 __all__ = ["ordered_map", "tree_reduce"]
 
@@ -37,7 +37,7 @@ def ordered_map(
     workers: int | Client = 1,
     *,
     bar: tqdm | None = None,
-) -> Iterator[Result]:
+) -> Generator[Result, None, None]:
     """Yield function(batch) of each batch, in order.
 
     Parameters
@@ -114,7 +114,9 @@ def tree_reduce(
     return tree.taken()
 
 
-def _mapped(function: Callable, batches: Iterable[Sequence], workers: int | Client, bar: tqdm | None) -> Iterator:
+def _mapped(
+    function: Callable[..., Any], batches: Iterable[Sequence[Any]], workers: int | Client, bar: tqdm | None
+) -> Generator[Any, None, None]:
     if isinstance(workers, int) and workers > 1:
         batches = iter(batches)
         first = list(islice(batches, 2))
@@ -135,11 +137,16 @@ def _mapped(function: Callable, batches: Iterable[Sequence], workers: int | Clie
 
 
 def _reduced_on_cluster(
-    function: Callable, merge: Callable, batches: Iterable[Sequence], client: Client, bar: tqdm | None
+    function: Callable[..., Any],
+    merge: Callable[..., Any],
+    batches: Iterable[Sequence[Any]],
+    client: Client,
+    bar: tqdm | None,
 ) -> Any:
     """Subtrees are merged on the cluster, which forgets each, with its batches, when its result is here."""
     with Cluster(client, function, merge) as cluster:
-        tree, subtree, roots = _Tree(partial(_added, merge)), _Tree(cluster.merge), deque()
+        tree, subtree = _Tree(partial(_added, merge)), _Tree(cluster.merge)
+        roots: deque[Future] = deque()
         for n, (size, leaf) in enumerate(_window(cluster, batches), 1):
             cluster.wait(leaf)
             _advance(bar, size)
@@ -156,9 +163,9 @@ def _reduced_on_cluster(
         return tree.taken()
 
 
-def _window(pool: Processes | Cluster, batches: Iterable[Sequence]) -> Iterator[tuple[int, Any]]:
+def _window(pool: Processes | Cluster, batches: Iterable[Sequence[Any]]) -> Iterator[tuple[int, Any]]:
     """Submit batches; yield (size, future), oldest first, when as many as may be are out."""
-    waiting = deque()
+    waiting: deque[tuple[int, Any]] = deque()
     for batch in batches:
         waiting.append((len(batch), pool.submit(batch)))
         if len(waiting) >= _AHEAD * pool.n_workers:
@@ -172,7 +179,7 @@ def _advance(bar: tqdm | None, size: int) -> None:
         bar.update(size)
 
 
-def _added(merge: Callable, mine: Any, other: Any) -> Any:
+def _added(merge: Callable[..., Any], mine: Any, other: Any) -> Any:
     merge(mine, other)
     return mine
 
@@ -180,7 +187,7 @@ def _added(merge: Callable, mine: Any, other: Any) -> Any:
 class _Tree:
     """A binary counter of parts: two of 2^level leaves become one of 2^(level + 1), merge(left, right)."""
 
-    def __init__(self, merge: Callable) -> None:
+    def __init__(self, merge: Callable[..., Any]) -> None:
         self.merge = merge
         self.parts: list[tuple[int, Any]] = []
 

@@ -44,7 +44,7 @@ class Processes:
     def __enter__(self) -> Processes:
         return self
 
-    def __exit__(self, *_: Any) -> None:
+    def __exit__(self, *error: Any) -> None:
         with self._lock:
             self._ended = True
         # All that was wanted has been taken; what a process still does is for nothing.
@@ -56,11 +56,11 @@ class Processes:
             process.close()
             connection.close()
 
-    def submit(self, batch: Any) -> Future:
+    def submit(self, batch: Any) -> Future[Any]:
         """Return the future of function(batch)."""
         return self._threads.submit(self._answer, batch)
 
-    def result(self, future: Future) -> Any:
+    def result(self, future: Future[Any]) -> Any:
         """Return what a future holds when it is there, or raise the error."""
         return future.result()
 
