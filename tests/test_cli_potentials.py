@@ -437,6 +437,20 @@ def test_inspect_a_repulsive_core_and_holes(data, capsys):
     assert "a core" not in out and "nearer than in training" not in out
 
 
+@pytest.mark.parametrize(
+    ("functions", "words"),
+    [
+        ({"n_max": 3, "l_max": [1, 2]}, "order 2, n_max 3, l_max 1, 2"),
+        ({"functions": [[(1, 0)], [(1, 1), (2, 1)]]}, "order 2, explicit functions"),
+    ],
+)
+def test_inspect_names_every_way_of_choosing_functions(data, capsys, functions, words):
+    basis = ACEBasis(["Cu"], order=2, **functions)
+    LinearACE(basis, np.zeros(len(basis))).save("chosen.ace")
+    code, out, _ = run("inspect chosen.ace", capsys)
+    assert code == 0 and f"canonical, Cu, rcut 5 Å, {words}\n" in out
+
+
 def test_inspect_refuses_what_is_no_model(data, capsys):
     assert "is no model file of acepure" in failure("inspect test.extxyz", capsys)
     assert "there is no such file" in failure("inspect none.ace", capsys)

@@ -152,7 +152,7 @@ def test_a_killed_process_is_reported():
 
 
 def test_functions_and_results_that_cannot_be_sent():
-    with pytest.raises(Exception, match="pickle|local object"):
+    with pytest.raises(Exception, match=r"pickle|local object"):
         list(ordered_map(lambda batch: batch, numbers(3), 2))
     with pytest.raises(TypeError, match="the result cannot be sent"):
         list(ordered_map(generator_of, numbers(3), 2))

@@ -136,7 +136,7 @@ class FormalAlgebra(RadialAlgebra):
     def __eq__(self, other: object) -> bool:
         return isinstance(other, FormalAlgebra)
 
-    __hash__ = None  # type: ignore[assignment]
+    __hash__ = None  # type: ignore[assignment]  # as the other algebras
 
     def product(self, z: int, a: tuple[int, ...], b: tuple[int, ...]) -> Terms:
         return ((tuple(sorted(a + b)), 1.0),)

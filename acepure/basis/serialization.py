@@ -64,7 +64,7 @@ class Serializable:
         if kind not in known:
             raise ValueError(f"data['kind'] must be one of {', '.join(sorted(known))}; got {kind!r}")
         target = known[kind]
-        if target.from_dict.__func__ is not cls.from_dict.__func__:  # type: ignore[attr-defined]
+        if target.from_dict.__func__ is not cls.from_dict.__func__:  # type: ignore[attr-defined]  # of methods
             return target.from_dict(data)
         return target(**{key: restored(value) for key, value in data.items() if key != "kind"})
 
