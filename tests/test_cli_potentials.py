@@ -300,8 +300,13 @@ def test_predictions_are_no_labels_unless_named(data, capsys):
 
 def test_evaluate_with_uncertainty(data, capsys):
     command = "evaluate known.ace test.extxyz -o out.extxyz --uncertainty --figure errors.svg --index 1:3"
-    assert run(command, capsys)[0] == 0
+    code, out, _ = run(command, capsys)
+    assert code == 0
     originals = read("test.extxyz")[1:3]
+    errors = np.concatenate([data.evaluate(atoms).forces - atoms.get_forces() for atoms in originals])
+    predicted = np.concatenate([data.uncertainty(atoms).forces for atoms in originals])
+    ratio = np.sqrt(np.mean(errors**2) / np.mean(predicted**2))
+    assert f"errors of forces are {ratio:.2g} times the predicted deviations (rms)" in out
     found = read("out.extxyz")
     assert len(found) == 2
     for atoms, original in zip(found, originals):

@@ -23,7 +23,13 @@ import importlib
 import os
 from types import ModuleType
 
-from acepure._kernels import cpu
+try:
+    from acepure._kernels import cpu
+except ImportError as error:
+    raise ImportError(
+        f"the kernels of acepure are not compiled in {os.path.dirname(__file__)!r}; if acepure is installed elsewhere, "
+        "start Python outside of this folder of sources, else compile them here: pip install -e ."
+    ) from error
 
 __all__ = ["cpu", "evaluator", "variant"]
 

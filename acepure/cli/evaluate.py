@@ -97,8 +97,12 @@ def _run(arguments: argparse.Namespace) -> None:
         with atomic_write(figure) if figure else nullcontext() as drawn:
             results, deviations = _evaluate(model, structures, arguments)
             errors = _print_results(structures, results, labeled, arguments)
-            if drawn is not None and errors is not None and labeled is not None:
-                _draw(model, errors, _calibration(labeled, results, deviations), drawn, kind)
+            calibration = None if labeled is None else _calibration(labeled, results, deviations)
+            if calibration is not None:
+                predicted, found = (np.sqrt(np.mean(np.square(values))) for values in calibration)
+                print(f"errors of forces are {found / predicted:.2g} times the predicted deviations (rms)\n")
+            if drawn is not None and errors is not None:
+                _draw(model, errors, calibration, drawn, kind)
         if written is not None:
             _write(written, structures, results, deviations)
     for name in filter(None, (figure, output)):

@@ -301,6 +301,9 @@ class Conditioning:
         return self._ratio(scaling) if self.resolved(scaling) else np.inf
 
     def _ratio(self, scaling: str) -> float:
+        columns = len(self.varying_features) if scaling == "standardized" else len(self.R)
+        if columns > self._most_independent(scaling):
+            return np.inf  # at once: singular values take long
         values = self.singular_values(scaling)
         if not len(values):
             return 1.0
