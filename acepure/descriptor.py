@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any, overload
 
@@ -12,7 +12,7 @@ from ase.data import atomic_numbers, chemical_symbols
 from scipy.sparse import csr_array
 from tqdm import tqdm
 
-from acepure.arguments import resolve_arguments
+from acepure.arguments import resolve_synonyms
 from acepure.basis.radial import PolynomialRadialBasis, RadialBasis
 from acepure.centers import CenterGroup, center_groups, only_group
 from acepure.errors import CoincidentAtomsError, SpeciesError
@@ -32,17 +32,12 @@ from acepure.neighbors import NeighborList, neighbor_list
 from acepure.operators.assembly import Operators
 from acepure.references import Reference
 from acepure.sizes import physical_memory, refuse_larger
-from acepure.specification import Specification
+from acepure.specification import Specification, with_default
 from acepure.structures import structure_list
 
 __all__ = ["ACEBasis", "check_basis"]
 
 DEFAULT_RCUT = 5.0
-DEFAULT_TOTALDEGREE = 6
-
-_SPECIFICATION_ARGUMENTS = ("order", "totaldegree", "wL", "n_max", "l_max", "n_functions", "functions", "n_start")
-_BASIS_ARGUMENTS = ("rcut", *_SPECIFICATION_ARGUMENTS, "radial", "canonical", "reference")
-_CHOICES = ("totaldegree", "n_max", "l_max", "n_functions", "functions")
 
 
 class ACEBasis:
@@ -72,6 +67,8 @@ class ACEBasis:
         False gives the self-interacting basis, products of full neighbor sums, with the same labels.
     reference : Reference, optional
         What the basis is centered on; see `centred`, which chooses the radial functions too.
+    **synonyms
+        The spellings cutoff, r_cut, nu_max, correlation, nmax and lmax of other codes.
 
     Raises
     ------
@@ -79,10 +76,6 @@ class ACEBasis:
         For wrong, unknown or contradictory arguments, before any work.
     BasisTooLargeError
         When the basis would not fit in memory.
-
-    Notes
-    -----
-    The spellings cutoff, r_cut, nu_max, correlation, nmax and lmax are understood too.
 
     Examples
     --------
@@ -92,10 +85,26 @@ class ACEBasis:
     (4, 224)
     """
 
-    def __init__(self, species: Sequence[str], rcut: Any = None, order: int | None = None, **arguments: Any) -> None:
-        named = {name: value for name, value in (("rcut", rcut), ("order", order)) if value is not None}
-        given = resolve_arguments(named | arguments, _BASIS_ARGUMENTS, "ACEBasis")
-        given = {name: value for name, value in given.items() if value is not None}
+    def __init__(
+        self,
+        species: Sequence[str],
+        rcut: float | Mapping[tuple[str, str], float] | None = None,
+        order: int | None = None,
+        *,
+        totaldegree: float | Sequence[float] | None = None,
+        wL: float | None = None,
+        n_max: int | Sequence[int] | None = None,
+        l_max: int | Sequence[int] | None = None,
+        n_functions: int | None = None,
+        functions: Iterable[Sequence[Sequence[Any]]] | None = None,
+        n_start: int | None = None,
+        radial: RadialBasis | None = None,
+        canonical: bool = True,
+        reference: Reference | None = None,
+        **synonyms: Any,
+    ) -> None:
+        named = {name: value for name, value in locals().items() if name not in ("self", "species", "synonyms")}
+        given = resolve_synonyms(named, synonyms, "ACEBasis")
         canonical = given.pop("canonical", True)
         if not isinstance(canonical, (bool, np.bool_)):
             raise TypeError(f"canonical must be True or False, got {canonical!r}")
@@ -106,14 +115,7 @@ class ACEBasis:
             raise TypeError(f"radial must be a RadialBasis, got {radial!r} of type {type(radial).__name__}")
         if reference is not None and not isinstance(reference, Reference):
             raise TypeError(f"reference must be a Reference, got {reference!r} of type {type(reference).__name__}")
-        if not any(choice in given for choice in _CHOICES):
-            for name in ("n_start", "wL"):
-                if name in given:
-                    raise ValueError(
-                        f"{name}={given[name]!r} needs totaldegree too: the default of 6 is for n_start=0, wL=1"
-                    )
-            given["totaldegree"] = DEFAULT_TOTALDEGREE
-        self._specification = Specification.create(species, **given)
+        self._specification = Specification.create(species, **with_default(given))
         self._specification.check_memory()
         self._radial = PolynomialRadialBasis(DEFAULT_RCUT if rcut is None else rcut) if radial is None else radial
         self._canonical = bool(canonical)

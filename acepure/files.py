@@ -1,6 +1,7 @@
 """Files that are either complete or not there.
 
-atomic_write(path)    write to a temporary name in the same folder, then rename
+atomic_write(path)      write to a temporary name in the same folder, then rename
+check_writable(path)    raise if that cannot be done
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["atomic_write"]
+__all__ = ["atomic_write", "check_writable"]
 
 # Most systems take names of 255 bytes; a character has up to 4.
 _LONGEST_ENDING = 48
@@ -54,6 +55,40 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
     ...     Path(folder, "energies.txt").read_text()
     '-3.54'
     """
+    target, temporary = _begun(path)
+    try:
+        yield temporary
+        if target.exists():
+            temporary.chmod(target.stat().st_mode & 0o777)
+        _flush(temporary)
+        os.replace(temporary, target)
+    except OSError as error:
+        if error.errno in _FULL and error.filename is None:
+            error.filename = os.fspath(path)  # the system does not say which file
+        raise
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def check_writable(path: str | os.PathLike[str]) -> None:
+    """Raise as `atomic_write` would, for programs that work for long before they write; `path` stays as it is.
+
+    Raises
+    ------
+    TypeError, OSError
+        As `atomic_write`.
+
+    Examples
+    --------
+    >>> check_writable("none/energies.txt")  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    FileNotFoundError: cannot write 'none/energies.txt': the folder '...none' does not exist
+    """
+    _begun(path)[1].unlink()
+
+
+def _begun(path: str | os.PathLike[str]) -> tuple[Path, Path]:
+    """Return where the file shall be, and an empty temporary file in the same folder."""
     if not isinstance(path, (str, os.PathLike)):
         raise TypeError(f"path must be a str or os.PathLike; got {path!r} of type {type(path).__name__}")
     # Renaming onto a link would replace the link.
@@ -73,18 +108,7 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
         raise PermissionError(
             f"cannot write {os.fspath(path)!r}: no permission to write in {str(target.parent)!r}"
         ) from error
-    try:
-        yield temporary
-        if target.exists():
-            temporary.chmod(target.stat().st_mode & 0o777)
-        _flush(temporary)
-        os.replace(temporary, target)
-    except OSError as error:
-        if error.errno in _FULL and error.filename is None:
-            error.filename = os.fspath(path)  # the system does not say which file
-        raise
-    finally:
-        temporary.unlink(missing_ok=True)
+    return target, temporary
 
 
 def _flush(path: Path) -> None:

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 
 from acepure.basis.pairs import PairTable
 from acepure.calculator import ACECalculator
-from acepure.checks import distances, number, real_array, symbol
+from acepure.checks import count, distances, number, real_array, symbol
 from acepure.core import PairCore
 from acepure.descriptor import ACEBasis, check_basis
 from acepure.errors import ModelFileError, SpeciesError
@@ -333,7 +333,7 @@ class LinearACE:
 
     def committee(self, n: int, seed: int = 0) -> list[LinearACE]:
         """Return n models whose coefficients are drawn from the posterior."""
-        root, rng = self._root(), np.random.default_rng(seed)
+        n, rng, root = count("n", n), np.random.default_rng(count("seed", seed, least=0)), self._root()
         draws = (self.coefficients + root @ rng.standard_normal(root.shape[2]) for _ in range(n))
         return [
             LinearACE(self.basis, draw, self.E0s, core=self.core, shortest=self.shortest_distances) for draw in draws

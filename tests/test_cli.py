@@ -9,6 +9,15 @@ from ase.build import bulk
 
 import acepure
 from acepure.api import ARRAY_NAME, INFO_NAME
+from acepure.basis import (
+    AgnesiTransform,
+    CosineEnvelope,
+    InverseTransform,
+    LinearTransform,
+    PolynomialEnvelope,
+    PolynomialRadialBasis,
+    PowerTransform,
+)
 from acepure.cli import main
 from acepure.config import configuration
 
@@ -105,6 +114,12 @@ def test_index(structures, capsys, index, n_atoms):
         ("--n-functions 40 --order 2", {"n_functions": 40, "order": 2}),
         ("--nu-max 2 --cutoff 4 --nmax 3 --l_max 2", {"order": 2, "rcut": 4.0, "n_max": 3, "l_max": 2}),
         ("", {}),
+        ("--transform Linear", {"radial": PolynomialRadialBasis(5.0, LinearTransform())}),
+        ("--transform agnesi:r0=2.5,p=1,q=3", {"radial": PolynomialRadialBasis(5.0, AgnesiTransform(2.5, 1, 3))}),
+        ("--transform power:exponent=3", {"radial": PolynomialRadialBasis(5.0, PowerTransform(3))}),
+        ("--transform inverse --rcut 4", {"radial": PolynomialRadialBasis(4.0, InverseTransform())}),
+        ("--envelope cosine", {"radial": PolynomialRadialBasis(5.0, envelope=CosineEnvelope())}),
+        ("--envelope polynomial:exponent=4", {"radial": PolynomialRadialBasis(5.0, envelope=PolynomialEnvelope(4))}),
     ],
 )
 def test_options_mean_what_they_mean_in_python(structures, capsys, options, arguments):
@@ -166,7 +181,8 @@ def test_too_large_a_basis(capsys):
         ("none.xyz -o out.npz", "cannot read 'none.xyz': there is no such file"),
         ("bad.xyz -o out.npz", "cannot read 'bad.xyz[0]': a number of atoms should stand where 'hello' stands"),
         ("in.extxyz -o out.txt", "must end in .npz, .zarr, .extxyz or .xyz"),
-        ("in.extxyz -o nowhere/out.npz", "does not exist"),
+        ("none.xyz -o nowhere/out.npz", "error: -o: cannot write 'nowhere/out.npz': the folder"),
+        ("none.xyz -o nowhere/out.zarr", "error: -o: cannot write 'nowhere/out.zarr': the folder 'nowhere'"),
         ("in.extxyz -o out.npz --jobs 2", "--jobs 2 is for files that end in .zarr"),
         ("in.extxyz -o out.npz --index 7", "holds no structure for index 7"),
         ("in.extxyz -o out.npz --index 7:", "holds no structure for index 7:"),
@@ -178,6 +194,13 @@ def test_too_large_a_basis(capsys):
         ("in.extxyz -o out.npz --totaldegree 6,x", "'6,x' is not a number or a comma list"),
         ("--totaldegree 6 in.extxyz -o out.npz", "a file is named before such an option"),
         ("--species Cu in.extxyz -o out.npz", "'in.extxyz' is not a chemical symbol such as Cu; a file"),
+        ("in.extxyz -o out.npz --transform agnsi", "'agnsi' is none of agnesi, inverse, linear, power"),
+        ("in.extxyz -o out.npz --transform linear:p=1", "'p' is unknown; linear takes no parameters"),
+        ("in.extxyz -o out.npz --transform agnesi:x=1", "'x' is unknown; agnesi takes r0, p, q"),
+        ("in.extxyz -o out.npz --transform agnesi:p", "'agnesi:p': 'p' is not NAME=NUMBER such as p=1"),
+        ("in.extxyz -o out.npz --transform agnesi:p=3,q=1", "q must not be smaller than p"),
+        ("in.extxyz -o out.npz --envelope sharp", "'sharp' is none of cosine, polynomial, smooth"),
+        ("in.extxyz -o out.npz --envelope smooth --rcut -1", "rcut must be a finite number > 0; got -1.0"),
         ("in.extxyz -o out.npz --threads 0", "--threads: '0' is not an integer >= 1"),
         ("in.extxyz -o out.npz --total 6", "unrecognized arguments: --total 6"),
         ("in.extxyz", "arguments are required: -o"),
@@ -213,7 +236,12 @@ def test_interrupt(structures, monkeypatch, capsys, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["in.extxyz"]
 
 
-def test_demo_is_called_with_its_arguments(monkeypatch, capsys):
+def test_demo_looks_for_the_folder_first(capsys):
+    assert "error: -o: cannot write 'nowhere/map.png': the folder" in failure("demo -o nowhere/map.png", capsys)
+
+
+def test_demo_is_called_with_its_arguments(monkeypatch, capsys, tmp_path):
+    monkeypatch.chdir(tmp_path)
     calls = []
     monkeypatch.setattr("acepure.demo.run", lambda *arguments: calls.append(arguments))
     assert run("demo", capsys)[0] == run("demo -o map.pdf --threads 2", capsys)[0] == 0

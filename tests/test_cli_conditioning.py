@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from ase.build import bulk
 
+from acepure.basis import AgnesiTransform, PolynomialRadialBasis, SmoothEnvelope
 from acepure.cli import main
 from acepure.diagnostics import compare_references
 
@@ -64,6 +65,34 @@ def test_options_mean_what_they_mean_in_python(structures, capsys, tmp_path):
     assert (tmp_path / "figure.PDF").read_bytes().startswith(b"%PDF")
 
 
+def test_radial_functions(structures, capsys):
+    options = "--rcut 4 --transform agnesi:p=1,q=3 --envelope smooth:exponent=2"
+    code, out, _ = run(f"conditioning in.extxyz {SMALL} {options}", capsys)
+    radial = PolynomialRadialBasis(4.0, AgnesiTransform(p=1, q=3), SmoothEnvelope(2))
+    expected = compare_references(structures, order=2, totaldegree=3, radial=radial, atoms_per_structure=20)
+    assert code == 0 and str(expected) in out
+
+
+@pytest.mark.parametrize(
+    "options, note",
+    [
+        # Order 1 of one species has the functions n = 0 .. degree, and there is the column of ones.
+        ("--totaldegree 4 --atoms-per-structure 1", "5 of Cu (160 in all atoms), but 6 columns"),
+        ("--totaldegree 4 --atoms-per-structure 1", "raise --atoms-per-structure, or"),
+        ("--totaldegree 3 --atoms-per-structure 1", None),
+        ("--totaldegree 31 --index :1", "20 of Cu (32 in all atoms), but 33 columns"),
+        ("--totaldegree 31 --index :1", "take more structures, or"),
+    ],
+)
+def test_too_few_environments_are_told_before_the_work(structures, capsys, monkeypatch, options, note):
+    def stopped(*_, **__):
+        raise ValueError("stopped")
+
+    monkeypatch.setattr("acepure.cli.conditioning.compare_references", stopped)
+    code, out, _ = run(f"conditioning in.extxyz --order 1 {options}", capsys)
+    assert code == 2 and ("note" not in out if note is None else note in out)
+
+
 def test_more_frames_than_there_are(structures, capsys):
     code, out, _ = run(f"conditioning in.extxyz {SMALL} --frames 99 -o a.svg", capsys)
     assert code == 0 and "100 environments of 5 structures" in out
@@ -74,7 +103,7 @@ def test_more_frames_than_there_are(structures, capsys):
     [
         ("none.xyz", "cannot read 'none.xyz': there is no such file"),
         ("in.extxyz -o figure.npz", "-o figure.npz: the name must end in one of ."),
-        ("in.extxyz -o nowhere/figure.png", "does not exist"),
+        ("none.xyz -o nowhere/figure.png", "error: -o: cannot write 'nowhere/figure.png': the folder"),
         ("in.extxyz --species Zr", "structures[0] holds Cu, but the basis is for Zr"),
         ("in.extxyz --frames 0", "--frames: '0' is not an integer >= 1"),
         ("in.extxyz --seed -1", "--seed: '-1' is not an integer >= 0"),

@@ -12,6 +12,7 @@ from systems_emt import emt_structures
 
 import acepure.cli.fit
 from acepure import ACEBasis, LinearACE
+from acepure.basis import AgnesiTransform, PolynomialRadialBasis, SmoothEnvelope
 from acepure.cli import main
 from acepure.core import ZBLCore
 from acepure.diagnostics import coefficient_decay
@@ -166,6 +167,10 @@ def test_options_mean_what_they_mean_in_python(arguments_of_fit, options, name, 
             {"n_functions": 500, "order": 2, "wL": 1.5, "n_start": 1, "rcut": 4.5},
         ),
         ("--totaldegree 6,4", {"totaldegree": [6, 4]}),
+        (
+            "--totaldegree 6 --rcut 4 --transform agnesi:p=1,q=3 --envelope smooth:exponent=2",
+            {"totaldegree": 6, "radial": PolynomialRadialBasis(4.0, AgnesiTransform(p=1, q=3), SmoothEnvelope(2))},
+        ),
         ("--n-max 3 --l-max 2 --order 2 --self-interacting", {"n_max": 3, "l_max": 2, "order": 2, "canonical": False}),
     ],
 )
@@ -211,13 +216,18 @@ def test_the_model_is_written_before_the_figure(data, capsys, tmp_path, monkeypa
         ("train.extxyz -o a.png", "model and figure would both be 'a.png'"),
         ("train.extxyz -o a.ace --figure a.txt", "--figure a.txt: the name must end in one of"),
         ("train.extxyz -o a.ace --figure a.png --no-figure", "not allowed with argument"),
-        ("train.extxyz -o nowhere/a.ace", "does not exist"),
+        ("none.extxyz -o nowhere/a.ace", "error: -o: cannot write 'nowhere/a.ace': the folder"),
+        ("none.extxyz -o a.ace --figure nowhere/a.png", "error: --figure: cannot write 'nowhere/a.png': the folder"),
         ("train.extxyz -o a.ace --species Cu", "train.extxyz[1] holds Ag, but the basis is for Cu"),
         ("train.extxyz -o a.ace --test gold.extxyz", "gold.extxyz[0] holds Au"),
         ("train.extxyz -o a.ace --test bare.extxyz", "--test bare.extxyz: no structure has labels"),
-        ("bare.extxyz -o a.ace", "no labels found; keys found"),
+        ("bare.extxyz -o a.ace", "info: none; arrays: none; calculator: none. Name them with --energy-key, ..."),
+        (
+            "two.extxyz -o a.ace",
+            "choose with --prefix, or with --energy-key, --forces-key, --virial-key, --stress-key",
+        ),
         ("train.extxyz nan.extxyz -o a.ace", "nan.extxyz[1]: energy must be finite"),
-        ("train.extxyz -o a.ace --energy-key dft", "energy_key='dft' is in none of 16 structures"),
+        ("train.extxyz -o a.ace --energy-key dft", "--energy-key 'dft' is in none of 16 structures"),
         ("train.extxyz -o a.ace --stress-key stress --no-virials", "--no-virials excludes"),
         ("train.extxyz -o a.ace --weights 1,1", 'weights["default"] must be three numbers'),
         ("train.extxyz -o a.ace --weights 1,one,1", "'1,one,1' is not E,F,V"),
@@ -239,6 +249,8 @@ def test_the_model_is_written_before_the_figure(data, capsys, tmp_path, monkeypa
 def test_errors_of_fit_are_one_line_and_leave_nothing(data, capsys, tmp_path, options, message):
     ase.io.write("gold.extxyz", emt_structures(1, species=("Au", "Au")))
     ase.io.write("bare.extxyz", [Atoms("Cu"), Atoms("Ag")])
+    two = Atoms("Cu", info={"dft_energy": 1.0, "model_energy": 2.0})
+    ase.io.write("two.extxyz", two)
     bad = emt_structures(2)
     bad[1].calc.results["energy"] = np.nan
     ase.io.write("nan.extxyz", bad)
@@ -355,11 +367,12 @@ def test_evaluate_says_what_is_extrapolated(data, capsys):
         ("test.extxyz test.extxyz", "is no model file of acepure"),
         ("known.ace none.extxyz", "cannot read 'none.extxyz': there is no such file"),
         ("known.ace test.extxyz -o out.npz", "-o out.npz: the name must end in .extxyz or .xyz"),
-        ("known.ace test.extxyz -o nowhere/out.xyz", "does not exist"),
+        ("none.ace test.extxyz -o nowhere/out.xyz", "error: -o: cannot write 'nowhere/out.xyz': the folder"),
+        ("none.ace test.extxyz --figure nowhere/a.png", "error: --figure: cannot write 'nowhere/a.png': the folder"),
         ("known.ace test.extxyz --figure out.txt", "--figure out.txt: the name must end in one of"),
         ("known.ace bare.extxyz --figure out.png", "--figure shows errors, but bare.extxyz has no labels"),
         ("known.ace gold.extxyz", "gold.extxyz[0] holds Au"),
-        ("known.ace bare.extxyz --energy-key dft", "energy_key='dft' is in none of 1 structures"),
+        ("known.ace bare.extxyz --energy-key dft", "--energy-key 'dft' is in none of 1 structures"),
         ("known.ace bare.extxyz --prefix dft", "no labels found with prefix 'dft'"),
         ("sure.ace test.extxyz --uncertainty -o out.xyz", "--uncertainty: sure.ace has no posterior"),
         ("known.ace test.extxyz --index 7", "holds no structure for index 7"),

@@ -39,6 +39,14 @@ W = np.ones(len(B))
 M = LinearACE(B, W)
 L = B.neighbor_list(CU)
 
+# Messages of several calls.
+EMPTY = "structures is empty; at least one ase.Atoms is needed"
+NO_LIST = "structures must be an ase.Atoms or an iterable of them, got int"
+NO_ZR = "the structures of the reference hold no neighbor Zr of Zr within 5 Å; use structures that do"
+SHORT = "rcut of the reference is 3 Å, but the radial functions reach 5 Å"
+NO_POSTERIOR = "the model has no posterior; fit it with uncertainty=True"
+SAME_PLACE = "atom 0 (Cu) and atom 1 (Cu) are at the same place (nearer than 1e-6 Å); remove one of them"
+
 
 def changed(**arrays):
     return replace(L, **arrays)
@@ -167,28 +175,16 @@ def files(tmp_path, monkeypatch):
         ),
         (lambda: B.centred(5), TypeError, "reference must be a Reference, got 5 of type int"),
         (lambda: B.centred(IdealGas(-1)), ValueError, "density must be a finite number > 0; got -1"),
-        (
-            lambda: B.centred(RadialDensity.from_structures([CU], 3.0)),
-            ValueError,
-            "rcut of the reference is 3 Å, but the radial functions reach 5 Å",
-        ),
-        (
-            lambda: ACEBasis(["Zr"]).centred(RadialDensity.from_structures([CU], 5.0)),
-            ValueError,
-            ("the structures of the reference hold no neighbor Zr of Zr within 5 Å; use structures that do"),
-        ),
+        (lambda: B.centred(RadialDensity.from_structures([CU], 3.0)), ValueError, SHORT),
+        (lambda: ACEBasis(["Zr"]).centred(RadialDensity.from_structures([CU], 5.0)), ValueError, NO_ZR),
         (
             lambda: ACEBasis(["Zr"], order=2, totaldegree=3).centred(
                 RadialDensity.from_structures([CU], 5.0), orthonormal=False
             ),
             ValueError,
-            ("the structures of the reference hold no neighbor Zr of Zr within 5 Å; use structures that do"),
+            NO_ZR,
         ),
-        (
-            lambda: B.centred(RadialDensity.from_structures([CU], 3.0), orthonormal=False),
-            ValueError,
-            "rcut of the reference is 3 Å, but the radial functions reach 5 Å",
-        ),
+        (lambda: B.centred(RadialDensity.from_structures([CU], 3.0), orthonormal=False), ValueError, SHORT),
         (lambda: IdealGas("dense"), TypeError, "density must be a finite number > 0; got 'dense' of type str"),
         (
             lambda: IdealGas.from_atoms(Atoms("Cu")),
@@ -196,31 +192,11 @@ def files(tmp_path, monkeypatch):
             "atoms must be a structure periodic along all three axes to have a density",
         ),
         (lambda: RadialDensity.from_structures([CU], rcut=0), ValueError, "rcut must be a finite number > 0; got 0"),
-        (
-            lambda: RadialDensity.from_structures(5),
-            TypeError,
-            "structures must be an ase.Atoms or an iterable of them, got int",
-        ),
-        (
-            lambda: RadialDensity.from_structures([]),
-            ValueError,
-            "structures is empty; at least one ase.Atoms is needed",
-        ),
-        (
-            lambda: RadialDensity.from_structures([CU, 5]),
-            TypeError,
-            "structures[1] must be an ase.Atoms, got int",
-        ),
-        (
-            lambda: MeanCovariance.from_structures(5, B),
-            TypeError,
-            "structures must be an ase.Atoms or an iterable of them, got int",
-        ),
-        (
-            lambda: MeanCovariance.from_structures([], B),
-            ValueError,
-            "structures is empty; at least one ase.Atoms is needed",
-        ),
+        (lambda: RadialDensity.from_structures(5), TypeError, NO_LIST),
+        (lambda: RadialDensity.from_structures([]), ValueError, EMPTY),
+        (lambda: RadialDensity.from_structures([CU, 5]), TypeError, "structures[1] must be an ase.Atoms, got int"),
+        (lambda: MeanCovariance.from_structures(5, B), TypeError, NO_LIST),
+        (lambda: MeanCovariance.from_structures([], B), ValueError, EMPTY),
         (
             lambda: L.with_vectors(L.vectors[:9]),
             ValueError,
@@ -317,18 +293,15 @@ def files(tmp_path, monkeypatch):
             "shortest['Cu', 'Cu'] must be a finite number > 0; got 0",
         ),
         (lambda: LinearACE(B, W, report=5), TypeError, "report must be a mapping or None; got 5"),
-        (lambda: M.uncertainty(CU), ValueError, "the model has no posterior; fit it with uncertainty=True"),
+        (lambda: M.uncertainty(CU), ValueError, NO_POSTERIOR),
         (lambda: M.dimer("Cu", "Xx", [1.0]), ValueError, "neighbor must be a chemical symbol such as \"Cu\"; got 'Xx'"),
         (lambda: M.dimer("Cu", "Zr", [1.0]), SpeciesError, "neighbor 'Zr' is not one of the species ('Cu',)"),
         (lambda: M.dimer("Zr", "Cu", [1.0]), SpeciesError, "center 'Zr' is not one of the species ('Cu',)"),
         (lambda: M.dimer("Cu", "Cu", [-1.0]), ValueError, "r must hold distances >= 0; number 0 is -1"),
-        (
-            lambda: M.dimer("Cu", "Cu", [0.0]),
-            CoincidentAtomsError,
-            "atom 0 (Cu) and atom 1 (Cu) are at the same place (nearer than 1e-6 Å); remove one of them",
-        ),
+        (lambda: M.dimer("Cu", "Cu", [0.0]), CoincidentAtomsError, SAME_PLACE),
         (lambda: M.evaluate(5), TypeError, "atoms must be an ase.Atoms, got int"),
-        (lambda: M.committee(2), ValueError, "the model has no posterior; fit it with uncertainty=True"),
+        (lambda: M.committee(2.5), TypeError, "n must be an integer >= 1; got 2.5 of type float"),
+        (lambda: M.committee(2), ValueError, NO_POSTERIOR),
         (lambda: M.calculator(skin=-1), ValueError, "skin must be a finite number >= 0; got -1"),
         (lambda: M.save(5), TypeError, "path must be a str or os.PathLike; got 5 of type int"),
         (lambda: M.export_yace("a.yace", tolerance=0), ValueError, "tolerance must be a finite number > 0; got 0"),
@@ -412,11 +385,7 @@ def files(tmp_path, monkeypatch):
                 "ll, or pbc to False along that axis"
             ),
         ),
-        (
-            lambda: neighbor_list(Atoms("Cu2"), 3.0),
-            CoincidentAtomsError,
-            "atom 0 (Cu) and atom 1 (Cu) are at the same place (nearer than 1e-6 Å); remove one of them",
-        ),
+        (lambda: neighbor_list(Atoms("Cu2"), 3.0), CoincidentAtomsError, SAME_PLACE),
         (lambda: RFactor(2).add([[1.0]]), ValueError, "rows must have shape (any, 2); got (1, 1)"),
         (lambda: RFactor(2).merge(RFactor(3)), ValueError, "other has 3 columns, this factor has 2; equal are needed"),
         (lambda: RFactor(2).merge(5), TypeError, "other must be an RFactor; got 5 of type int"),

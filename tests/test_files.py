@@ -5,7 +5,7 @@ import stat
 
 import pytest
 
-from acepure.files import atomic_write
+from acepure.files import atomic_write, check_writable
 
 
 def names(folder):
@@ -44,6 +44,17 @@ def test_relative_path_and_str(tmp_path, monkeypatch):
     with atomic_write("out.txt") as temporary:
         temporary.write_text("new")
     assert names(tmp_path) == ["out.txt"]
+
+
+def test_looking_whether_a_file_can_be_written_changes_nothing(tmp_path):
+    (tmp_path / "old.txt").write_text("old")
+    for name in ("old.txt", "new.txt"):
+        check_writable(tmp_path / name)
+    assert names(tmp_path) == ["old.txt"] and (tmp_path / "old.txt").read_text() == "old"
+    with pytest.raises(FileNotFoundError, match=r"the folder .* does not exist"):
+        check_writable(tmp_path / "none" / "new.txt")
+    with pytest.raises(IsADirectoryError, match="it is a folder"):
+        check_writable(tmp_path)
 
 
 def test_long_names(tmp_path):

@@ -109,6 +109,9 @@ def test_condition_numbers(ax, result):
     # Kind by kind, row by row; infinite bars end beyond all others, missing ones are not there.
     np.testing.assert_allclose(right[:4], [9e3, 5e14, 1, 6e5], rtol=1e-12)
     assert right[4] >= 10 * 5e14 and np.isnan(right[5])
+    assert [(bar.get_fill(), bar.get_hatch() is None) for bar in ax.patches[:5]] == 4 * [(True, True)] + [
+        (False, False)
+    ]
     assert [text.get_text() for text in ax.texts] == ["9e+03", "5e+14", "1e+00", "6e+05", "∞", ""]
     assert [label.get_text() for label in ax.get_yticklabels()] == list(rows)
     assert [text.get_text() for text in ax.get_legend().get_texts()] == ["Si", "Cu"]
@@ -126,7 +129,9 @@ def test_condition_numbers_of_results(ax, result):
 def test_all_infinite_or_one_kind(ax):
     plot_condition_numbers({"a": {"x": np.inf}, "b": {"x": np.inf}}, ax=ax)
     draw(ax)
-    assert ax.get_legend() is None and [text.get_text() for text in ax.texts] == ["∞", "∞"]
+    assert ax.get_legend() is None and not ax.patches and not len(ax.get_xticks())
+    assert [text.get_text() for text in ax.texts] == ["all are infinite: columns are dependent"]
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["a", "b"]
 
 
 def compared(result, *held_out):

@@ -21,7 +21,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 EXTRAS = ("test", "sklearn")
 #: What an oldest version needs besides: it was released before its partner warned about how it is called.
-PARTNERS = ["pyparsing<3.3"]  # matplotlib 3.7
+PARTNERS = ["pyparsing<3.3"]  # matplotlib 3.8
 WARNINGS = ["DeprecationWarning", "ResourceWarning"]
 
 

@@ -5,8 +5,9 @@
     demo.py, show_config.py                     first steps
 
     options.py      options that commands share
+    radial.py       radial functions by name: --transform, --envelope
     labeled.py      structures with labels, and models
-    parts.py        reading files, formats of figures, words for tables
+    parts.py        checking and reading files, building a basis, words for tables
 
 A command is a function from parsed arguments to nothing; it prints what it did. What users can put right becomes one
 line on stderr and exit code 2, anything else keeps its traceback; warnings become one line too.
@@ -24,6 +25,7 @@ from typing import Any
 
 import acepure
 from acepure.cli import basis, conditioning, demo, descriptors, evaluate, fit, inspect, lammps, show_config
+from acepure.cli.labeled import with_option_names
 
 __all__ = ["main"]
 
@@ -120,4 +122,4 @@ def _show_warning(message: Warning | str, category: type[Warning], *where: Any, 
 
 
 def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+    return with_option_names(" ".join(str(error).split())) or type(error).__name__

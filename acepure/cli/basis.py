@@ -10,11 +10,12 @@ import numpy as np
 
 from acepure.cli.options import add_specification
 from acepure.cli.parts import describe, ready_basis
+from acepure.cli.radial import RADIAL_HELP
 from acepure.descriptor import ACEBasis
 
 __all__ = ["add"]
 
-_EPILOG = """\
+_EPILOG = f"""\
 examples:
   acepure basis --species Cu --order 3 --totaldegree 12
   acepure basis --species Cu Zr --totaldegree 20,16,12 --wL 1.5 --n-start 1
@@ -26,7 +27,8 @@ columns:
   extended    products that evaluation computes; those that take self-interaction out are among them
   C, C_ext    maps from products and from extended products to invariants
   P_B         map that takes self-interaction out of invariants: B = P_B C_ext AA_ext
-"""
+
+{RADIAL_HELP}"""
 
 
 def add(commands: Any, **style: Any) -> None:

@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from ase import Atoms
 
 from acepure.cli.options import add_functions, add_index, add_species, add_threads, integer
-from acepure.cli.parts import plural, read
+from acepure.cli.parts import basis_arguments, check_outputs, plural, read
+from acepure.cli.radial import RADIAL_HELP, add_radial
+from acepure.descriptor import ACEBasis
 from acepure.diagnostics import Comparison, compare_references
+from acepure.diagnostics.environments import environments_by_species
 from acepure.files import atomic_write
+from acepure.structures import species_of
 
 __all__ = ["add"]
 
 _FUNCTIONS = ("rcut", "order", "totaldegree")
 _SIZE = (7.2, 6.4)  # inches; twelve rows
 
-_EPILOG = """\
+_EPILOG = f"""\
 examples:
   acepure conditioning run.traj
   acepure conditioning data.extxyz --frames 120 --rcut 5.5 --order 3 --totaldegree 8 -o conditioning.pdf
@@ -27,7 +33,11 @@ Self-interacting, canonical and centered bases of the same functions are compare
 plain ones know the radial density of the file, or means and covariances of its neighbor sums. The column "held out"
 says what is left when half of the structures decide and the other half is looked at: frames of a trajectory that follow
 each other are alike, so take them at random (--frames).
-"""
+
+Each species of center needs more environments than there are features, and twice as many for "held out": take more
+structures (--frames), more atoms of each (--atoms-per-structure), or fewer functions.
+
+{RADIAL_HELP}"""
 
 
 def add(commands: Any, **style: Any) -> None:
@@ -59,6 +69,7 @@ def add(commands: Any, **style: Any) -> None:
     group = command.add_argument_group("functions")
     add_species(group, required=False)
     add_functions(group, _FUNCTIONS)
+    add_radial(group)
     command.set_defaults(run=_run)
 
 
@@ -66,6 +77,7 @@ def _run(arguments: argparse.Namespace) -> None:
     from acepure.plotting import figure_format
 
     kind = figure_format("-o", arguments.output)
+    check_outputs({"-o": arguments.output})
     with atomic_write(arguments.output) as temporary:
         structures = read(arguments.input, arguments.index)
         n_read = len(structures)
@@ -74,17 +86,35 @@ def _run(arguments: argparse.Namespace) -> None:
             chosen = rng.choice(n_read, min(arguments.frames, n_read), replace=False)
             structures = [structures[k] for k in chosen]
         print(f"read    {plural(n_read, 'structure')}: {arguments.input}\n")
+        functions = basis_arguments(arguments, _FUNCTIONS)
+        species = arguments.species or species_of(structures)
+        sampling = {"atoms_per_structure": arguments.atoms_per_structure, "seed": arguments.seed}
+        _print_shortage(structures, len(ACEBasis(species, **functions)), sampling)
         comparison = compare_references(
-            structures,
-            species=arguments.species,
-            atoms_per_structure=arguments.atoms_per_structure,
-            seed=arguments.seed,
-            num_threads=arguments.threads,
-            **{name: value for name in _FUNCTIONS if (value := getattr(arguments, name)) is not None},
+            structures, species=species, num_threads=arguments.threads, **sampling, **functions
         )
         print(comparison)
         _draw(comparison, temporary, kind)
     print(f"\nwrote   {arguments.output}")
+
+
+def _print_shortage(structures: Sequence[Atoms], n_features: int, sampling: dict[str, Any]) -> None:
+    """Say before the work which species of center have fewer environments than there are columns, and what helps."""
+    n_columns = 1 + n_features
+    counts = environments_by_species(structures, **sampling)
+    few = {center: n for center, n in counts.items() if n < n_columns}
+    if not few:
+        return
+    in_all = environments_by_species(structures)
+    found = ", ".join(f"{n:,} of {center} ({in_all[center]:,} in all atoms)" for center, n in few.items())
+    enough = all(in_all[center] >= n_columns for center in few)
+    more = "raise --atoms-per-structure" if enough else "take more structures"
+    print(
+        f"note    too few environments: {found}, but {n_columns:,} columns (the features and 1);\n"
+        "        columns will be dependent, and condition numbers infinite: "
+        f"{more}, or lower --totaldegree or --order\n",
+        flush=True,
+    )
 
 
 def _draw(comparison: Comparison, path: os.PathLike[str], kind: str) -> None:

@@ -6,6 +6,7 @@ import argparse
 from typing import Any
 
 from acepure.cli.options import add_threads
+from acepure.cli.parts import check_outputs
 
 __all__ = ["add"]
 
@@ -29,4 +30,5 @@ def add(commands: Any, **style: Any) -> None:
 def _run(arguments: argparse.Namespace) -> None:
     from acepure.demo import run  # matplotlib is not needed otherwise
 
+    check_outputs({"-o": arguments.output})
     run(arguments.output, arguments.threads)

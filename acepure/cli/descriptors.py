@@ -16,7 +16,8 @@ from ase.data import chemical_symbols
 
 from acepure.api import ARRAY_NAME, INFO_NAME
 from acepure.cli.options import add_index, add_specification, add_threads, integer
-from acepure.cli.parts import describe, plural, read, ready_basis
+from acepure.cli.parts import check_outputs, describe, plural, read, ready_basis
+from acepure.cli.radial import RADIAL_HELP
 from acepure.descriptor import ACEBasis
 from acepure.evaluation import resolve_num_threads
 from acepure.files import atomic_write
@@ -30,7 +31,7 @@ _EXTENDED_XYZ = (".extxyz", ".xyz")
 _STORE = ".zarr"
 _ENDINGS = (".npz", _STORE, *_EXTENDED_XYZ)
 
-_EPILOG = """\
+_EPILOG = f"""\
 examples:
   acepure descriptors copper.cif -o copper.npz
   acepure descriptors run.traj -o run.npz --index ::10 --species Cu Zr --rcut 6 --order 3 --totaldegree 10
@@ -46,7 +47,8 @@ what the files hold:
                   piece. The same command goes on where it was interrupted. Needs Zarr: pip install "acepure[store]"
   .extxyz, .xyz   the structures, with the features per atom as the array acepure_descriptors and the basis
                   as acepure_basis; this format keeps 8 digits after the point, .npz keeps all
-"""
+
+{RADIAL_HELP}"""
 
 
 def add(commands: Any, **style: Any) -> None:
@@ -80,6 +82,7 @@ def _run(arguments: argparse.Namespace) -> None:
         return
     if arguments.jobs > 1:
         raise ValueError(f"--jobs {arguments.jobs} is for files that end in {_STORE}; got -o {arguments.output}")
+    check_outputs({"-o": arguments.output})
     with atomic_write(output) as temporary:
         structures = read(arguments.input, arguments.index)
         n_atoms = sum(map(len, structures))
@@ -105,6 +108,10 @@ def _run(arguments: argparse.Namespace) -> None:
 
 def _fill_store(output: Path, threads: int, arguments: argparse.Namespace) -> None:
     """Structures and features go through memory a piece at a time."""
+    if not output.parent.is_dir():
+        raise FileNotFoundError(
+            f"-o: cannot write {arguments.output!r}: the folder {str(output.parent)!r} does not exist"
+        )
     files = StructureFiles(arguments.input, arguments.index)
     try:
         if output.exists():

@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from acepure.cli.labeled import add_labels, label_arguments, labels_of, load
 from acepure.cli.options import add_index, add_threads
-from acepure.cli.parts import plural, read
+from acepure.cli.parts import check_outputs, plural, read
 from acepure.files import atomic_write
 from acepure.linear import EnergyAndForces
 from acepure.potential import LinearACE, Uncertainty
@@ -81,6 +81,7 @@ def _run(arguments: argparse.Namespace) -> None:
     if output and Path(output).suffix.lower() not in _ENDINGS:
         raise ValueError(f"-o {output}: the name must end in {' or '.join(_ENDINGS)}")
     kind = figure_format("--figure", figure) if figure else ""
+    check_outputs({"-o": output, "--figure": figure})
     model = load(arguments.model)
     if arguments.uncertainty and model.posterior is None:
         raise ValueError(f"--uncertainty: {arguments.model} has no posterior")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -15,9 +16,11 @@ from ase import Atoms
 from acepure.potential import LinearACE
 from acepure.regression import LabeledData, LabelKeys, read_labels
 
-__all__ = ["add_labels", "label_arguments", "labels_of", "load"]
+__all__ = ["add_labels", "label_arguments", "labels_of", "load", "with_option_names"]
 
 _OPTIONS = ("energy_key", "forces_key", "virial_key", "stress_key", "prefix", "config_type_key")
+_IN_PYTHON = re.compile(rf"\b({'|'.join(_OPTIONS)})=(?=(\S?))")
+_FALSE = " (False: do not use)"  # of a key; for virials there is --no-virials
 
 
 def add_labels(parser: argparse.ArgumentParser) -> None:
@@ -59,6 +62,22 @@ def labels_of(structures: Mapping[str, Iterable[Atoms]], keys: LabelKeys) -> Lab
         ),
         keys,
     )
+
+
+def with_option_names(text: str) -> str:
+    """Return a message of the functions of Python with the options of the command line in place of their arguments.
+
+    Examples
+    --------
+    >>> with_option_names("energy_key='E' is in none of 3 structures; name it with energy_key=, ...")
+    "--energy-key 'E' is in none of 3 structures; name it with --energy-key, ..."
+    """
+
+    def option(match: re.Match[str]) -> str:
+        value_follows = match[2] not in ("", ",", ".")
+        return f"--{match[1].replace('_', '-')}" + " " * value_follows
+
+    return _IN_PYTHON.sub(option, text.replace(_FALSE, ""))
 
 
 def load(path: str | os.PathLike[str]) -> LinearACE:

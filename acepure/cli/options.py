@@ -8,6 +8,7 @@ from typing import Any
 
 from acepure.arguments import SYNONYMS
 from acepure.checks import count, symbol
+from acepure.cli.radial import add_radial
 
 __all__ = [
     "SPECIFICATION",
@@ -34,6 +35,7 @@ def add_specification(parser: argparse.ArgumentParser, species_required: bool) -
     )
     add_species(group, species_required)
     add_functions(group, SPECIFICATION)
+    add_radial(group)
     add_self_interacting(group)
 
 

@@ -1,17 +1,31 @@
-"""What commands share: reading structures, building a basis, words for tables."""
+"""What commands share: checking and reading files, building a basis, words for tables."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from ase import Atoms
 
+from acepure.basis.radial import PolynomialRadialBasis
 from acepure.cli.options import SPECIFICATION
+from acepure.cli.radial import with_radial
 from acepure.descriptor import ACEBasis
+from acepure.files import check_writable
 from acepure.structure_files import StructureFiles
 
-__all__ = ["describe", "plural", "read", "ready_basis"]
+__all__ = ["basis_arguments", "check_outputs", "describe", "plural", "read", "ready_basis"]
+
+
+def check_outputs(outputs: Mapping[str, str | None]) -> None:
+    """Raise before the work if a file cannot be written; `outputs` are option → path, None for none."""
+    for option, path in outputs.items():
+        if path is not None:
+            try:
+                check_writable(path)
+            except OSError as error:
+                raise type(error)(f"{option}: {error}") from None
 
 
 def read(name: str, index: str) -> list[Atoms]:
@@ -19,10 +33,15 @@ def read(name: str, index: str) -> list[Atoms]:
     return list(StructureFiles(name, index))
 
 
+def basis_arguments(arguments: argparse.Namespace, names: Sequence[str] = SPECIFICATION) -> dict[str, Any]:
+    """Return the options that were given as arguments of `ACEBasis`."""
+    given = {name: value for name in names if (value := getattr(arguments, name)) is not None}
+    return with_radial(given, arguments)
+
+
 def ready_basis(species: Sequence[str], arguments: argparse.Namespace) -> ACEBasis:
     """Build the basis and its compiled tables, which otherwise the first structure would wait for."""
-    given = {name: value for name in SPECIFICATION if (value := getattr(arguments, name)) is not None}
-    basis = ACEBasis(species, canonical=not arguments.self_interacting, **given)
+    basis = ACEBasis(species, canonical=not arguments.self_interacting, **basis_arguments(arguments))
     basis.descriptors(Atoms(basis.species[0]), num_threads=1)
     return basis
 
@@ -39,7 +58,18 @@ def describe(basis: ACEBasis) -> str:
     else:
         functions = "explicit functions"
     kind = "canonical" if basis.canonical else "self-interacting"
-    return f"{kind}, {' '.join(basis.species)}, rcut {basis.rcut:g} Å, order {basis.order}, {functions}"
+    radial = _radial(basis)
+    return f"{kind}, {' '.join(basis.species)}, rcut {basis.rcut:g} Å, {radial}order {basis.order}, {functions}"
+
+
+def _radial(basis: ACEBasis) -> str:
+    """Transform and envelope, unless they are those that a basis has by default."""
+    if not isinstance(basis.radial, PolynomialRadialBasis):
+        return ""
+    usual, radial = PolynomialRadialBasis(), basis.radial
+    if (radial.transform, radial.envelope) == (usual.transform, usual.envelope):
+        return ""
+    return f"{radial.transform!r}, {radial.envelope!r}, "
 
 
 def _per_order(values: Sequence[float]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -11,7 +12,7 @@ from tqdm import tqdm
 
 from acepure.checks import count
 
-__all__ = ["chosen_centers", "feature_rows"]
+__all__ = ["chosen_centers", "environments_by_species", "feature_rows"]
 
 _END = object()
 
@@ -90,6 +91,22 @@ def _centers(
         raise ValueError("structures is empty; at least one structure is needed")
     if given is not None and next(given, _END) is not _END:
         raise ValueError(f"indices has more entries than the {number + 1} structures; one for each is needed")
+
+
+def environments_by_species(structures: Iterable[Atoms], **sampling: Any) -> dict[str, int]:
+    """Return how many environments of each species of center are looked at; further arguments of `chosen_centers`.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> environments_by_species([bulk("NaCl", "rocksalt", a=5.6) * 2] * 3, atoms_per_structure=20)
+    {'Na': 24, 'Cl': 24}
+    """
+    counts: Counter[str] = Counter()
+    for _, atoms, centers in chosen_centers(structures, **{"progress": False, **sampling}):
+        symbols = np.array(atoms.get_chemical_symbols())
+        counts.update(symbols[slice(None) if centers is None else centers].tolist())
+    return dict(counts)
 
 
 def feature_rows(basis: Any, number: int, atoms: Atoms, centers: Any, num_threads: int | None) -> np.ndarray:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import cycle
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["plot_coefficient_decay", "plot_comparison", "plot_condition_numbers", "plot_gram", "plot_spectrum"]
 
 _LINES = ("-", "--", "-.", ":")
+_ALL_INFINITE = "all are infinite: columns are dependent"
 
 
 def plot_spectrum(
@@ -113,6 +115,9 @@ def plot_gram(result: Conditioning, scaling: str = "standardized", *, ax: Axes |
 def plot_condition_numbers(rows: Mapping[str, Mapping[str, float] | Conditioning], *, ax: Axes | None = None) -> Axes:
     """Draw condition numbers as bars on a logarithmic scale, the same kinds of all rows in one color.
 
+    An infinite one (dependent columns) has no length: its bar is hatched, without a fill, from side to side, and ends
+    in ∞. If all are infinite there are no bars and no scale, but a text that says so.
+
     Parameters
     ----------
     rows : mapping of str to mapping of str to float, or to Conditioning
@@ -131,35 +136,26 @@ def plot_condition_numbers(rows: Mapping[str, Mapping[str, float] | Conditioning
     """
     numbers = {name: _condition_numbers(name, row) for name, row in _checked_mapping("rows", rows).items()}
     kinds = list(dict.fromkeys(kind for row in numbers.values() for kind in row))
-    finite = [value for row in numbers.values() for value in row.values() if np.isfinite(value)]
-    end = 10.0 ** (2 + np.ceil(np.log10(max(finite, default=1.0))))
+    values = np.array([[row.get(kind, np.nan) for row in numbers.values()] for kind in kinds])
     ax = new_axes(ax, figsize=(6.4, 1.2 + 0.25 * len(numbers) * (1 + len(kinds))))
-    height = 0.8 / max(len(kinds), 1)
-    for k, kind in enumerate(kinds):
-        places = np.arange(len(numbers)) + (k - (len(kinds) - 1) / 2) * height
-        values = np.array([row.get(kind, np.nan) for row in numbers.values()])
-        widths = np.where(np.isinf(values), end, values) - 1.0
-        color = BAR_COLORS[k % len(BAR_COLORS)]
-        bars = ax.barh(places, widths, 0.92 * height, left=1.0, color=color, label=kind)
-        labels = ["" if np.isnan(v) else "∞" if np.isinf(v) else f"{v:.0e}" for v in values]
-        ax.bar_label(bars, labels, padding=2, fontsize="x-small", color="0.25")
-    ax.set_xscale("log")
-    ax.set_xlim(1.0, 10.0 * end)
-    ax.set_yticks(np.arange(len(numbers)), list(numbers))
-    ax.invert_yaxis()
-    ax.tick_params(axis="y", length=0)
-    ax.set_xlabel("condition number of the Gram matrix")
-    if len(kinds) > 1:
-        ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(kinds), frameon=False, fontsize="small")
     tidy(ax)
     ax.grid(False, axis="y")
+    ax.set_yticks(np.arange(len(numbers)), list(numbers))
+    ax.set_ylim(len(numbers) - 0.5, -0.5)
+    ax.tick_params(axis="y", length=0)
+    ax.set_xlabel("condition number of the Gram matrix")
+    if np.isfinite(values).any():
+        _draw_condition_numbers(ax, kinds, values)
+    else:
+        ax.set_xticks([])
+        ax.text(0.5, 0.5, _ALL_INFINITE, transform=ax.transAxes, ha="center", va="center", color="0.25")
     return ax
 
 
 def plot_comparison(comparison: Comparison, *, ax: Axes | None = None) -> Axes:
     """Draw the scaled condition numbers of all bases that could be made, and what would be left with lower orders off.
 
-    Held out, where that is known.
+    Held out, where that is known. Infinite ones are hatched, as in `plot_condition_numbers`.
 
     Parameters
     ----------
@@ -240,6 +236,28 @@ def _mark_floor(ax: Axes, results: Mapping[str, Conditioning], spectra: Mapping[
     level = max(1.0 / result.floor(scaling) for result in results.values())
     if any((values[values > 0] < level * values[0]).any() for values in spectra.values()):
         ax.axhline(level, color="0.4", linewidth=0.8, linestyle=":", label="rounding")
+
+
+def _draw_condition_numbers(ax: Axes, kinds: Sequence[str], values: np.ndarray) -> None:
+    """Bars of condition numbers, shape (n_kinds, n_rows), of which at least one is finite; NaN for none."""
+    from matplotlib.patches import Patch
+
+    end = 10.0 ** (2 + np.ceil(np.log10(values[np.isfinite(values)].max())))
+    height = 0.8 / len(kinds)
+    for k, row in enumerate(values):
+        places = np.arange(len(row)) + (k - (len(kinds) - 1) / 2) * height
+        color = BAR_COLORS[k % len(BAR_COLORS)]
+        bars = ax.barh(places, np.where(np.isinf(row), end, row) - 1.0, 0.92 * height, left=1.0, color=color)
+        labels = ["" if np.isnan(value) else "∞" if np.isinf(value) else f"{value:.0e}" for value in row]
+        ax.bar_label(bars, labels, padding=2, fontsize="x-small", color="0.25")
+        for bar in (bar for bar, value in zip(bars, row) if np.isinf(value)):
+            bar.set(fill=False, edgecolor=color, hatch="////", linewidth=0.8)
+    ax.set_xscale("log")
+    ax.set_xlim(1.0, 10.0 * end)
+    if len(kinds) > 1:
+        handles = [Patch(color=color, label=kind) for kind, color in zip(kinds, cycle(BAR_COLORS))]
+        place: dict[str, Any] = {"loc": "lower center", "bbox_to_anchor": (0.5, 1.0), "ncols": len(kinds)}
+        ax.legend(handles=handles, frameon=False, fontsize="small", **place)
 
 
 def _condition_numbers(name: str, row: Mapping[str, float] | Conditioning) -> dict[str, float]:

@@ -208,7 +208,7 @@ def _virial(atoms: Atoms, keys: LabelKeys, name: str) -> np.ndarray | None:
     if difference > max(_DISAGREEMENT * np.abs(virial).max(), _STRESS_TOLERANCE * volume):
         raise LabelError(
             f"{name}: {keys.stress} is not −{keys.virial} / volume, they differ by up to {difference:.3g} eV "
-            f"({difference / volume / GPa:.3g} GPa); set virial_key or stress_key to False"
+            f"({difference / volume / GPa:.3g} GPa); choose one with virial_key= or stress_key="
         )
     return _frozen(virial)
 
