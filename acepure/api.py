@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from ase import Atoms
 
-from acepure.arguments import resolve_arguments
+from acepure.arguments import resolve_synonyms
+from acepure.basis.radial import RadialBasis
 from acepure.descriptor import ACEBasis
 from acepure.structures import species_of, structure_list
 
@@ -30,12 +31,22 @@ def descriptors(
     canonical: bool = True,
     *,
     species: Sequence[str] | None = None,
+    rcut: float | Mapping[tuple[str, str], float] | None = None,
+    order: int | None = None,
+    totaldegree: float | Sequence[float] | None = None,
+    wL: float | None = None,
+    n_max: int | Sequence[int] | None = None,
+    l_max: int | Sequence[int] | None = None,
+    n_functions: int | None = None,
+    functions: Iterable[Sequence[Sequence[Any]]] | None = None,
+    n_start: int | None = None,
+    radial: RadialBasis | None = None,
     indices: Any = None,
     blocks: bool = False,
     store: bool = False,
     num_threads: int | None = None,
     progress: bool | None = None,
-    **arguments: Any,
+    **synonyms: Any,
 ) -> Features | list[Features]:
     """Return the ACE features of every atom.
 
@@ -51,6 +62,8 @@ def descriptors(
     species : sequence of str, optional
         Chemical symbols of the basis; default: those of the structure, of all structures for a sequence. The columns
         depend on them, so name them when results of different calls are to be compared.
+    rcut, order, totaldegree, wL, n_max, l_max, n_functions, functions, n_start, radial
+        As for `ACEBasis`; rcut in Å (default 5.0), order (default 3), and which functions (default totaldegree=6).
     indices : sequence of int, slice or mask, optional
         Which atoms, counted from the end if negative, for one structure.
     blocks : bool
@@ -62,9 +75,8 @@ def descriptors(
         Default: ACEPURE_NUM_THREADS, else OMP_NUM_THREADS, else all cores.
     progress : bool, optional
         Show a bar for several structures; default: when writing to a terminal.
-    **arguments
-        rcut (Å; default 5.0), order (default 3), and which functions: totaldegree (default 6), or n_max and l_max, or
-        n_functions, or functions; wL, n_start, radial. See `ACEBasis`.
+    **synonyms
+        Spellings of other codes, as for `ACEBasis`.
 
     Returns
     -------
@@ -83,7 +95,8 @@ def descriptors(
     >>> {name: block.shape for name, block in descriptors(bulk("Cu"), order=2, n_max=4, l_max=6, blocks=True).items()}
     {'nu1': (1, 4), 'nu2': (1, 70), 'full': (1, 74)}
     """
-    given = resolve_arguments(arguments, _ARGUMENTS, "descriptors")
+    local = locals()
+    given = resolve_synonyms({name: local[name] for name in _ARGUMENTS}, synonyms, "descriptors")
     structures = structure_list(atoms, "atoms")
     if store and indices is not None:
         raise ValueError("store=True keeps one row per atom, but indices selects some; leave one of them out")

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["SYNONYMS", "resolve_arguments"]
+__all__ = ["SYNONYMS", "resolve_synonyms"]
 
 #: Spelling elsewhere → name here.
 SYNONYMS = {
@@ -21,15 +21,15 @@ SYNONYMS = {
 }
 
 
-def resolve_arguments(arguments: Mapping[str, Any], known: Iterable[str], caller: str) -> dict[str, Any]:
+def resolve_synonyms(named: Mapping[str, Any], others: Mapping[str, Any], caller: str) -> dict[str, Any]:
     """Return the arguments under the names of this package.
 
     Parameters
     ----------
-    arguments : mapping
-        Keyword arguments as given.
-    known : iterable of str
-        Names that `caller` takes.
+    named : mapping
+        All arguments that `caller` names, with their values; None where nothing was given.
+    others : mapping
+        What was given under other names.
     caller : str
         For the message.
 
@@ -40,19 +40,18 @@ def resolve_arguments(arguments: Mapping[str, Any], known: Iterable[str], caller
 
     Examples
     --------
-    >>> resolve_arguments({"cutoff": 5.0}, ["rcut", "order"], "descriptors")
-    {'rcut': 5.0}
+    >>> resolve_synonyms({"rcut": None, "order": 2}, {"cutoff": 5.0}, "descriptors")
+    {'rcut': 5.0, 'order': 2}
     """
-    known = list(known)
-    result: dict[str, Any] = {}
-    spelled: dict[str, str] = {}
-    for spelling, value in arguments.items():
+    result = dict(named)
+    spelled = {name: name for name, value in named.items() if value is not None}
+    for spelling, value in others.items():
         name = SYNONYMS.get(spelling, spelling)
-        if name not in known:
-            near = difflib.get_close_matches(spelling, [*known, *SYNONYMS], n=1)
-            hint = f"; did you mean {near[0]}?" if near else f"; it takes {', '.join(known)}"
+        if name not in named:
+            near = difflib.get_close_matches(spelling, [*named, *SYNONYMS], n=1)
+            hint = f"; did you mean {near[0]}?" if near else f"; it takes {', '.join(named)}"
             raise TypeError(f"{caller}() got an unknown argument {spelling!r}{hint}")
-        if name in result:
+        if name in spelled:
             raise TypeError(f"{caller}() got {name} twice, as {spelled[name]!r} and as {spelling!r}")
         result[name], spelled[name] = value, spelling
     return result

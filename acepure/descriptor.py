@@ -105,10 +105,9 @@ class ACEBasis:
     ) -> None:
         named = {name: value for name, value in locals().items() if name not in ("self", "species", "synonyms")}
         given = resolve_synonyms(named, synonyms, "ACEBasis")
-        canonical = given.pop("canonical", True)
+        canonical, radial, rcut, reference = map(given.pop, ("canonical", "radial", "rcut", "reference"))
         if not isinstance(canonical, (bool, np.bool_)):
             raise TypeError(f"canonical must be True or False, got {canonical!r}")
-        radial, rcut, reference = (given.pop(name, None) for name in ("radial", "rcut", "reference"))
         if radial is not None and rcut is not None:
             raise ValueError("rcut and radial exclude each other: the radial basis has its own cutoff")
         if radial is not None and not isinstance(radial, RadialBasis):
@@ -489,10 +488,9 @@ class ACEBasis:
         dictionary = self._specification.to_dict()
         dictionary.pop("functions", None)
         arguments = ", ".join(f"{name}={value!r}" for name, value in dictionary.items())
-        sizes = " + ".join(map(str, self._specification.sizes))
         arguments += f", canonical={self._canonical}, radial={self._radial!r}"
         arguments += "" if self._reference is None else f", reference={self._reference!r}"
-        return f"ACEBasis({arguments}): {len(self)} features = {sizes}"
+        return f"ACEBasis({arguments}): {len(self)} features = {' + '.join(map(str, self._specification.sizes))}"
 
 
 def check_basis(basis: object) -> None:

@@ -12,7 +12,7 @@ Four ways to choose them:
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,7 +24,9 @@ from acepure.checks import count, number, symbol
 from acepure.indices import Block, Factor, equality_pattern
 from acepure.sizes import ROUNDING, check_label, check_memory, function_counts, refuse_at_least
 
-__all__ = ["Specification"]
+__all__ = ["Specification", "with_default"]
+
+DEFAULT_TOTALDEGREE = 6
 
 #: D_ν / D_{ν−1} of the sets chosen by `n_functions`; 20, 16, 12.8 is close to the sets used in practice.
 BUDGET_RATIO = 0.8
@@ -378,3 +380,27 @@ def _explicit(functions: Iterable[Any], species: tuple[str, ...], n_start: int) 
     if not blocks:
         raise ValueError("functions is empty")
     return tuple(sorted(blocks, key=_feature_order))
+
+
+def with_default(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what `Specification.create` takes without the arguments that are None; totaldegree=6 if nothing is chosen.
+
+    Raises
+    ------
+    ValueError
+        For n_start or wL without a choice: the default is for n_start=0, wL=1.
+
+    Examples
+    --------
+    >>> with_default({"order": 2, "totaldegree": None, "n_start": None})
+    {'order': 2, 'totaldegree': 6}
+    """
+    given = {name: value for name, value in arguments.items() if value is not None}
+    if not any(choice in given for choice in ("totaldegree", "n_max", "l_max", "n_functions", "functions")):
+        for name in ("n_start", "wL"):
+            if name in given:
+                raise ValueError(
+                    f"{name}={given[name]!r} needs totaldegree too: the default of 6 is for n_start=0, wL=1"
+                )
+        given["totaldegree"] = DEFAULT_TOTALDEGREE
+    return given

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import platform
 import statistics
@@ -31,6 +32,11 @@ def data_folder() -> Path:
 def read(name: str) -> list[ase.Atoms]:
     """Read one data set, e.g. "zuo2020/Cu_train"."""
     return ase.io.read(data_folder() / f"{name}.extxyz.gz", ":")
+
+
+def parser(description: str | None) -> argparse.ArgumentParser:
+    """Return a parser whose --help is the text at the top of the script."""
+    return argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
 
 
 def machine(threads: int) -> str:

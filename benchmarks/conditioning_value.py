@@ -11,13 +11,12 @@ rounding, ridge, few structures, a dimer and a trimer far from the data, and the
 from __future__ import annotations
 
 import os
-import sys
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import numpy as np
 from ase import Atoms
-from common import machine, read
+from common import machine, parser, read
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
 from scipy.sparse.linalg import lsqr
 
@@ -121,7 +120,9 @@ def table(title, columns, rows):
 
 
 def main() -> None:
-    element = sys.argv[1] if len(sys.argv) > 1 else "Si"
+    arguments = parser(__doc__)
+    arguments.add_argument("element", nargs="?", default="Si")
+    element = arguments.parse_args().element
     print(machine(1))
     frames, test = read(f"zuo2020/{element}_train"), label_structures(read(f"zuo2020/{element}_test"), virial_key=False)
     train = label_structures(frames, virial_key=False)

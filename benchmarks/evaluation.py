@@ -14,7 +14,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # for the peers too, before they 
 
 import numpy as np
 from ase.build import bulk
-from common import interleaved, machine
+from common import interleaved, machine, parser
 
 from acepure import ACEBasis
 from acepure.basis import RealSphericalHarmonics
@@ -28,6 +28,7 @@ WORKLOADS = {
 
 
 def main() -> None:
+    parser(__doc__).parse_args()
     atoms = bulk("Cu", cubic=True) * (4, 4, 4)
     atoms.rattle(0.1, seed=0)
     print(machine(1))

@@ -10,12 +10,13 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from ase.build import bulk
-from common import interleaved, machine
+from common import interleaved, machine, parser
 
 from acepure import ACEBasis, pair_jacobian, summed_gradients
 
 
 def main() -> None:
+    parser(__doc__).parse_args()
     atoms = bulk("Si", cubic=True) * (2, 2, 2)
     atoms.rattle(0.1, seed=0)
     print(machine(1))

@@ -9,7 +9,6 @@ these cells contradict the energies for Cu and Ni, see the README of the data.
 
 from __future__ import annotations
 
-import sys
 import warnings
 
 import numpy as np
@@ -21,7 +20,7 @@ from ase.filters import FrechetCellFilter
 from ase.md.velocitydistribution import MaxwellBoltzmannDistribution
 from ase.md.verlet import VelocityVerlet
 from ase.optimize import BFGS
-from common import machine, read
+from common import machine, parser, read
 
 from acepure import LinearACE
 
@@ -107,9 +106,12 @@ def elastic_of_energies(strained, energies):
 
 
 def main() -> None:
+    arguments = parser(__doc__)
+    arguments.add_argument("elements", nargs="*", default=["Cu", "Si"])
     warnings.simplefilter("ignore")
+    chosen = arguments.parse_args().elements
     print(machine(2))
-    for element in sys.argv[1:] or ["Cu", "Si"]:
+    for element in chosen:
         frames, model = fitted(element)
         a, B, c11, c12, c44, relaxed = elastic(model, element)
         print(f"\n{element}: a = {a:.4f} Å, B = {B:.1f} GPa (equation of state), {(c11 + 2 * c12) / 3:.1f} (from C)")

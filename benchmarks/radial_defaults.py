@@ -10,7 +10,7 @@ error on the test set in meV/atom, and the condition number of the z-scored feat
 from __future__ import annotations
 
 import numpy as np
-from common import machine, read
+from common import machine, parser, read
 
 from acepure import ACEBasis
 from acepure.basis import (
@@ -43,6 +43,7 @@ RIDGES = 10.0 ** np.arange(-12, -3)
 
 
 def main() -> None:
+    parser(__doc__).parse_args()
     print(machine(2))
     data = {name: (read(train), read(test), rcut) for name, (train, test, rcut) in SETS.items()}
     data["InP"] = (data["InP"][0][::4], *data["InP"][1:])

@@ -19,7 +19,7 @@ import time
 
 import ase
 from ase.build import bulk
-from common import machine
+from common import machine, parser
 
 from acepure import ACEBasis
 
@@ -42,6 +42,7 @@ def seconds_per_pass(basis: ACEBasis, atoms: ase.Atoms) -> float:
 
 
 def main() -> None:
+    parser(__doc__).parse_args()
     print(machine(1))
     basis = ACEBasis(["Cu"], rcut=5.0, order=3, n_max=4, l_max=4).prepare()
     print(f"{'atoms':>10s}{'µs/atom':>10s}{'peak, MiB':>12s}{'structure, MiB':>16s}")

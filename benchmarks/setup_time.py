@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 
-from common import machine
+from common import machine, parser
 
 CASES = [
     (["Cu"], {"order": 3, "totaldegree": 12}, 1.0),
@@ -25,6 +25,7 @@ CASES = [
 
 
 def main() -> None:
+    parser(__doc__).parse_args()
     print(machine(1))
     header = (
         f"{'species':8s}{'order':>6s}{'D':>4s}{'features':>10s}{'products':>10s}{'extended':>10s}{'nnz(C_ext)':>12s}"
@@ -64,4 +65,4 @@ def measure(species: list[str], arguments: dict) -> None:
 
 
 if __name__ == "__main__":
-    measure(*json.loads(sys.argv[1])) if len(sys.argv) > 1 else main()
+    measure(*json.loads(sys.argv[1])) if sys.argv[1:2] and sys.argv[1].startswith("[") else main()

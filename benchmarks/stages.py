@@ -14,7 +14,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 from ase.build import bulk
-from common import interleaved, machine
+from common import interleaved, machine, parser
 
 from acepure import ACEBasis, LinearFunction
 from acepure._kernels import evaluator as kernel
@@ -30,6 +30,7 @@ STAGES = ("neighbor list", "pairs → A", "A → products → invariants", "inva
 
 
 def main() -> None:
+    parser(__doc__).parse_args()
     atoms = bulk("Cu", cubic=True) * (4, 4, 4)
     atoms.rattle(0.1, seed=0)
     print(machine(1))

@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator
 from functools import partial
 
-from common import machine
+from common import machine, parser
 
 from acepure.toys import (
     Table,
@@ -56,6 +56,7 @@ def tables() -> Iterator[tuple[str, Table]]:
 
 
 def main() -> None:
+    parser(__doc__).parse_args()
     print(machine(1))
     start, heading = time.perf_counter(), ""
     for name, table in tables():
