@@ -40,6 +40,17 @@ Data flows one way; nothing imports from its right:
     plotting/          figures
     config.py          what is installed and what the kernels use
     demo.py, cli/      the command line
+
+Everything above may use these, which know no stage:
+
+    errors.py          named errors and warnings
+    checks.py          wrong arguments: what was given, what is needed
+    arguments.py       spellings of arguments
+    files.py           files that are complete or not there
+    indices.py         names of one-particle functions, blocks, products
+    characters.py      how many invariants there are
+    sizes.py           how many functions, how much memory
+    _kernels/          compiled loops
 """
 
 from acepure.api import descriptors

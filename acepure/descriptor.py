@@ -68,7 +68,7 @@ class ACEBasis:
     reference : Reference, optional
         What the basis is centered on; see `centred`, which chooses the radial functions too.
     **synonyms
-        The spellings cutoff, r_cut, nu_max, correlation, nmax and lmax of other codes.
+        The spellings cutoff, r_cut, nu_max, correlation, correlation_order, nmax, lmax and total_degree of other codes.
 
     Raises
     ------

@@ -4,8 +4,10 @@ import functools
 import itertools
 
 import numpy as np
+import pytest
 from ase import Atoms
 from ase.build import bulk, molecule
+from ase.calculators.morse import MorsePotential
 from ase.neighborlist import neighbor_list
 from hypothesis import strategies as st
 from systems_descriptors import RADIAL, SPECIES, cluster
@@ -14,6 +16,11 @@ from acepure import ACEBasis, IdealGas, MeanCovariance, RadialDensity
 from acepure.testing.strategies import specifications
 
 RCUT = 3.5
+
+with_energies_of_morse = pytest.mark.skipif(
+    not {"energies", "stress"} <= set(MorsePotential.implemented_properties),
+    reason="the Morse potential of this ASE has no energies of atoms and no stress",
+)
 
 
 def envelope(r, exponent=3):

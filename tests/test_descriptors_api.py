@@ -1,6 +1,7 @@
 """ACEBasis and descriptors(): selections and forms of the result, names of arguments and features, copies."""
 
 import copy
+import inspect
 import json
 import pickle
 
@@ -215,6 +216,15 @@ def test_argument_given_twice(caller, synonym, name):
     arguments = {name: 2, synonym: 2}
     with pytest.raises(TypeError, match=rf"{caller}\(\) got {name} twice"):
         ACEBasis(SPECIES, **arguments) if caller == "ACEBasis" else descriptors(cluster(1), **arguments)
+
+
+def test_arguments_have_names_that_tools_can_see():
+    """Completion, help and type checkers read the signature; `descriptors` takes what a basis that it builds can take."""
+    own, passed_on = (inspect.signature(caller).parameters for caller in (ACEBasis, descriptors))
+    assert {"totaldegree", "wL", "n_max", "l_max", "n_functions", "functions", "n_start", "radial"} <= set(own)
+    assert set(own) - set(passed_on) == {"reference"}
+    for name in set(own) & set(passed_on) - {"species"}:  # which `descriptors` can find out
+        assert (own[name].annotation, own[name].default) == (passed_on[name].annotation, passed_on[name].default), name
 
 
 def test_labels():

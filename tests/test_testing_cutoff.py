@@ -5,7 +5,16 @@ import pytest
 from ase import Atoms
 from ase.calculators.emt import EMT
 from ase.calculators.morse import MorsePotential
-from systems_properties import RCUT, chain, copper, descriptor, envelope, vectors_around, water
+from systems_properties import (
+    RCUT,
+    chain,
+    copper,
+    descriptor,
+    envelope,
+    vectors_around,
+    water,
+    with_energies_of_morse,
+)
 
 from acepure.testing import assert_local, assert_smooth_at_cutoff, calculated
 
@@ -23,6 +32,7 @@ def test_a_plain_descriptor_is_local(atoms):
     assert_local(descriptor, atoms, RCUT)
 
 
+@with_energies_of_morse
 def test_forces_reach_twice_as_far():
     forces = calculated(MorsePotential(r0=1.5, rcut1=1.5, rcut2=2.0), "forces")
     assert_local(forces, chain(), 6.0)
@@ -70,6 +80,7 @@ def test_powers(exponent, order):
             assert_smooth_at_cutoff(with_exponent(exponent), atoms, RCUT, order + 1)
 
 
+@with_energies_of_morse
 def test_a_plain_descriptor_and_morse_are_smooth():
     assert_smooth_at_cutoff(descriptor, water(), RCUT, 2)
     morse = MorsePotential(r0=1.5, rcut1=1.5, rcut2=2.0)

@@ -14,6 +14,7 @@ from systems_properties import (
     skewed,
     slab,
     water,
+    with_energies_of_morse,
 )
 
 from acepure.testing import assert_gradients, calculated
@@ -29,7 +30,10 @@ def test_strain(make):
     assert_gradients(pair_energy, pair_strain_gradients, make(), strain=True, directions=2)
 
 
-@pytest.mark.parametrize("calculator", [EMT(), MorsePotential(r0=2.5)], ids=["EMT", "Morse"])
+@pytest.mark.parametrize(
+    "calculator",
+    [pytest.param(EMT(), id="EMT"), pytest.param(MorsePotential(r0=2.5), id="Morse", marks=with_energies_of_morse)],
+)
 def test_forces_and_stress_of_ase(calculator):
     forces, stress = calculated(calculator, "forces"), calculated(calculator, "stress")
     energy = calculated(calculator, "energy")

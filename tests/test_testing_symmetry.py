@@ -5,7 +5,7 @@ import pytest
 from ase import Atoms
 from ase.calculators.emt import EMT
 from ase.calculators.morse import MorsePotential
-from systems_properties import chiral, copper, descriptor, methane, skewed, slab, water
+from systems_properties import chiral, copper, descriptor, methane, skewed, slab, water, with_energies_of_morse
 
 from acepure.testing import (
     assert_equivariant,
@@ -27,7 +27,10 @@ def test_a_plain_descriptor_is_invariant(make, seed):
     assert_permutation_invariant(descriptor, make(), seed=seed)
 
 
-@pytest.mark.parametrize("calculator", [EMT(), MorsePotential(r0=2.5)], ids=["EMT", "Morse"])
+@pytest.mark.parametrize(
+    "calculator",
+    [pytest.param(EMT(), id="EMT"), pytest.param(MorsePotential(r0=2.5), id="Morse", marks=with_energies_of_morse)],
+)
 def test_calculators_of_ase(calculator):
     atoms = copper()
     for name in ("energy", "energies"):
