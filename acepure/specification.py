@@ -24,7 +24,7 @@ from acepure.checks import count, number, symbol
 from acepure.indices import Block, Factor, equality_pattern
 from acepure.sizes import ROUNDING, check_label, check_memory, function_counts, refuse_at_least
 
-__all__ = ["Specification", "with_default"]
+__all__ = ["Specification"]
 
 DEFAULT_TOTALDEGREE = 6
 

@@ -36,9 +36,8 @@ copy_notebooks()
 
 
 def lead_to_copies(app: Sphinx, page: str, source: list[str]) -> None:
-    """Links of tutorials.md to ../notebooks, which GitHub follows, lead to the copies of this site."""
-    if page == "tutorials":
-        source[0] = re.sub(r"\]\(\.\./notebooks/(\w+)\.ipynb\)", r"](_notebooks/\1)", source[0])
+    """Links of pages to the folder notebooks, which GitHub follows, lead to the copies of this site."""
+    source[0] = re.sub(r"\]\((?:\.\./)+notebooks/(\w+)\.ipynb\)", r"](/_notebooks/\1.ipynb)", source[0])
 
 
 def setup(app: Sphinx) -> None:

@@ -219,7 +219,7 @@ def test_argument_given_twice(caller, synonym, name):
 
 
 def test_arguments_have_names_that_tools_can_see():
-    """Completion, help and type checkers read the signature; `descriptors` takes what a basis that it builds can take."""
+    """Completion, help and type checkers read signatures; `descriptors` takes what the basis that it builds takes."""
     own, passed_on = (inspect.signature(caller).parameters for caller in (ACEBasis, descriptors))
     assert {"totaldegree", "wL", "n_max", "l_max", "n_functions", "functions", "n_start", "radial"} <= set(own)
     assert set(own) - set(passed_on) == {"reference"}
