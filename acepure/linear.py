@@ -28,11 +28,11 @@ class EnergyAndForces:
     Attributes
     ----------
     energies : numpy.ndarray, shape (n_atoms,), or (n_centers,) for a list of some centers
-        E_i, in units of the weights (eV for a potential).
+        E_i, in units of the coefficients (eV for a potential).
     forces : numpy.ndarray, shape (n_atoms, 3)
-        −∂E/∂r_k with E the sum of these energies, in units of the weights per Å.
+        −∂E/∂r_k with E the sum of these energies, in units of the coefficients per Å.
     virial : numpy.ndarray, shape (3, 3)
-        W_ab = −∂E/∂ε_ab, in units of the weights; the stress of ASE is −W / volume.
+        W_ab = −∂E/∂ε_ab, in units of the coefficients; the stress of ASE is −W / volume.
     """
 
     energies: np.ndarray
@@ -48,13 +48,13 @@ class EnergyAndForces:
 class LinearFunction:
     """E = Σ_i Σ_f θ_{z_i f} B_f(i), with gradients by reverse accumulation.
 
-    The weights are folded into products once, θ ↦ (P_B C_ext)ᵀ θ, so that evaluation costs the same for canonical
+    The coefficients are folded into products once, θ ↦ (P_B C_ext)ᵀ θ, so that evaluation costs the same for canonical
     and other bases of equal extended products.
 
     Parameters
     ----------
     basis : ACEBasis
-    weights : array_like of float64, shape (n_species, n_features), or (n_features,) for one species
+    coefficients : array_like of float64, shape (n_species, n_features), or (n_features,) for one species
         θ, rows by species of center in the order of `basis.species`.
 
     Examples
@@ -67,20 +67,20 @@ class LinearFunction:
     True
     """
 
-    def __init__(self, basis: ACEBasis, weights: ArrayLike) -> None:
+    def __init__(self, basis: ACEBasis, coefficients: ArrayLike) -> None:
         check_basis(basis)
-        refuse_masked("weights", weights)
-        weights = np.asarray(weights)
-        if weights.ndim == 1 and len(basis.species) == 1:
-            weights = weights[None]
+        refuse_masked("coefficients", coefficients)
+        coefficients = np.asarray(coefficients)
+        if coefficients.ndim == 1 and len(basis.species) == 1:
+            coefficients = coefficients[None]
         self.basis = basis
-        self.weights = real_array("weights", weights, (len(basis.species), len(basis))).copy()
-        self.weights.flags.writeable = False  # they are folded into products here, once
-        self._evaluators = basis.linear_evaluators(self.weights)
+        self.coefficients = real_array("coefficients", coefficients, (len(basis.species), len(basis))).copy()
+        self.coefficients.flags.writeable = False  # they are folded into products here, once
+        self._evaluators = basis.linear_evaluators(self.coefficients)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Copies and pickles hold basis and weights; the compiled tables are built anew."""
-        return LinearFunction, (self.basis, self.weights)
+        """Copies and pickles hold basis and coefficients; the compiled tables are built anew."""
+        return LinearFunction, (self.basis, self.coefficients)
 
     def __repr__(self) -> str:
         return f"LinearFunction({self.basis!r})"

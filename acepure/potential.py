@@ -112,7 +112,7 @@ class LinearACE:
             core.check_reach(basis.species, basis.cutoffs)
         self._function = LinearFunction(basis, coefficients)
         self.basis = basis
-        self.coefficients = self._function.weights
+        self.coefficients = self._function.coefficients
         self.E0s = _checked_energies(basis, E0s)
         self.core = core
         self.posterior = None if posterior is None else _checked_posterior(basis, posterior)

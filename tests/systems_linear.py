@@ -42,7 +42,7 @@ def random_function(basis, seed=1):
 
 def weights_of_atoms(function, atoms):
     """θ of the species of each atom, shape (n_atoms, n_features)."""
-    return function.weights[function.basis.species_indices(atoms)]
+    return function.coefficients[function.basis.species_indices(atoms)]
 
 
 def scale_of(function, atoms):

@@ -162,7 +162,7 @@ def test_linear_functions(name):
     basis, atoms = derived(name), crystal()
     function = LinearFunction(basis, np.random.default_rng(2).normal(size=(2, len(basis))))
     result = function.evaluate_with_gradients(atoms)
-    weights = function.weights[basis.species_indices(atoms)]
+    weights = function.coefficients[basis.species_indices(atoms)]
     terms = weights * basis.descriptors(atoms)
     scale = abs(terms).sum(axis=1).max()
     np.testing.assert_allclose(result.energies, terms.sum(axis=1), rtol=0, atol=1e-12 * scale)

@@ -219,27 +219,27 @@ def files(tmp_path, monkeypatch):
         ),
         (lambda: Measure([1.0, 2.0], [1.0]), ValueError, "nodes and weights must be of one length; got 2 and 1"),
         (lambda: Measure([-1.0], [1.0]), ValueError, "nodes must be >= 0; number 0 is -1"),
-        (lambda: LinearFunction(B, W[:-1]), ValueError, "weights must have shape (1, 12); got (1, 11)"),
+        (lambda: LinearFunction(B, W[:-1]), ValueError, "coefficients must have shape (1, 12); got (1, 11)"),
         (
             lambda: LinearFunction(B, ["a"] * len(B)),
             TypeError,
-            "weights must hold real numbers; got an array of type <U1",
+            "coefficients must hold real numbers; got an array of type <U1",
         ),
         (
             lambda: LinearFunction(B, np.full(len(B), np.nan)),
             ValueError,
-            "weights must be finite; row 0 is [nan nan nan nan nan nan nan nan nan nan nan nan]",
+            "coefficients must be finite; row 0 is [nan nan nan nan nan nan nan nan nan nan nan nan]",
         ),
         (
             lambda: LinearFunction(B, np.ma.masked_array(W, W > 0)),
             ValueError,
-            "weights must have no masked entries; got 12; use .filled or .compressed",
+            "coefficients must have no masked entries; got 12; use .filled or .compressed",
         ),
         (lambda: LinearFunction(5, W), TypeError, "basis must be an ACEBasis, got 5 of type int"),
         (
             lambda: LinearFunction(B, np.broadcast_to(1.0, (2**40, 2))),
             ValueError,
-            "weights must have shape (1, 12); got (1099511627776, 2)",
+            "coefficients must have shape (1, 12); got (1099511627776, 2)",
         ),
         (
             lambda: pair_jacobian(B, CU, max_bytes=10),

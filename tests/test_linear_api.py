@@ -94,14 +94,14 @@ def test_atoms_without_neighbors_have_no_energy(atoms, canonical, radial):
 
 
 def test_a_dimer_has_the_energy_of_order_one():
-    """Canonical features of higher orders need more neighbors: the pair energy does not depend on their weights."""
+    """Canonical features of higher orders need more neighbors: the pair energy does not see their coefficients."""
     basis = ACEBasis(["Cu", "Zr"], rcut=4.0, order=3, totaldegree=4)
     function = random_function(basis)
-    weights = function.weights.copy()
-    weights[:, basis.order_slices["nu1"].stop :] = 0.0
+    coefficients = function.coefficients.copy()
+    coefficients[:, basis.order_slices["nu1"].stop :] = 0.0
     atoms = Atoms("CuZr", [(0, 0, 0), (1, -1, 2)])
     scale = 10 * scale_of(function, atoms)
-    pair, result = (f.evaluate_with_gradients(atoms) for f in (LinearFunction(basis, weights), function))
+    pair, result = (f.evaluate_with_gradients(atoms) for f in (LinearFunction(basis, coefficients), function))
     assert_close(result.energies, pair.energies, scale)
     assert_close(result.forces, pair.forces, scale)
 
@@ -109,55 +109,55 @@ def test_a_dimer_has_the_energy_of_order_one():
 def test_input_is_not_modified_nor_kept():
     atoms, basis = system("alloy", order=2, totaldegree=3)
     atoms.info["name"] = "kept"
-    weights = np.random.default_rng(0).normal(size=(3, len(basis)))
-    weights_before, before = weights.copy(), atoms.copy()
-    function = LinearFunction(basis, weights)
+    coefficients = np.random.default_rng(0).normal(size=(3, len(basis)))
+    weights_before, before = coefficients.copy(), atoms.copy()
+    function = LinearFunction(basis, coefficients)
     neighbors = basis.neighbor_list(atoms)
     vectors = neighbors.vectors.copy()
     expected = function.evaluate_with_gradients(atoms, neighbors=neighbors)
     assert atoms == before and atoms.info == before.info and atoms.arrays.keys() == before.arrays.keys()
-    np.testing.assert_array_equal(weights, weights_before)
+    np.testing.assert_array_equal(coefficients, weights_before)
     np.testing.assert_array_equal(neighbors.vectors, vectors)
-    weights[:] = 0.0
-    np.testing.assert_array_equal(function.weights, weights_before)
+    coefficients[:] = 0.0
+    np.testing.assert_array_equal(function.coefficients, weights_before)
     result = function.evaluate_with_gradients(atoms)
     np.testing.assert_array_equal(result.energies, expected.energies)
     np.testing.assert_array_equal(result.forces, expected.forces)
 
 
-def test_weights_are_read_only():
+def test_coefficients_are_read_only():
     """They are folded into products once: changing them later would do nothing."""
     basis = ACEBasis(["Cu"], order=2, totaldegree=3)
     function = LinearFunction(basis, np.ones(len(basis)))
     with pytest.raises(ValueError, match="read-only"):
-        function.weights[0, 0] = 2.0
+        function.coefficients[0, 0] = 2.0
 
 
-def test_weights_of_any_real_kind():
+def test_coefficients_of_any_real_kind():
     atoms, basis = system("fcc Cu", order=2, totaldegree=3)
     whole = np.random.default_rng(0).integers(-5, 5, size=len(basis))
     expected = LinearFunction(basis, whole.astype(float)).evaluate(atoms)
-    for weights in (whole, whole.tolist(), whole.astype(np.float32), whole[None], np.repeat(whole, 2)[::2]):
-        function = LinearFunction(basis, weights)
-        assert function.weights.shape == (1, len(basis)) and function.weights.dtype == np.float64
+    for coefficients in (whole, whole.tolist(), whole.astype(np.float32), whole[None], np.repeat(whole, 2)[::2]):
+        function = LinearFunction(basis, coefficients)
+        assert function.coefficients.shape == (1, len(basis)) and function.coefficients.dtype == np.float64
         np.testing.assert_array_equal(function.evaluate(atoms), expected)
 
 
 @pytest.mark.parametrize(
     "change, error, message",
     [
-        (lambda w: w[:1], ValueError, r"weights must have shape \(2, \d+\); got \(1, \d+\)"),
-        (lambda w: w[0], ValueError, r"weights must have shape \(2, \d+\); got \(\d+,\)"),
-        (lambda w: w.T, ValueError, "weights must have shape"),
-        (lambda w: w[:, 1:], ValueError, "weights must have shape"),
-        (lambda w: [], ValueError, "weights must have shape"),
-        (lambda w: 1.0, ValueError, "weights must have shape"),
-        (lambda w: w * np.nan, ValueError, "weights must be finite"),
-        (lambda w: w / 0.0, ValueError, "weights must be finite"),
-        (lambda w: w + 0j, TypeError, "weights must hold real numbers"),
-        (lambda w: w > 0, TypeError, "weights must hold real numbers"),
-        (lambda w: None, TypeError, "weights must hold real numbers"),
-        (lambda w: "ones", TypeError, "weights must hold real numbers"),
+        (lambda w: w[:1], ValueError, r"coefficients must have shape \(2, \d+\); got \(1, \d+\)"),
+        (lambda w: w[0], ValueError, r"coefficients must have shape \(2, \d+\); got \(\d+,\)"),
+        (lambda w: w.T, ValueError, "coefficients must have shape"),
+        (lambda w: w[:, 1:], ValueError, "coefficients must have shape"),
+        (lambda w: [], ValueError, "coefficients must have shape"),
+        (lambda w: 1.0, ValueError, "coefficients must have shape"),
+        (lambda w: w * np.nan, ValueError, "coefficients must be finite"),
+        (lambda w: w / 0.0, ValueError, "coefficients must be finite"),
+        (lambda w: w + 0j, TypeError, "coefficients must hold real numbers"),
+        (lambda w: w > 0, TypeError, "coefficients must hold real numbers"),
+        (lambda w: None, TypeError, "coefficients must hold real numbers"),
+        (lambda w: "ones", TypeError, "coefficients must hold real numbers"),
     ],
     ids=[
         "rows",

@@ -64,7 +64,7 @@ def test_one_feature_at_a_time(name):
 def test_energies_are_linear_in_the_weights(canonical):
     atoms, basis = system("alloy", order=4, totaldegree=[4, 3, 2, 2], canonical=canonical)
     first, second = random_function(basis, 1), random_function(basis, 2)
-    sum_of_both = LinearFunction(basis, 2 * first.weights - 0.5 * second.weights)
+    sum_of_both = LinearFunction(basis, 2 * first.coefficients - 0.5 * second.coefficients)
     scale = 2 * scale_of(first, atoms) + scale_of(second, atoms)
     results = [function.evaluate_with_gradients(atoms) for function in (first, second, sum_of_both)]
     for name in ("energies", "forces", "virial"):

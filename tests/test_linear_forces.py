@@ -37,7 +37,7 @@ def test_the_comparison_sees_a_wrong_force_and_a_wrong_virial():
         class Wrong:
             """Spoils one number."""
 
-            basis, weights, evaluate = right.basis, right.weights, right.evaluate
+            basis, coefficients, evaluate = right.basis, right.coefficients, right.evaluate
 
             def evaluate_with_gradients(self, atoms):
                 result = right.evaluate_with_gradients(atoms)
@@ -91,8 +91,8 @@ def test_three_ways_to_the_same_forces(name):
     scale = 10 * scale_of(function, atoms)
     assert_close(result.forces, -positions, scale)
     assert_close(result.virial, -strain, scale * basis.rcut)
-    assert_close(result.forces, -np.einsum("zf,zkaf->ka", function.weights, summed.positions), scale)
-    assert_close(result.virial, -np.einsum("zf,zabf->ab", function.weights, summed.strain), scale * basis.rcut)
+    assert_close(result.forces, -np.einsum("zf,zkaf->ka", function.coefficients, summed.positions), scale)
+    assert_close(result.virial, -np.einsum("zf,zabf->ab", function.coefficients, summed.strain), scale * basis.rcut)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -270,7 +270,7 @@ def test_wrong_arguments():
     structures = strained_crystals(["Cu"], 2)
     labeled = labeled_by(known_model(basis), structures)
     cases = [
-        (lambda: LinearACE(basis, np.ones(3)), ValueError, "weights"),
+        (lambda: LinearACE(basis, np.ones(3)), ValueError, "coefficients must have shape"),
         (lambda: LinearACE(basis, np.ones(len(basis)), {"Zr": 1.0}), ValueError, "lacks Cu"),
         (lambda: LinearACE(basis, np.ones(len(basis)), core=3), TypeError, "core must be"),
         (lambda: LinearACE(basis, np.ones(len(basis)), core=ZBLCore(1.0, 9.0)), ValueError, "reaches"),

@@ -59,7 +59,7 @@ def potential_of(name):
 def scale_of(function, atoms):
     """Of energies: Σ |θ B|, of the plain features where self-interactions cancel; slopes are as large per Å, or ten."""
     features = abs(function.basis.descriptors(atoms)) + abs(plain_of(function.basis).descriptors(atoms))
-    return max(1e-2, 10 * float((features @ abs(function.weights).T).max()))
+    return max(1e-2, 10 * float((features @ abs(function.coefficients).T).max()))
 
 
 def forces(function):
@@ -123,10 +123,12 @@ def test_forward_and_reverse_derivatives_agree(name, atoms):
     function, chosen = function_of(name), basis(name)
     result, summed = function.evaluate_with_gradients(atoms), summed_gradients(chosen, atoms)
     scale = scale_of(function, atoms)
-    forward = -np.einsum("zkaf,zf->ka", summed.positions, function.weights)
+    forward = -np.einsum("zkaf,zf->ka", summed.positions, function.coefficients)
     assert abs(forward - result.forces).max() <= TOLERANCE * scale
-    assert abs(-np.einsum("zabf,zf->ab", summed.strain, function.weights) - result.virial).max() <= TOLERANCE * scale
-    positions, strain = pullback(chosen, atoms, function.weights[chosen.species_indices(atoms)])
+    assert (
+        abs(-np.einsum("zabf,zf->ab", summed.strain, function.coefficients) - result.virial).max() <= TOLERANCE * scale
+    )
+    positions, strain = pullback(chosen, atoms, function.coefficients[chosen.species_indices(atoms)])
     assert abs(positions + result.forces).max() <= TOLERANCE * scale
     assert abs(strain + result.virial).max() <= TOLERANCE * scale
 

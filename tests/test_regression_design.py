@@ -26,7 +26,7 @@ def test_rows_times_the_true_coefficients_are_the_labels(species, core):
     labeled = labeled_by(function, strained_crystals(species, 3), core=core)
     weights = resolve_weights({"energy": 7.0, "forces": 0.5, "virial": 3.0})
     design = Design(basis, weights, E0S, core)
-    coefficients = np.hstack([np.zeros((len(species), 1)), function.weights]).ravel()
+    coefficients = np.hstack([np.zeros((len(species), 1)), function.coefficients]).ravel()
     for item in labeled:
         rows = design.rows(item)
         assert len(rows) == design.n_rows(item) == 1 + 3 * len(item.atoms) + (6 if item.virial is not None else 0)

@@ -250,7 +250,7 @@ def test_structures_of_the_user_count(tmp_path):
         ({"core": "ZBL"}, TypeError, "core must be a PairCore"),
         ({"core": ZBLCore(0.7, 1.4)}, ValueError, "have no place for ZBLCore.*name a file for it"),
         ({"core_table": "a.table"}, ValueError, "core_table='a.table' was given, but the potential has no core"),
-        ({"coefficients": [1.0]}, ValueError, "weights must have shape"),
+        ({"coefficients": [1.0]}, ValueError, "coefficients must have shape"),
         ({"basis": "Cu"}, TypeError, "basis must be an ACEBasis"),
     ],
 )

@@ -162,7 +162,7 @@ def calls() -> dict[str, Call]:
         "pair_jacobian(indices)": Call(
             lambda a: pair_jacobian(basis, atoms, indices=a).values, np.array([1, 5]), index_errors
         ),
-        "LinearFunction(weights)": Call(
+        "LinearFunction(coefficients)": Call(
             lambda a: LinearFunction(basis, a).evaluate_with_gradients(atoms).forces, weights
         ),
         "LinearACE(coefficients)": Call(lambda a: LinearACE(basis, a).evaluate(atoms).forces, weights),

@@ -185,7 +185,7 @@ class _Model:
 
     def __init__(self, basis: ACEBasis, coefficients: ArrayLike, E0s: Mapping[str, float] | None) -> None:
         self._function = LinearFunction(basis, coefficients)
-        self.coefficients = self._function.weights
+        self.coefficients = self._function.coefficients
         given = dict.fromkeys(basis.species, 0.0) if E0s is None else E0s
         missing = [s for s in basis.species if s not in given]
         if missing:
