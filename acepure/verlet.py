@@ -6,7 +6,7 @@ import numpy as np
 from ase import Atoms
 
 from acepure._kernels.forces import update_vectors
-from acepure.checks import number
+from acepure.checks import count, number
 from acepure.descriptor import ACEBasis, check_basis
 from acepure.evaluation import resolve_num_threads, useful_threads
 from acepure.neighbors import NeighborList, neighbor_list
@@ -48,29 +48,40 @@ class VerletList:
         self._num_threads = resolve_num_threads(num_threads)
         self._list: NeighborList | None = None
         self._vectors = np.empty((0, 3))
+        self._n_centers: int | None = None
         self.n_builds = 0  #: how many lists have been made
 
-    def update(self, atoms: Atoms) -> NeighborList:
+    def update(self, atoms: Atoms, n_centers: int | None = None) -> NeighborList:
         """Return a list with the present vectors, made anew only if needed.
 
         Parameters
         ----------
         atoms : ase.Atoms
             Any structure; a new one, a new cell or new species make a new list.
+        n_centers : int, optional
+            So many atoms, the first ones, are centers; the others are neighbors only. Default: all.
 
         Returns
         -------
         NeighborList
             Pairs beyond the cutoff included; valid until the next call.
         """
-        if self._list is not None and self._still_valid(atoms) and self._moved(atoms, self._list):
+        n_centers = None if n_centers is None else count("n_centers", n_centers)
+        if self._list is not None and self._still_valid(atoms, n_centers) and self._moved(atoms, self._list):
             return self._list.with_vectors(self._vectors.view())
         check_structure(atoms)
         species = self._basis.species_indices(atoms)
         threads = useful_threads(len(atoms), self._num_threads)
-        self._list = neighbor_list(atoms, self._basis.cutoffs + self._skin, species=species, num_threads=threads)
+        self._list = neighbor_list(
+            atoms,
+            self._basis.cutoffs + self._skin,
+            species=species,
+            indices=None if n_centers is None else np.arange(n_centers),
+            num_threads=threads,
+        )
         self._vectors = np.array(self._list.vectors)
         self._made_for = (atoms.positions.copy(), atoms.cell.array.copy(), atoms.pbc.copy(), atoms.numbers.copy())
+        self._n_centers = n_centers
         self.n_builds += 1
         return self._list
 
@@ -88,8 +99,8 @@ class VerletList:
         )
         return met == 0
 
-    def _still_valid(self, atoms: Atoms) -> bool:
-        if self._list is None or not isinstance(atoms, Atoms):
+    def _still_valid(self, atoms: Atoms, n_centers: int | None) -> bool:
+        if self._list is None or not isinstance(atoms, Atoms) or n_centers != self._n_centers:
             return False
         positions, cell, pbc, numbers = self._made_for
         if not (

@@ -12,6 +12,7 @@ from reference_structures import structures
 from acepure import ACEBasis, LinearFunction, VerletList
 from acepure.basis import PolynomialRadialBasis, RadialBasis
 from acepure.errors import CoincidentAtomsError, SpeciesError
+from acepure.neighbors import neighbor_list
 
 SKIN = 0.5
 # Of the largest result: pairs are summed in one order, but a vector of a kept list may be rounded once more.
@@ -417,3 +418,22 @@ def test_unwrapped_and_wrapped_atoms_agree():
             result.forces, expected.forces, rtol=0, atol=10 * ROUND_OFF * abs(expected.forces).max()
         )
     assert verlet.n_builds == 1
+
+
+def test_the_first_atoms_as_centers():
+    """The list of some centers is that of `neighbor_list`; another number of them makes a new one."""
+    basis = ACEBasis(["Cu"], rcut=4.0, order=2, totaldegree=3)
+    atoms = bulk("Cu", cubic=True) * 2
+    atoms.rattle(0.05, seed=0)
+    verlet = VerletList(basis, skin=0.5)
+    for n in (5, 5, 7):
+        atoms.rattle(0.01, seed=n)
+        listed = verlet.update(atoms, n)
+        expected = neighbor_list(atoms, basis.cutoffs, species=basis.species_indices(atoms), indices=np.arange(n))
+        inside = np.linalg.norm(listed.vectors, axis=1) < basis.rcut
+        np.testing.assert_array_equal(listed.centers, np.arange(n))
+        np.testing.assert_array_equal(listed.neighbors[inside], expected.neighbors)
+        np.testing.assert_allclose(listed.vectors[inside], expected.vectors, atol=1e-14)
+    assert verlet.n_builds == 2
+    with pytest.raises(ValueError, match="n_centers must be an integer >= 1"):
+        verlet.update(atoms, 0)

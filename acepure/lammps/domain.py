@@ -10,11 +10,10 @@ import numpy as np
 from ase import Atoms
 from ase.data import atomic_numbers
 
-from acepure._kernels.forces import update_vectors
-from acepure.evaluation import useful_threads
 from acepure.linear import EnergyAndForces
-from acepure.neighbors import NeighborList, neighbor_list
+from acepure.neighbors import NeighborList
 from acepure.potential import LinearACE
+from acepure.verlet import VerletList
 
 __all__ = ["Domain"]
 
@@ -36,8 +35,6 @@ class Domain:
 
     Attributes
     ----------
-    n_lists : int
-        How many neighbor lists have been made.
     list_seconds, kernel_seconds : float
         Time spent on them, and on energies and forces.
 
@@ -57,15 +54,17 @@ class Domain:
     def __init__(self, model: LinearACE, symbols: Sequence[str], skin: float, num_threads: int) -> None:
         self._model = model
         self._numbers = np.array([0, *(atomic_numbers[name] for name in symbols)])
-        self._skin = skin
         self._num_threads = num_threads
+        self._verlet = VerletList(model.basis, skin, num_threads)
         self._tags = self._types = np.empty(0, dtype=np.int32)
         self._atoms = Atoms()
         self._n_own = -1
-        self._list: NeighborList | None = None
-        self._vectors = self._made_for = np.empty((0, 3))  # of the list; positions it was made for
-        self.n_lists = 0
         self.list_seconds = self.kernel_seconds = 0.0
+
+    @property
+    def n_lists(self) -> int:
+        """How many neighbor lists have been made."""
+        return self._verlet.n_builds
 
     def update(self, positions: np.ndarray, types: np.ndarray, tags: np.ndarray, n_own: int) -> bool:
         """Take the present atoms; return whether they are others than before, or in another order.
@@ -79,7 +78,7 @@ class Domain:
         """
         changed = not (n_own == self._n_own and np.array_equal(tags, self._tags) and np.array_equal(types, self._types))
         if changed:
-            self._tags, self._types, self._n_own, self._list = tags.copy(), types.copy(), n_own, None
+            self._tags, self._types, self._n_own = tags.copy(), types.copy(), n_own
             self._atoms = Atoms(self._numbers[types], positions)
         else:
             self._atoms.positions[:] = positions
@@ -98,42 +97,9 @@ class Domain:
         return result
 
     def _present_list(self) -> NeighborList:
-        if self._list is not None and self._nearly_unmoved() and self._moved(self._list) == 0:
-            return self._list.with_vectors(self._vectors.view())
-        self._list = self._new_list()
-        self._vectors = np.array(self._list.vectors)
-        self._made_for = self._atoms.positions.copy()
-        self.n_lists += 1
-        return self._list
-
-    def _new_list(self) -> NeighborList:
-        """Make a list; errors name atoms by their tags, as LAMMPS does."""
-        basis, atoms = self._model.basis, self._atoms
+        """The list of own atoms; errors name atoms by their tags, as LAMMPS does."""
         try:
-            return neighbor_list(
-                atoms,
-                basis.cutoffs + self._skin,
-                species=basis.species_indices(atoms),
-                indices=np.arange(self._n_own),
-                num_threads=useful_threads(len(atoms), self._num_threads),
-            )
+            return self._verlet.update(self._atoms, self._n_own)
         except ValueError as error:
             text = re.sub(r"\b(\d+) \((?=[A-Z])", lambda found: f"{self._tags[int(found[1])]} (", str(error))
             raise type(error)(f"{text} (numbers are atom IDs of LAMMPS)") from error
-
-    def _nearly_unmoved(self) -> bool:
-        moved2 = ((self._atoms.positions - self._made_for) ** 2).sum(axis=1).max()
-        return bool(moved2 <= (0.5 * self._skin) ** 2)  # NaN compares false: a new list, which refuses it
-
-    def _moved(self, listed: NeighborList) -> int:
-        """Compute the present vectors; return how many atoms have met, which a new list reports with their names."""
-        return update_vectors(
-            listed.offsets,
-            listed.centers,
-            listed.neighbors,
-            listed.shifts,
-            self._atoms.positions,
-            np.zeros((3, 3)),
-            self._vectors,
-            useful_threads(self._n_own, self._num_threads),
-        )

