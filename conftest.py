@@ -2,4 +2,4 @@
 
 from importlib.util import find_spec
 
-collect_ignore = [] if find_spec("zarr") else ["acepure/store/reader.py"]  # Python 3.10 has no Zarr 3
+collect_ignore = [] if find_spec("zarr") else ["acepure/features/store/reader.py"]  # Python 3.10 has no Zarr 3

@@ -4,65 +4,67 @@ Data flows one way; nothing imports from its right:
 
     structures → neighbors → φ → A → AA → recursion (purify, center) → C (symmetrize) → B
 
-    structures.py      what is accepted as a structure
-    structure_files.py  structures read from files one at a time
-    neighbors.py       ase.Atoms → sorted neighbor list
-    neighbor_checks.py  is a list that was given fit for the kernels
-    neighbor_blocks.py  the same for large structures, by blocks of centers
-    specification.py   which functions: index sets and their sizes
-    basis/             geometry → numbers: radial functions φ, harmonics, sums A, products AA
-    operators/         sparse maps between index sets: product algebras, recursion, coupling, symmetrization
-    streaming.py       R factors of tall matrices, row by row
-    workers/           functions of batches, on processes or a cluster
-    references/        what supplies means μ and pair constants c: ideal gas, data
-    centers.py         operators of each species of center
-    labels.py          names of features
-    evaluation.py      operators → tables of the compiled kernels
-    descriptor.py      ACEBasis: all stages composed
-    coordinates.py     exact maps between bases that span the same functions
-    api.py             descriptors(atoms, ...)
-    store/             features on disk, chunk by chunk
-    gradients.py       derivatives of features
-    linear.py          energies, forces and virial of linear functions of features
-    verlet.py          neighbor lists that last for many steps
-    core.py            repulsive cores at short distance
-    diagnostics/       conditioning, self-interaction, decay of coefficients
-    toys/              the toy problems of the purification paper
-    regression/        from labeled structures to coefficients
-    model_file.py      files of models
-    export/            files for LAMMPS
-    calculator.py      ASE calculator
-    potential.py       LinearACE: fit, evaluate, save, load
-    lammps/            LAMMPS with the kernels of this library
-    validation.py      cross-validation
-    transformer.py     features for scikit-learn
-    testing/           properties that any descriptor or potential should have
-    plotting/          figures
-    config.py          what is installed and what the kernels use
-    demo.py, cli/      the command line
+    structures/     what is accepted as a structure; files, read one structure at a time
+    neighbors/      ase.Atoms → sorted neighbor lists, checked or found, whole or by blocks of centers
+    labels/         which functions there are: names of factors, index sets, exact sizes; never a distance
+    algebra/        sparse maps between index sets: product algebras, recursion, coupling, symmetrization
+    functions/      functions of one pair: transforms, envelopes, polynomials, radial functions, harmonics
+    stages/         tables of the compiled kernels: pooling (A), products (AA), and the runs that fuse them
+    references/     what supplies means μ and pair constants c: ideal gas, data
+    features/       ACEBasis, descriptors, derivatives, linear functions, Verlet lists, features on disk
+    models/         potentials, repulsive cores, their files
+    fitting/        from labeled structures to coefficients: labels, rows, weights, prior, solvers, cross-validation
+    diagnostics/    conditioning, self-interaction, decay of coefficients
+    toys/           the toy problems of the purification paper
+    interfaces/     ASE calculator, scikit-learn, .yace files and LAMMPS
+    testing/        properties that any descriptor or potential should have
+    plotting/       figures
+    config.py       what is installed and what the kernels use
+    cli/            the command line
 
 Everything above may use these, which know no stage:
 
-    errors.py          named errors and warnings
-    checks.py          wrong arguments: what was given, what is needed
-    arguments.py       spellings of arguments
-    files.py           files that are complete or not there
-    indices.py         names of one-particle functions, blocks, products
-    characters.py      how many invariants there are
-    sizes.py           how many functions, how much memory
-    _kernels/          compiled loops
+    errors.py       named errors and warnings
+    _utils/         checks of arguments, memory, files, threads, tables of pairs, workers, tall QR factorizations
+    _kernels/       compiled loops
+
+The public names below are loaded when they are first used.
 """
 
-from acepure.api import descriptors
-from acepure.config import show_config
-from acepure.descriptor import ACEBasis
-from acepure.gradients import pair_jacobian, pullback, summed_gradients
-from acepure.labels import FeatureLabel
-from acepure.linear import LinearFunction
-from acepure.potential import LinearACE
-from acepure.references import IdealGas, MeanCovariance, RadialDensity
-from acepure.structure_files import StructureFiles
-from acepure.verlet import VerletList
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+#: Public name → the module that defines it.
+_HOMES = {
+    "ACEBasis": "features.basis",
+    "FeatureLabel": "features.labels",
+    "IdealGas": "references",
+    "LinearACE": "models.linear",
+    "LinearFunction": "features.linear",
+    "MeanCovariance": "references",
+    "RadialDensity": "references",
+    "StructureFiles": "structures.files",
+    "VerletList": "features.verlet",
+    "descriptors": "features.descriptors",
+    "pair_jacobian": "features.derivatives",
+    "pullback": "features.derivatives",
+    "show_config": "config",
+    "summed_gradients": "features.derivatives",
+}
+
+if TYPE_CHECKING:
+    from acepure.config import show_config
+    from acepure.features.basis import ACEBasis
+    from acepure.features.derivatives import pair_jacobian, pullback, summed_gradients
+    from acepure.features.descriptors import descriptors
+    from acepure.features.labels import FeatureLabel
+    from acepure.features.linear import LinearFunction
+    from acepure.features.verlet import VerletList
+    from acepure.models.linear import LinearACE
+    from acepure.references import IdealGas, MeanCovariance, RadialDensity
+    from acepure.structures.files import StructureFiles
 
 __all__ = [
     "ACEBasis",
@@ -82,4 +84,13 @@ __all__ = [
     "summed_gradients",
 ]
 
-__version__ = "0.1.0"
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'acepure' has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(f"acepure.{_HOMES[name]}"), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -8,7 +8,7 @@ from importlib import metadata
 
 from acepure import _kernels
 from acepure._kernels import cpu
-from acepure.evaluation import resolve_num_threads
+from acepure._utils.threads import resolve_num_threads
 
 __all__ = ["configuration", "show_config"]
 

@@ -26,9 +26,9 @@ from ase.data import atomic_numbers, covalent_radii
 from common import machine, read
 
 from acepure import ACEBasis, LinearACE, RadialDensity
-from acepure.basis import AgnesiTransform, PolynomialEnvelope, PolynomialRadialBasis, SmoothEnvelope
-from acepure.regression import label_structures
-from acepure.validation import cross_validate
+from acepure.fitting import label_structures
+from acepure.fitting.cross_validation import cross_validate
+from acepure.functions import AgnesiTransform, PolynomialEnvelope, PolynomialRadialBasis, SmoothEnvelope
 
 DEGREES = {"299": [20, 16, 12], "1016": [25, 21, 17]}
 ROWS = ("self-interacting", "shifted", "canonical", "centered")
@@ -75,7 +75,7 @@ def basis_of(name, frames, degrees, row, recipe, background=0.1):
         species, totaldegree=degrees, wL=1.5, n_start=1, radial=radial_functions(species, recipe), canonical=canonical
     )
     if row in ("shifted", "centered"):
-        basis = basis.centred(RadialDensity.from_structures(frames, basis.rcut, background=background))
+        basis = basis.centered(RadialDensity.from_structures(frames, basis.rcut, background=background))
     return basis
 
 

@@ -22,8 +22,8 @@ import ase
 import numpy as np
 from common import machine, read
 
-from acepure.basis import LinearTransform, PolynomialEnvelope, PolynomialRadialBasis
 from acepure.diagnostics import ROWS, Comparison, compare_references
+from acepure.functions import LinearTransform, PolynomialEnvelope, PolynomialRadialBasis
 
 ATOMS, SEED = 20, 0
 #: File, frames, cutoff in Å, total degree.

@@ -22,8 +22,8 @@ from scipy.sparse.linalg import lsqr
 
 from acepure import ACEBasis, LinearACE, MeanCovariance, RadialDensity
 from acepure.diagnostics import coefficient_decay
-from acepure.regression import SmoothnessPrior, assemble, label_structures, resolve_weights, solve, unknowns
-from acepure.regression.design import Design
+from acepure.fitting import SmoothnessPrior, assemble, label_structures, resolve_weights, solve, unknowns
+from acepure.fitting.design import Design
 
 CUTOFFS = {"Si": 5.4, "Cu": 5.6, "Ni": 5.5}
 DEGREES = [12, 10, 8]
@@ -43,10 +43,10 @@ def coordinates(element, structures):
     return {
         "self-interacting": plain,
         "canonical": canonical,
-        "centered": canonical.centred(density),
-        "measured pairs": canonical.centred(measured),
-        "shifted": plain.centred(density),
-        "Wick": plain.centred(measured),
+        "centered": canonical.centered(density),
+        "measured pairs": canonical.centered(measured),
+        "shifted": plain.centered(density),
+        "Wick": plain.centered(measured),
     }
 
 

@@ -38,8 +38,8 @@ from ase.md.verlet import VelocityVerlet
 from common import machine, read
 
 from acepure import LinearACE
-from acepure.export import read_yace
-from acepure.lammps import attach, start
+from acepure.interfaces.lammps import attach, start
+from acepure.interfaces.yace import read_yace
 
 #: Cubic cells along each axis, of four atoms each.
 SIZES = (4, 8, 13, 20)

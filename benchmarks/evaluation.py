@@ -17,7 +17,7 @@ from ase.build import bulk
 from common import interleaved, machine, parser
 
 from acepure import ACEBasis
-from acepure.basis import RealSphericalHarmonics
+from acepure.functions import RealSphericalHarmonics
 
 WORKLOADS = {
     "(a) n_max=4, l_max=6, ν ≤ 2": {"order": 2, "n_max": 4, "l_max": 6},

@@ -15,7 +15,7 @@ import numpy as np
 from ase import Atoms
 
 from acepure import ACEBasis, LinearFunction, pair_jacobian
-from acepure.neighbors import NeighborList, neighbor_list
+from acepure.neighbors.lists import NeighborList, neighbor_list
 
 #: Distribution names of the peers, and the command that installs each.
 INSTALL = {

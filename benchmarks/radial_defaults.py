@@ -13,7 +13,7 @@ import numpy as np
 from common import machine, parser, read
 
 from acepure import ACEBasis
-from acepure.basis import (
+from acepure.functions import (
     AgnesiTransform,
     CosineEnvelope,
     InverseTransform,

@@ -18,7 +18,7 @@ from common import interleaved, machine, parser
 
 from acepure import ACEBasis, LinearFunction
 from acepure._kernels import evaluator as kernel
-from acepure.basis.products import factored_products
+from acepure.stages.products import factored_products
 
 WORKLOADS = {
     "(a) n_max=4, l_max=6, ν ≤ 2": {"order": 2, "n_max": 4, "l_max": 6},

@@ -23,8 +23,10 @@ ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PAGES = sorted(path for path in DOCS.rglob("*.md") if not {"_build", "_notebooks"} & set(path.relative_to(DOCS).parts))
 REFERENCE = DOCS / "reference"
-#: Not for users: compiled code, foundations without a use of their own, and commands, whose help is on a page instead.
-PRIVATE = {"_kernels", "arguments", "characters", "checks", "cli", "demo", "files", "sizes"}
+#: Not for users: compiled code and its tables, foundations, and commands, whose help is on a page instead.
+PRIVATE = {"_kernels", "_utils", "cli", "stages"}
+#: Of folders for users, what serves the other files alone.
+INNER = {"algebra.radial_algebra.Terms", "algebra.radial_algebra.kept_terms", "labels.characters", "labels.counting"}
 
 RUNS = re.compile(r"<!-- runs -->\n```python\n(.*?)```\n(?:\n```text\n(.*?)```)?", re.DOTALL)
 DIRECTIVE = re.compile(r"^\.\. auto(\w+):: (acepure[\w.]*)((?:\n   :.*)*)", re.MULTILINE)
@@ -50,7 +52,8 @@ def public_names():
                 for m in pkgutil.iter_modules(modules[0].__path__)
             ]
         names |= {f"{module.__name__}.{name}" for module in modules for name in module.__all__}
-    return sorted(names)
+    inner = tuple(f"acepure.{name}" for name in INNER)
+    return sorted(name for name in names if not name.startswith(inner))
 
 
 def thing(name):

@@ -20,12 +20,12 @@ import numpy as np
 from ase.build import bulk
 
 from acepure import ACEBasis, LinearACE, LinearFunction, pair_jacobian, pullback, summed_gradients
-from acepure.basis import Measure, PolynomialRadialBasis
-from acepure.basis.whitened import WhitenedRadialBasis
-from acepure.core import ZBLCore
+from acepure._utils.tall_qr import RFactor, jacobi_svd, singular_values
 from acepure.diagnostics import Conditioning
-from acepure.neighbors import NeighborList, neighbor_list
-from acepure.streaming import RFactor, jacobi_svd, singular_values
+from acepure.functions import Measure, PolynomialRadialBasis
+from acepure.functions.whitened import WhitenedRadialBasis
+from acepure.models.repulsion import ZBLCore
+from acepure.neighbors.lists import NeighborList, neighbor_list
 
 ERRORS = (TypeError, ValueError)
 

@@ -32,10 +32,10 @@ from ase.build import bulk
 
 from acepure import ACEBasis, IdealGas, LinearACE, RadialDensity
 from acepure.cli.parts import read as read_structures
-from acepure.core import ZBLCore
 from acepure.errors import ModelFileError
-from acepure.export import YaceError, read_yace, write_yace
-from acepure.model_file import read_model
+from acepure.interfaces.yace import YaceError, read_yace, write_yace
+from acepure.models.files import read_model
+from acepure.models.repulsion import ZBLCore
 
 #: Seconds that one file may take, and bytes that reading may add to the address space.
 TIME_LIMIT, MEMORY_LIMIT = 10.0, 3 * 2**30
@@ -189,7 +189,7 @@ def small_model(reference: str = "density") -> LinearACE:
     atoms.rattle(0.1, seed=0)
     density = RadialDensity.from_structures([atoms], 4.0, background=0.1, n_bins=12)
     basis = ACEBasis(["Cu"], rcut=4.0, order=2, totaldegree=3)
-    basis = basis.centred(density if reference == "density" else IdealGas(0.08))
+    basis = basis.centered(density if reference == "density" else IdealGas(0.08))
     posterior = np.random.default_rng(0).normal(size=(1, len(basis), 2))
     return LinearACE(
         basis,

@@ -18,8 +18,8 @@ from ase import Atoms
 from ase.build import bulk
 
 from acepure import ACEBasis, LinearFunction, pair_jacobian, pullback, summed_gradients
-from acepure.neighbors import neighbor_list
-from acepure.streaming import RFactor, jacobi_svd
+from acepure._utils.tall_qr import RFactor, jacobi_svd
+from acepure.neighbors.lists import neighbor_list
 
 Work = Callable[[], object]
 

@@ -1,6 +1,6 @@
 """Mutation testing: small faults are put into Python modules one at a time, and the tests must notice each of them.
 
-    python tools/mutate.py [--count 200] [--seed 1] [--timeout 120] [acepure/operators/coupling.py ...]
+    python tools/mutate.py [--count 200] [--seed 1] [--timeout 120] [acepure/algebra/coupling.py ...]
 
 A mutant replaces one operator, comparison, number, condition, return value or statement of a module. Texts, raised
 messages, annotations and docstrings stay as they are. Files are never changed: each mutant lives in a forked process,
@@ -29,9 +29,9 @@ ROOT = Path(__file__).resolve().parent.parent
 TESTS = {
     "operators/coupling": ["coupling", "invariants"],
     "operators/linearization": ["linearization", "purification"],
-    "operators/purification": ["purification", "centred", "centred_moments"],
+    "operators/purification": ["purification", "centered", "centered_moments"],
     "operators/symmetrization": ["coupling", "descriptors_brute_force"],
-    "operators/invariants": ["invariants", "centred_moments"],
+    "operators/invariants": ["invariants", "centered_moments"],
     "operators/assembly": ["invariants", "descriptors_brute_force"],
     "basis/algebra": ["linearization", "products", "invariants", "factored", "coordinates"],
     "basis/atomic": ["products", "descriptors_brute_force"],

@@ -11,7 +11,7 @@ import numpy as np
 from acepure.cli.options import add_specification
 from acepure.cli.parts import describe, ready_basis
 from acepure.cli.radial import RADIAL_HELP
-from acepure.descriptor import ACEBasis
+from acepure.features.basis import ACEBasis
 
 __all__ = ["add"]
 

@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
+from acepure._utils.files import atomic_write
 from acepure.cli.options import add_functions, add_index, add_species, add_threads, integer
 from acepure.cli.parts import basis_arguments, check_outputs, plural, read
 from acepure.cli.radial import RADIAL_HELP, add_radial
-from acepure.descriptor import ACEBasis
 from acepure.diagnostics import Comparison, compare_references
 from acepure.diagnostics.environments import environments_by_species
-from acepure.files import atomic_write
-from acepure.structures import species_of
+from acepure.features.basis import ACEBasis
+from acepure.structures.gate import species_of
 
 __all__ = ["add"]
 

@@ -28,7 +28,7 @@ def add(commands: Any, **style: Any) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> None:
-    from acepure.demo import run  # matplotlib is not needed otherwise
+    from acepure.cli.demonstration import run  # matplotlib is not needed otherwise
 
     check_outputs({"-o": arguments.output})
     run(arguments.output, arguments.threads)

@@ -14,16 +14,16 @@ import numpy as np
 from ase import Atoms
 from ase.data import chemical_symbols
 
-from acepure.api import ARRAY_NAME, INFO_NAME
+from acepure._utils.files import atomic_write
+from acepure._utils.threads import resolve_num_threads
 from acepure.cli.options import add_index, add_specification, add_threads, integer
 from acepure.cli.parts import check_outputs, describe, plural, read, ready_basis
 from acepure.cli.radial import RADIAL_HELP
-from acepure.descriptor import ACEBasis
-from acepure.evaluation import resolve_num_threads
-from acepure.files import atomic_write
-from acepure.store import FeatureStore, write_features
-from acepure.structure_files import StructureFiles
-from acepure.structures import species_of
+from acepure.features.basis import ACEBasis
+from acepure.features.descriptors import ARRAY_NAME, INFO_NAME
+from acepure.features.store import FeatureStore, write_features
+from acepure.structures.files import StructureFiles
+from acepure.structures.gate import species_of
 
 __all__ = ["add"]
 

@@ -15,15 +15,15 @@ from ase import Atoms
 from ase.stress import full_3x3_to_voigt_6_stress
 from tqdm import tqdm
 
+from acepure._utils.files import atomic_write
 from acepure.cli.labeled import add_labels, label_arguments, labels_of, load
 from acepure.cli.options import add_index, add_threads
 from acepure.cli.parts import check_outputs, plural, read
-from acepure.files import atomic_write
-from acepure.linear import EnergyAndForces
-from acepure.potential import LinearACE, Uncertainty
-from acepure.regression import Errors, LabeledData, LabeledStructure, NoLabelsError, evaluate_errors, resolve_keys
-from acepure.regression.fit import shortest_distances
-from acepure.regression.labels import text_table
+from acepure.features.linear import EnergyAndForces
+from acepure.fitting import Errors, LabeledData, LabeledStructure, NoLabelsError, evaluate_errors, resolve_keys
+from acepure.fitting.fit import shortest_distances
+from acepure.fitting.labels import text_table
+from acepure.models.linear import LinearACE, Uncertainty
 
 __all__ = ["add"]
 

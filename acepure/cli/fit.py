@@ -13,6 +13,7 @@ from typing import Any
 
 from ase import Atoms
 
+from acepure._utils.files import atomic_write
 from acepure.cli.labeled import add_labels, label_arguments, labels_of
 from acepure.cli.options import (
     SPECIFICATION,
@@ -24,15 +25,14 @@ from acepure.cli.options import (
 )
 from acepure.cli.parts import basis_arguments, check_outputs, describe, plural, read
 from acepure.cli.radial import RADIAL_HELP, add_radial
-from acepure.core import ZBLCore
-from acepure.descriptor import ACEBasis
-from acepure.files import atomic_write
-from acepure.potential import LinearACE
-from acepure.regression import LabeledSet, LabeledStream, resolve_keys
-from acepure.regression.priors import KINDS
-from acepure.regression.solvers import SOLVERS
-from acepure.structure_files import StructureFiles
-from acepure.structures import species_of
+from acepure.features.basis import ACEBasis
+from acepure.fitting import LabeledSet, LabeledStream, resolve_keys
+from acepure.fitting.priors import KINDS
+from acepure.fitting.solvers import SOLVERS
+from acepure.models.linear import LinearACE
+from acepure.models.repulsion import ZBLCore
+from acepure.structures.files import StructureFiles
+from acepure.structures.gate import species_of
 
 __all__ = ["add"]
 

@@ -15,9 +15,9 @@ from scipy.optimize import minimize_scalar
 from acepure.cli.labeled import load
 from acepure.cli.parts import describe
 from acepure.diagnostics import coefficient_decay
-from acepure.potential import LinearACE
-from acepure.regression import reference_table
-from acepure.regression.labels import text_table
+from acepure.fitting import reference_table
+from acepure.fitting.labels import text_table
+from acepure.models.linear import LinearACE
 
 __all__ = ["add"]
 

@@ -13,8 +13,8 @@ from typing import Any
 
 from ase import Atoms
 
-from acepure.potential import LinearACE
-from acepure.regression import LabeledData, LabelKeys, read_labels
+from acepure.fitting import LabeledData, LabelKeys, read_labels
+from acepure.models.linear import LinearACE
 
 __all__ = ["add_labels", "label_arguments", "labels_of", "load", "with_option_names"]
 

@@ -10,12 +10,12 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from acepure.checks import number
+from acepure._utils.checks import number
 from acepure.cli.labeled import load
 from acepure.cli.options import add_species, integer
 from acepure.cli.parts import plural
-from acepure.lammps import Attachment, attach, start
-from acepure.lammps.library import communicator
+from acepure.interfaces.lammps import Attachment, attach, start
+from acepure.interfaces.lammps.library import communicator
 
 if TYPE_CHECKING:
     from lammps import lammps

@@ -6,8 +6,8 @@ import argparse
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from acepure.arguments import SYNONYMS
-from acepure.checks import count, symbol
+from acepure._utils.arguments import SYNONYMS
+from acepure._utils.checks import count, symbol
 from acepure.cli.radial import add_radial
 
 __all__ = [

@@ -8,12 +8,12 @@ from typing import Any
 
 from ase import Atoms
 
-from acepure.basis.radial import PolynomialRadialBasis
+from acepure._utils.files import check_writable
 from acepure.cli.options import SPECIFICATION
 from acepure.cli.radial import with_radial
-from acepure.descriptor import ACEBasis
-from acepure.files import check_writable
-from acepure.structure_files import StructureFiles
+from acepure.features.basis import ACEBasis
+from acepure.functions.radial import PolynomialRadialBasis
+from acepure.structures.files import StructureFiles
 
 __all__ = ["basis_arguments", "check_outputs", "describe", "plural", "read", "ready_basis"]
 

@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import fields
 from typing import Any
 
-from acepure.basis.envelopes import KERNEL_ENVELOPES
-from acepure.basis.radial import PolynomialRadialBasis
-from acepure.basis.transforms import KERNEL_TRANSFORMS
-from acepure.descriptor import DEFAULT_RCUT
+from acepure.features.basis import DEFAULT_RCUT
+from acepure.functions.envelopes import KERNEL_ENVELOPES
+from acepure.functions.radial import PolynomialRadialBasis
+from acepure.functions.transforms import KERNEL_TRANSFORMS
 
 __all__ = ["RADIAL_HELP", "add_radial", "with_radial"]
 

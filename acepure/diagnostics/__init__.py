@@ -1,13 +1,11 @@
 """What features and coefficients look like on data, in memory that does not grow with the data.
 
     conditioning.py      conditioning → Conditioning: Gram matrices, condition numbers, ranks, leverage
-    tables.py            its printed form
     self_interaction.py  self_interaction → SelfInteraction: how plain features differ from canonical ones
     comparison.py        compare_references → Comparison: all references on the same structures
     reference_rows.py    the bases that are compared
     measured.py          one of them on structures
     floors.py            how low their condition numbers could be
-    comparison_text.py   the printed form, with a recommendation
     coefficients.py      coefficient_decay → CoefficientDecay: θ by order and degree
     environments.py      which atoms of which structures
     orders.py            correlation order of every feature

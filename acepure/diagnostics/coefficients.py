@@ -12,9 +12,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from acepure.checks import real_array
-from acepure.descriptor import ACEBasis
-from acepure.labels import FeatureLabel
+from acepure._utils.checks import real_array
+from acepure.features.basis import ACEBasis
+from acepure.features.labels import FeatureLabel
 
 __all__ = ["CoefficientDecay", "CoefficientSize", "coefficient_decay"]
 

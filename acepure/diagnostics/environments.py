@@ -10,7 +10,7 @@ import numpy as np
 from ase import Atoms
 from tqdm import tqdm
 
-from acepure.checks import count
+from acepure._utils.checks import count
 
 __all__ = ["chosen_centers", "environments_by_species", "feature_rows"]
 

@@ -14,12 +14,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from ase import Atoms
 
-from acepure.descriptor import ACEBasis
+from acepure._utils.tall_qr import RFactor
 from acepure.diagnostics.conditioning import Conditioning
 from acepure.diagnostics.environments import chosen_centers, feature_rows
 from acepure.diagnostics.floors import held_out_floors, lower_orders_off
 from acepure.diagnostics.orders import feature_orders
-from acepure.streaming import RFactor
+from acepure.features.basis import ACEBasis
 
 __all__ = ["Measured", "measure"]
 

@@ -27,7 +27,7 @@ from typing import Any, NamedTuple
 
 from ase import Atoms
 
-from acepure.descriptor import ACEBasis
+from acepure.features.basis import ACEBasis
 from acepure.references import IdealGas, MeanCovariance, RadialDensity, Reference
 
 __all__ = ["CONTROL", "ROWS", "BasisRow", "chosen_rows", "reference_maker", "row_basis"]
@@ -101,7 +101,7 @@ def row_basis(row: BasisRow, basis: ACEBasis, reference: Callable[[str], Referen
     if row.reference is None:
         return basis
     if row.centered:
-        return basis.centred(reference(row.reference)).prepare()
+        return basis.centered(reference(row.reference)).prepare()
     radial = reference(row.reference).radial(basis.radial, basis.species)
     dictionary = basis.specification.to_dict()
     return ACEBasis(dictionary.pop("species"), radial=radial, canonical=basis.canonical, **dictionary).prepare()

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
-from acepure.descriptor import ACEBasis, check_basis
+from acepure._utils.threads import resolve_num_threads
 from acepure.diagnostics.environments import chosen_centers, feature_rows
 from acepure.diagnostics.orders import feature_orders
-from acepure.evaluation import resolve_num_threads
+from acepure.features.basis import ACEBasis, check_basis
 
 __all__ = ["SelfInteraction", "self_interaction"]
 

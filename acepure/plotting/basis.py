@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from acepure.basis.radial import RadialBasis
-from acepure.checks import count, symbol
-from acepure.descriptor import ACEBasis
+from acepure._utils.checks import count, symbol
 from acepure.errors import SpeciesError
+from acepure.features.basis import ACEBasis
+from acepure.functions.radial import RadialBasis
 from acepure.plotting.style import PALETTE, color_sequence, mark_orders, new_axes, tidy
 
 if TYPE_CHECKING:

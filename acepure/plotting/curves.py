@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from acepure.checks import real_array
+from acepure._utils.checks import real_array
 from acepure.plotting.style import BAR_COLORS, PALETTE, new_axes, tidy
 
 if TYPE_CHECKING:

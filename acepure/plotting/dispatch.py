@@ -5,15 +5,15 @@ from __future__ import annotations
 from functools import singledispatch
 from typing import TYPE_CHECKING, Any
 
-from acepure.basis.radial import RadialBasis
-from acepure.descriptor import ACEBasis
 from acepure.diagnostics import CoefficientDecay, Comparison, Conditioning, SelfInteraction
+from acepure.features.basis import ACEBasis
+from acepure.fitting import Errors
+from acepure.functions.radial import RadialBasis
+from acepure.models.linear import LinearACE
 from acepure.plotting.basis import plot_radial
 from acepure.plotting.conditioning import plot_coefficient_decay, plot_comparison, plot_spectrum
 from acepure.plotting.features import plot_self_interaction
 from acepure.plotting.potentials import plot_dimers, plot_parity
-from acepure.potential import LinearACE
-from acepure.regression import Errors
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

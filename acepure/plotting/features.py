@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.sparse.linalg import svds
 
-from acepure.checks import count, real_array
+from acepure._utils.checks import count, real_array
 from acepure.plotting.style import BAR_COLORS, PALETTE, new_axes, tidy
 
 if TYPE_CHECKING:

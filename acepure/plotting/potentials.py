@@ -9,12 +9,12 @@ import numpy as np
 from ase.units import GPa
 from numpy.typing import ArrayLike
 
-from acepure.checks import real_array
+from acepure._utils.checks import real_array
 from acepure.diagnostics import coefficient_decay
+from acepure.fitting import Errors, Predictions
+from acepure.models.linear import LinearACE
 from acepure.plotting.conditioning import plot_coefficient_decay
 from acepure.plotting.style import PALETTE, new_axes, new_figure, tidy
-from acepure.potential import LinearACE
-from acepure.regression import Errors, Predictions
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -5,17 +5,35 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from itertools import product
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
-from acepure.basis.radial import PolynomialRadialBasis, RadialBasis
-from acepure.basis.serialization import Serializable
-from acepure.indices import Factor
+from acepure._utils.serialization import Serializable
+from acepure.functions.radial import PolynomialRadialBasis, RadialBasis
+from acepure.labels.factors import Factor
+from acepure.labels.selection import Specification
 
 __all__ = ["PairConstants", "Reference", "check_polynomial"]
 
 PairConstants = Callable[[Factor, Factor], float]
+
+
+class BasisShape(Protocol):
+    """What a reference asks of an `ACEBasis`: its radial functions and index sets."""
+
+    @property
+    def species(self) -> tuple[str, ...]: ...
+    @property
+    def specification(self) -> Specification: ...
+    @property
+    def radial(self) -> RadialBasis: ...
+    @property
+    def canonical(self) -> bool: ...
+    @property
+    def rcut(self) -> float: ...
+    @property
+    def cutoffs(self) -> np.ndarray: ...
 
 
 class Reference(Serializable, ABC):

@@ -12,21 +12,19 @@ import numpy as np
 from ase import Atoms
 from scipy.linalg import qr, solve_triangular
 
-from acepure.basis.harmonics import RealSphericalHarmonics
-from acepure.basis.radial import PolynomialRadialBasis, RadialBasis
-from acepure.basis.whitened import WhitenedRadialBasis
-from acepure.checks import count, real_array
-from acepure.indices import Factor
-from acepure.neighbors import neighbor_list
-from acepure.references.base import PairConstants, Reference, check_polynomial
+from acepure._utils.checks import count, real_array
+from acepure._utils.tall_qr import RFactor
+from acepure._utils.workers import batched, checked_workers, naming_structure, structure_bar, tree_reduce
+from acepure.functions.harmonics import RealSphericalHarmonics
+from acepure.functions.radial import PolynomialRadialBasis, RadialBasis
+from acepure.functions.whitened import WhitenedRadialBasis
+from acepure.labels.factors import Factor
+from acepure.neighbors.lists import neighbor_list
+from acepure.references.base import BasisShape, PairConstants, Reference, check_polynomial
 from acepure.references.density import RadialDensity
-from acepure.streaming import RFactor
-from acepure.workers import batched, checked_workers, naming_structure, structure_bar, tree_reduce
 
 if TYPE_CHECKING:
     from distributed import Client
-
-    from acepure.descriptor import ACEBasis
 
 __all__ = ["MeanCovariance"]
 
@@ -63,7 +61,7 @@ class MeanCovariance(Reference):
     >>> atoms = bulk("Cu", cubic=True) * 3
     >>> atoms.rattle(0.1, seed=0)
     >>> basis = ACEBasis(["Cu"], order=2, totaldegree=4, canonical=False)
-    >>> wick = basis.centred(MeanCovariance.from_structures([atoms], basis))
+    >>> wick = basis.centered(MeanCovariance.from_structures([atoms], basis))
     >>> features = wick.descriptors(atoms)
     >>> bool(abs(features.mean(axis=0)).max() < 0.2)
     True
@@ -91,7 +89,7 @@ class MeanCovariance(Reference):
     def from_structures(
         cls,
         structures: Sequence[Atoms],
-        basis: ACEBasis,
+        basis: BasisShape,
         *,
         whitened: bool = True,
         atoms_per_structure: int | None = None,
@@ -115,7 +113,7 @@ class MeanCovariance(Reference):
             Take so many atoms of each structure, at random; default all.
         seed : int
         workers : int or dask.distributed.Client
-            As in `acepure.workers.tree_reduce`; the result does not depend on them.
+            As in `acepure._utils.workers.tree_reduce`; the result does not depend on them.
         progress : bool, optional
 
         Raises
@@ -189,7 +187,7 @@ class MeanCovariance(Reference):
         if radial != self.functions:
             raise ValueError(
                 f"the reference was measured with {self.functions!r}, but the basis has {radial!r}; "
-                "basis.centred(reference) takes those of the reference"
+                "basis.centered(reference) takes those of the reference"
             )
 
     def _positions(self, species: Sequence[str]) -> list[int]:
@@ -219,7 +217,7 @@ def _geometry(radial: PolynomialRadialBasis) -> tuple[Any, ...]:
 class _Sums:
     """R factors of the sums A, for each species of center and each l."""
 
-    def __init__(self, basis: ACEBasis, functions: PolynomialRadialBasis) -> None:
+    def __init__(self, basis: BasisShape, functions: PolynomialRadialBasis) -> None:
         self.species, self.functions, self.cutoffs = basis.species, functions, basis.cutoffs
         blocks = [[(f.q - basis.specification.n_start, f.l) for f in b] for b in basis.specification.blocks()]
         self.grade_sizes = _grade_sizes([[n for n, _ in b] for b in blocks], basis.canonical)

@@ -21,14 +21,21 @@ import numpy as np
 from ase import Atoms
 from scipy.special import roots_legendre
 
-from acepure.basis.pairs import PairTable, per_pair, value_at
-from acepure.basis.polynomials import Measure, Orthonormal, checked_measure
-from acepure.basis.radial import PolynomialRadialBasis, RadialBasis
-from acepure.checks import count, number
-from acepure.neighbors import neighbor_list
+from acepure._utils.checks import count, number
+from acepure._utils.pairs import PairTable, per_pair, value_at
+from acepure._utils.workers import (
+    batched,
+    checked_workers,
+    kernel_threads,
+    naming_structure,
+    structure_bar,
+    tree_reduce,
+)
+from acepure.functions.polynomials import Measure, Orthonormal, checked_measure
+from acepure.functions.radial import PolynomialRadialBasis, RadialBasis
+from acepure.neighbors.lists import neighbor_list
 from acepure.references.base import Reference, check_polynomial
-from acepure.structures import checked_structures
-from acepure.workers import batched, checked_workers, kernel_threads, naming_structure, structure_bar, tree_reduce
+from acepure.structures.gate import checked_structures
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -83,7 +90,7 @@ class IdealGas(DensityReference):
     Examples
     --------
     >>> from acepure import ACEBasis, IdealGas
-    >>> basis = ACEBasis(["Cu"], totaldegree=4).centred(IdealGas(0.085))
+    >>> basis = ACEBasis(["Cu"], totaldegree=4).centered(IdealGas(0.085))
     >>> basis.reference
     IdealGas(density=0.085)
     """
@@ -132,7 +139,7 @@ class RadialDensity(DensityReference):
     >>> atoms = bulk("Cu", cubic=True) * 2
     >>> atoms.rattle(0.1, seed=0)
     >>> density = RadialDensity.from_structures([atoms], rcut=5.0)
-    >>> features = ACEBasis(["Cu"], order=1, totaldegree=4).centred(density).descriptors(atoms)
+    >>> features = ACEBasis(["Cu"], order=1, totaldegree=4).centered(density).descriptors(atoms)
     >>> bool(abs(features.mean(axis=0)).max() < 1e-4)
     True
     """
@@ -174,7 +181,7 @@ class RadialDensity(DensityReference):
         n_bins : int
             Distances are kept as the counts and mean distances of so many intervals of equal length.
         workers : int or dask.distributed.Client
-            As in `acepure.workers.tree_reduce`; the result does not depend on them.
+            As in `acepure._utils.workers.tree_reduce`; the result does not depend on them.
         num_threads : int
             Of neighbor lists; workers take one each.
         progress : bool, optional

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
-from acepure.checks import count
+from acepure._utils.checks import count
 from acepure.testing.comparison import Function, check_call, reproduction, values_of
 
 __all__ = ["assert_deterministic", "assert_inputs_unchanged"]

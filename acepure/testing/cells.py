@@ -8,7 +8,7 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import ArrayLike
 
-from acepure.checks import count
+from acepure._utils.checks import count
 from acepure.testing.comparison import DEFAULT_TOLERANCE, Comparison, Function, values_of
 from acepure.testing.moves import lattice_change, with_lattice_basis
 from acepure.testing.symmetry import check_rows

@@ -10,7 +10,7 @@ from ase import Atoms
 from ase.calculators.calculator import BaseCalculator
 from numpy.typing import ArrayLike
 
-from acepure.checks import number
+from acepure._utils.checks import number
 
 __all__ = ["DEFAULT_TOLERANCE", "Comparison", "Function", "calculated", "check_call", "reproduction", "values_of"]
 

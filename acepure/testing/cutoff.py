@@ -10,7 +10,7 @@ from ase import Atoms
 from ase.neighborlist import neighbor_list
 from numpy.typing import ArrayLike
 
-from acepure.checks import count, number
+from acepure._utils.checks import count, number
 from acepure.testing.comparison import DEFAULT_TOLERANCE, Comparison, Function, reproduction, values_of
 from acepure.testing.symmetry import check_rows
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from ase import Atoms
 
-from acepure.checks import count, number
+from acepure._utils.checks import count, number
 from acepure.testing.comparison import Function, reproduction, values_of
 
 __all__ = ["assert_gradients"]

@@ -9,7 +9,7 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import ArrayLike
 
-from acepure.checks import real_array
+from acepure._utils.checks import real_array
 
 __all__ = [
     "SPECIAL_ORTHOGONAL",

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from acepure.basis import (
+from acepure._utils.checks import count, number
+from acepure.functions import (
     AgnesiTransform,
     Chebyshev,
     CosineEnvelope,
@@ -19,8 +20,7 @@ from acepure.basis import (
     PolynomialRadialBasis,
     SmoothEnvelope,
 )
-from acepure.checks import count, number
-from acepure.specification import Specification
+from acepure.labels.selection import Specification
 from acepure.testing.optional import st
 
 __all__ = ["polynomial_radial_bases", "specifications"]

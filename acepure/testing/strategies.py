@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
-from acepure.checks import count, number, symbol
+from acepure._utils.checks import count, number, symbol
 from acepure.testing.moves import SPECIAL_ORTHOGONAL, lattice_change, random_orthogonal
 from acepure.testing.optional import st
 from acepure.testing.specifications import polynomial_radial_bases, specifications

@@ -9,7 +9,7 @@ from ase import Atoms
 from ase.stress import full_3x3_to_voigt_6_stress, voigt_6_to_full_3x3_stress
 from numpy.typing import ArrayLike
 
-from acepure.checks import real_array
+from acepure._utils.checks import real_array
 from acepure.testing.comparison import DEFAULT_TOLERANCE, Comparison, Function, values_of
 from acepure.testing.moves import (
     SPECIAL_ORTHOGONAL,

@@ -7,10 +7,10 @@ from itertools import product
 
 from tqdm import tqdm
 
-from acepure.basis import PolynomialRadialBasis
-from acepure.checks import count
-from acepure.descriptor import ACEBasis
+from acepure._utils.checks import count
 from acepure.diagnostics import conditioning
+from acepure.features.basis import ACEBasis
+from acepure.functions import PolynomialRadialBasis
 from acepure.references import IdealGas
 from acepure.toys.environments import ball_volume, joined_environments, random_environments
 from acepure.toys.laws import resolved_law

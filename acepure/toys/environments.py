@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 from ase import Atoms
 
-from acepure.checks import count, number, symbol
-from acepure.structures import structure_list
+from acepure._utils.checks import count, number, symbol
+from acepure.structures.gate import structure_list
 from acepure.toys.laws import one_of
 
 __all__ = ["KINDS", "PACKING", "ball_volume", "joined_environments", "random_environments"]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from acepure.checks import number, real_array
+from acepure._utils.checks import number, real_array
 from acepure.toys.particles import ParticleBasis
 
 __all__ = ["ParticleFit", "fit_particles", "scaled_features"]

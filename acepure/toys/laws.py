@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from acepure.checks import count
+from acepure._utils.checks import count
 
 __all__ = ["FAMILIES", "LAWS", "OWN_LAW", "mean_values", "norms", "one_of", "random_particles", "resolved_law"]
 

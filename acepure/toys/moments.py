@@ -10,7 +10,7 @@ canonical functions: a product with Ã_v = A_v − μ_v either adds a particle, 
 
     Ã_v 𝒜_k = 𝒜_{kv} + Σ_t Σ_κ p^κ_{k_t v} 𝒜_{k[t→κ]} − μ_v 𝒜_k,                                      (2)
 
-the recursion of `acepure.operators.purification` backwards.  For orthogonal polynomials p ≥ 0: nothing cancels in the
+the recursion of `acepure.algebra.recursion` backwards.  For orthogonal polynomials p ≥ 0: nothing cancels in the
 Gram matrix of the self-interacting basis.  Without the second term, (2) is the step of the centered canonical basis.
 """
 
@@ -22,7 +22,7 @@ from math import prod
 
 import numpy as np
 
-from acepure.operators.linearization import Algebra
+from acepure.algebra.linearization import Algebra
 
 __all__ = ["canonical_expansion", "canonical_gram", "canonical_means", "condition_number"]
 

@@ -14,9 +14,9 @@ from numpy.polynomial.legendre import legvander
 from numpy.typing import ArrayLike
 from scipy.sparse import csr_array
 
-from acepure.checks import count, number, real_array
-from acepure.operators.linearization import Algebra, ChebyshevParticles, LegendreParticles
-from acepure.operators.purification import mean_pairs, purification
+from acepure._utils.checks import count, number, real_array
+from acepure.algebra.linearization import Algebra, ChebyshevParticles, LegendreParticles
+from acepure.algebra.recursion import mean_pairs, purification
 from acepure.toys.laws import FAMILIES, mean_values, norms, one_of, resolved_law
 from acepure.toys.moments import canonical_expansion, canonical_gram, canonical_means
 
@@ -37,7 +37,7 @@ _VALUES = {"chebyshev": chebvander, "legendre": legvander}
 class ParticleBasis:
     """Symmetric polynomials of particles on [−1, 1], self-interaction taken out or not.
 
-    With A_v = Σ_j φ_v(x_j), Ã_v = A_v − μ_v and P from `acepure.operators.purification`,
+    With A_v = Σ_j φ_v(x_j), Ã_v = A_v − μ_v and P from `acepure.algebra.recursion`,
 
         I_k = Σ_k' P_kk' Π_t Ã_{k'_t},     canonical, μ = 0:  I_k = 𝒜_k = Σ_{j_1 ≠ ... ≠ j_ν} Π_t φ_{k_t}(x_{j_t}),
 
@@ -61,7 +61,7 @@ class ParticleBasis:
     normalized : bool
         Orthonormal functions, √2 T_v and √(2v + 1) P_v; False for bare T_v and P_v.
     mean : array_like of float, shape (totaldegree + 1,), optional
-        μ; see also `centred`.
+        μ; see also `centered`.
 
     Raises
     ------
@@ -137,7 +137,7 @@ class ParticleBasis:
         pairs = mean_pairs(algebra, self.mean.__getitem__) if algebra is not None and self.mean is not None else None
         return purification(self.indices, algebra, pairs)
 
-    def centred(self, n_particles: float, law: str | None = None) -> ParticleBasis:
+    def centered(self, n_particles: float, law: str | None = None) -> ParticleBasis:
         """Return the basis with μ_v = n E[φ_v]: "canonical" becomes "centered", "self-interacting" becomes "shifted".
 
         Parameters
@@ -278,7 +278,7 @@ def compared_bases(
 ) -> list[ParticleBasis]:
     """Return the four bases in the order of `ROWS`, means those of n particles of a law."""
     plain, canonical = (ParticleBasis(family, order, totaldegree, c, start) for c in (False, True))
-    return [plain, canonical, plain.centred(n_particles, law), canonical.centred(n_particles, law)]
+    return [plain, canonical, plain.centered(n_particles, law), canonical.centered(n_particles, law)]
 
 
 def _placements(n_particles: float, poisson: bool) -> Callable[[int], float]:

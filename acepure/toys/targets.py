@@ -12,7 +12,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import ArrayLike
 
-from acepure.checks import number, real_array
+from acepure._utils.checks import number, real_array
 
 __all__ = ["runge", "spread", "target_name", "triplets"]
 

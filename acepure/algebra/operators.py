@@ -1,0 +1,93 @@
+"""The sparse maps of a basis, put together: products → invariants → purified invariants.
+
+B = C AA                          self-interacting
+B = P_B (C_ext AA_ext)            every other row of the table in `purification`
+C P AA_ext' = B                   the same with P over single products, on request
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from scipy.sparse import csr_array
+
+from acepure.algebra.invariants import purified_invariants
+from acepure.algebra.linearization import AtomicAlgebra
+from acepure.algebra.radial_algebra import RadialAlgebra
+from acepure.algebra.recursion import purification
+from acepure.algebra.symmetrization import symmetrization
+from acepure.labels.factors import Block, ProductSet
+
+__all__ = ["Operators", "assemble"]
+
+
+@dataclass(frozen=True, eq=False)
+class Operators:
+    """Sparse maps and the index sets that name their rows and columns.
+
+    Attributes
+    ----------
+    algebra : RadialAlgebra
+    symmetrization : scipy.sparse.csr_array, shape (n_features, n_products)
+        C; columns named by `products`.
+    products : ProductSet
+    invariant_purification : scipy.sparse.csr_array or None, shape (n_features, n_invariants)
+        P_B; None for bases without purification.
+    extended_symmetrization : scipy.sparse.csr_array, shape (n_invariants, n_extended)
+        C_ext; columns named by `extended_products`.
+    extended_products : ProductSet
+        Products that evaluation computes.
+    canonical : bool
+        Whether κ-terms are included.
+    """
+
+    algebra: RadialAlgebra
+    symmetrization: csr_array
+    products: ProductSet
+    invariant_purification: csr_array | None
+    extended_symmetrization: csr_array
+    extended_products: ProductSet
+    canonical: bool
+    _pairs: Callable[[Any, Any], float] | None = field(default=None, repr=False)
+
+    @cached_property
+    def purification_with_columns(self) -> tuple[csr_array, list[tuple[Any, ...]]]:
+        """P over single products, and the tuples that name its columns; rows are `products`."""
+        algebra = AtomicAlgebra(self.algebra) if self.canonical else None
+        return purification(self.products, algebra, self._pairs)
+
+
+def assemble(
+    blocks: Sequence[Block],
+    algebra: RadialAlgebra,
+    canonical: bool = True,
+    pairs: Callable[[Any, Any], float] | None = None,
+) -> Operators:
+    """Build the operators of a set of blocks.
+
+    Parameters
+    ----------
+    blocks : sequence of Block
+        Factors with the radial labels of `algebra`, sorted.
+    algebra : RadialAlgebra
+    canonical : bool
+        Whether to take the κ-terms out.
+    pairs : callable, optional
+        c(u, v) of two indices with equal l (and equal m); see `purification`.
+    """
+    C, products, _ = symmetrization(blocks)
+    if not canonical and pairs is None:
+        return Operators(algebra, C, products, None, C, products, canonical)
+    P_B, extended = purified_invariants(blocks, algebra if canonical else None, pairs)
+    C_ext, extended_products, _ = symmetrization(extended)
+    return Operators(algebra, C, products, P_B, C_ext, extended_products, canonical, _tuple_pairs(pairs))
+
+
+def _tuple_pairs(pairs: Callable[[Any, Any], float] | None) -> Callable[[Any, Any], float] | None:
+    """Pair constants of invariants as pair constants of single one-particle functions."""
+    if pairs is None:
+        return None
+    return lambda u, v: pairs(u, v) if u.l == v.l and u.m == v.m else 0.0

@@ -1,0 +1,499 @@
+"""ACEBasis: the stages composed, from structures to features."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import Any, overload
+
+import numpy as np
+from ase import Atoms
+from ase.data import atomic_numbers, chemical_symbols
+from scipy.sparse import csr_array
+from tqdm import tqdm
+
+from acepure._utils.arguments import resolve_synonyms
+from acepure._utils.memory import physical_memory, refuse_larger
+from acepure._utils.threads import resolve_num_threads, useful_threads
+from acepure.algebra.operators import Operators
+from acepure.errors import CoincidentAtomsError, SpeciesError
+from acepure.features.centers import CenterGroup, center_groups, only_group
+from acepure.features.labels import FeatureLabel, feature_labels
+from acepure.functions.radial import PolynomialRadialBasis, RadialBasis
+from acepure.labels.factors import Block, ProductSet
+from acepure.labels.selection import Specification, with_default
+from acepure.neighbors.blocks import neighbor_blocks
+from acepure.neighbors.checks import check_neighbors
+from acepure.neighbors.lists import NeighborList, neighbor_list
+from acepure.references import Reference
+from acepure.stages.fused import FeatureEvaluator, LinearEvaluator, PairGeometry, PullbackEvaluator
+from acepure.structures.gate import structure_list
+
+__all__ = ["ACEBasis", "check_basis"]
+
+DEFAULT_RCUT = 5.0
+
+
+class ACEBasis:
+    """Canonical (or self-interacting) ACE features of atomic environments.
+
+    For a center i with neighbors j inside the cutoff, φ_v(r) = f(r) P_n(x(r)) Y_lm(r̂) for v = (z, n, l, m), and
+
+        𝒜_k = Σ_{j_1 ≠ ... ≠ j_ν} Π_t φ_{k_t}(r_{i j_t}),      B = C 𝒜 = P_B C_ext AA_ext,
+
+    the sum over pairwise distinct neighbors, so that B of order ν is a true (ν + 1)-body function
+    (Drautz, Phys. Rev. B 99, 014104 (2019); Ho, Gutleb, Ortner, arXiv:2401.01550).
+    C is orthonormal: Σ_k mult(k)! C_ik C_i'k = δ.
+
+    Parameters
+    ----------
+    species : sequence of str
+        Chemical symbols that may occur, in any order.
+    rcut : float or mapping, optional
+        Cutoff in Å, or one per pair of symbols; default 5.0. Not together with `radial`.
+    order : int, optional
+        Largest correlation order; default 3.
+    totaldegree, wL, n_max, l_max, n_functions, functions, n_start
+        Which functions, in exactly one way, see `Specification`; default totaldegree=6.
+    radial : RadialBasis, optional
+        Radial functions; default `PolynomialRadialBasis(rcut)`.
+    canonical : bool, optional
+        False gives the self-interacting basis, products of full neighbor sums, with the same labels.
+    reference : Reference, optional
+        What the basis is centered on; see `centered`, which chooses the radial functions too.
+    **synonyms
+        The spellings cutoff, r_cut, nu_max, correlation, correlation_order, nmax, lmax and total_degree of other codes.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For wrong, unknown or contradictory arguments, before any work.
+    BasisTooLargeError
+        When the basis would not fit in memory.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> basis = ACEBasis(["Cu"], rcut=5.0, order=3, totaldegree=8)
+    >>> basis.descriptors(bulk("Cu", cubic=True)).shape
+    (4, 224)
+    """
+
+    def __init__(
+        self,
+        species: Sequence[str],
+        rcut: float | Mapping[tuple[str, str], float] | None = None,
+        order: int | None = None,
+        *,
+        totaldegree: float | Sequence[float] | None = None,
+        wL: float | None = None,
+        n_max: int | Sequence[int] | None = None,
+        l_max: int | Sequence[int] | None = None,
+        n_functions: int | None = None,
+        functions: Iterable[Sequence[Sequence[Any]]] | None = None,
+        n_start: int | None = None,
+        radial: RadialBasis | None = None,
+        canonical: bool = True,
+        reference: Reference | None = None,
+        **synonyms: Any,
+    ) -> None:
+        named = {name: value for name, value in locals().items() if name not in ("self", "species", "synonyms")}
+        given = resolve_synonyms(named, synonyms, "ACEBasis")
+        canonical, radial, rcut, reference = map(given.pop, ("canonical", "radial", "rcut", "reference"))
+        if not isinstance(canonical, (bool, np.bool_)):
+            raise TypeError(f"canonical must be True or False, got {canonical!r}")
+        if radial is not None and rcut is not None:
+            raise ValueError("rcut and radial exclude each other: the radial basis has its own cutoff")
+        if radial is not None and not isinstance(radial, RadialBasis):
+            raise TypeError(f"radial must be a RadialBasis, got {radial!r} of type {type(radial).__name__}")
+        if reference is not None and not isinstance(reference, Reference):
+            raise TypeError(f"reference must be a Reference, got {reference!r} of type {type(reference).__name__}")
+        self._specification = Specification.create(species, **with_default(given))
+        self._specification.check_memory()
+        self._radial = PolynomialRadialBasis(DEFAULT_RCUT if rcut is None else rcut) if radial is None else radial
+        self._canonical = bool(canonical)
+        self._reference = reference
+        symbols = self._specification.species
+        self._species_of_number = np.full(len(chemical_symbols), -1, dtype=np.int32)
+        self._species_of_number[[atomic_numbers[symbol] for symbol in symbols]] = np.arange(len(symbols))
+        self._cutoffs = np.array([[float(self._radial.cutoff(a, b)) for b in symbols] for a in symbols])
+        self._cutoffs.flags.writeable = False
+
+    # --- what it is ---------------------------------------------------------------------------------------
+
+    @property
+    def species(self) -> tuple[str, ...]:
+        """Chemical symbols, sorted by atomic number."""
+        return self._specification.species
+
+    @property
+    def specification(self) -> Specification:
+        """The resolved index sets."""
+        return self._specification
+
+    @property
+    def radial(self) -> RadialBasis:
+        """The radial functions."""
+        return self._radial
+
+    @property
+    def canonical(self) -> bool:
+        """Whether self-interactions are taken out."""
+        return self._canonical
+
+    @property
+    def reference(self) -> Reference | None:
+        """What the basis is centered on, if anything."""
+        return self._reference
+
+    @property
+    def order(self) -> int:
+        """Largest correlation order ν."""
+        return self._specification.order
+
+    @property
+    def rcut(self) -> float:
+        """Largest cutoff of all pairs, in Å."""
+        return float(self._cutoffs.max())
+
+    @property
+    def cutoffs(self) -> np.ndarray:
+        """Cutoffs in Å of (center, neighbor), shape (n_species, n_species); read-only."""
+        return self._cutoffs
+
+    def __len__(self) -> int:
+        return len(self._specification)
+
+    def centered(self, reference: Reference, *, orthonormal: bool = True) -> ACEBasis:
+        """Return the basis with the same labels, referred to the statistics of an ideal gas or of data.
+
+        With Ã = A − μ in place of A, and the self-interactions and constants of the reference taken out,
+
+            canonical, IdealGas or RadialDensity            centered: orthonormal for an ideal gas
+            canonical, MeanCovariance                       canonical with measured pairs
+            self-interacting, IdealGas or RadialDensity     shifted: products of A − μ
+            self-interacting, MeanCovariance                Wick: orthonormal if A is Gaussian
+
+        Parameters
+        ----------
+        reference : Reference
+        orthonormal : bool, optional
+            Make the radial functions orthonormal for the reference, by a triangular change that keeps the
+            functions of a total degree together; False keeps them.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the reference does not serve the species, the cutoff or the radial functions of the basis.
+
+        Notes
+        -----
+        An atom without neighbors has features different from zero in a centered basis.
+
+        Examples
+        --------
+        >>> from acepure import IdealGas
+        >>> basis = ACEBasis(["Cu"], rcut=5.0, order=3, totaldegree=6).centered(IdealGas(0.085))
+        >>> len(basis), basis.reference
+        (99, IdealGas(density=0.085))
+        """
+        if not isinstance(reference, Reference):
+            raise TypeError(f"reference must be a Reference, got {reference!r} of type {type(reference).__name__}")
+        radial = reference.radial(self._radial, self.species) if orthonormal else self._radial
+        reference.check(radial, self.species)
+        dictionary = self._specification.to_dict()
+        return ACEBasis(
+            dictionary.pop("species"), radial=radial, canonical=self._canonical, reference=reference, **dictionary
+        )
+
+    @cached_property
+    def labels(self) -> tuple[FeatureLabel, ...]:
+        """One label per feature, in column order; the same for canonical and self-interacting bases."""
+        return feature_labels(self._blocks, self.species)
+
+    @property
+    def order_slices(self) -> dict[str, slice]:
+        """Columns of each order: {"nu1": slice, "nu2": slice, ...}."""
+        edges = np.cumsum([0, *self._specification.sizes]).tolist()
+        return {f"nu{nu}": slice(edges[nu - 1], edges[nu]) for nu in range(1, self.order + 1)}
+
+    # --- operators ----------------------------------------------------------------------------------------
+
+    @cached_property
+    def _blocks(self) -> list[Block]:
+        return self._specification.blocks()
+
+    @cached_property
+    def groups(self) -> list[CenterGroup]:
+        """Species of center by product algebra, with their operators."""
+        n_start = self._specification.n_start
+        return center_groups(self.species, self._blocks, n_start, self._radial, self._canonical, self._reference)
+
+    def operators(self, center: str) -> Operators:
+        """Return the sparse maps for one species of center.
+
+        Parameters
+        ----------
+        center : str
+            Chemical symbol.
+        """
+        if center not in self.species:
+            raise SpeciesError(f"center {center!r} is not one of the species {self.species}")
+        z = self.species.index(center)
+        return next(group.operators for group in self.groups if z in group.species)
+
+    @property
+    def symmetrization(self) -> csr_array:
+        """C, shape (n_features, n_products): rows `labels`, columns `products`."""
+        return self.groups[0].operators.symmetrization
+
+    @property
+    def products(self) -> ProductSet:
+        """The products Π_t A that features combine: columns of C and rows of P."""
+        return self.groups[0].operators.products
+
+    @property
+    def purification(self) -> csr_array:
+        """P over single products, shape (n_products, n_extended): 𝒜 = P AA.
+
+        Rows are named by `products`, columns by `extended_products`. Built on request, for bases of moderate size;
+        evaluation uses P_B of invariants instead.
+
+        Raises
+        ------
+        ValueError
+            When P differs between species of center; ask `operators(center)` then.
+        """
+        return only_group(self.groups, self.species).operators.purification_with_columns[0]
+
+    @property
+    def extended_products(self) -> list[tuple[Any, ...]]:
+        """The tuples of one-particle indices that name the columns of `purification`."""
+        return only_group(self.groups, self.species).operators.purification_with_columns[1]
+
+    # --- evaluation ---------------------------------------------------------------------------------------
+
+    @cached_property
+    def geometries(self) -> list[PairGeometry]:
+        """The compiled tables of each group."""
+        return [PairGeometry(group.operators, self._radial, self.species, group.shift) for group in self.groups]
+
+    @cached_property
+    def evaluators(self) -> list[FeatureEvaluator]:
+        """The compiled evaluator of each group."""
+        return [FeatureEvaluator(geometry, group.operators) for geometry, group in zip(self.geometries, self.groups)]
+
+    def neighbor_list(self, atoms: Atoms, indices: Any = None, num_threads: int | None = None) -> NeighborList:
+        """Return the neighbor list that the features of a structure need, to be used again.
+
+        Parameters
+        ----------
+        atoms : ase.Atoms
+        indices : sequence of int, slice or mask, optional
+            Which atoms are centers; default all.
+        num_threads : int, optional
+        """
+        species = self.species_indices(atoms)
+        threads = useful_threads(len(atoms), resolve_num_threads(num_threads))
+        return neighbor_list(atoms, self.cutoffs, species=species, indices=indices, num_threads=threads)
+
+    def prepare(self) -> ACEBasis:
+        """Build operators and tables now rather than at the first evaluation; return the basis itself."""
+        _ = self.evaluators
+        return self
+
+    @overload
+    def descriptors(
+        self, atoms: Atoms, *, indices: Any = ..., neighbors: NeighborList | None = ..., num_threads: int | None = ...
+    ) -> np.ndarray: ...
+    @overload
+    def descriptors(
+        self, atoms: Sequence[Atoms], *, indices: None = ..., num_threads: int | None = ..., progress: bool | None = ...
+    ) -> list[np.ndarray]: ...
+    def descriptors(
+        self,
+        atoms: Atoms | Sequence[Atoms],
+        *,
+        indices: Any = None,
+        neighbors: NeighborList | None = None,
+        num_threads: int | None = None,
+        progress: bool | None = None,
+    ) -> np.ndarray | list[np.ndarray]:
+        """Return the features of every atom.
+
+        Parameters
+        ----------
+        atoms : ase.Atoms or sequence of them
+            Not modified. `atoms.pbc` decides along which axes images count.
+        indices : sequence of int, slice or mask, optional
+            Which atoms, in which order; default all. For one structure.
+        neighbors : NeighborList, optional
+            From `neighbor_list` of the same structure.
+        num_threads : int, optional
+            Default: ACEPURE_NUM_THREADS, else OMP_NUM_THREADS, else all cores. The result does not depend on it.
+        progress : bool, optional
+            Show a bar for several structures; default: when writing to a terminal.
+
+        Returns
+        -------
+        numpy.ndarray of float64, shape (n_atoms, n_features), or a list of such arrays
+            In units of the radial functions; dimensionless by default.
+
+        Raises
+        ------
+        TypeError, ValueError
+            For anything that is no structure, NaN positions, coincident atoms (named), unknown species.
+        """
+        if isinstance(atoms, Atoms):
+            return self._descriptors(atoms, indices, neighbors, num_threads)
+        structures = structure_list(atoms, "atoms")
+        if indices is not None or neighbors is not None:
+            raise ValueError("indices and neighbors belong to one structure, but several were given")
+        for k, structure in enumerate(structures):  # all are checked before work begins
+            self.species_indices(structure, f"atoms[{k}]")
+        bar = tqdm(structures, desc="descriptors", unit="structure", disable=None if progress is None else not progress)
+        return [self._numbered(k, structure, num_threads) for k, structure in enumerate(bar)]
+
+    def descriptor_blocks(
+        self, atoms: Atoms, *, num_threads: int | None = None
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Yield the features of a large structure a few thousand atoms at a time.
+
+        Neighbor lists and features are held for one block alone, whatever the number of atoms.
+
+        Parameters
+        ----------
+        atoms : ase.Atoms
+        num_threads : int, optional
+
+        Yields
+        ------
+        indices : numpy.ndarray of int64, shape (n,)
+            Atoms of the block; every atom comes once.
+        features : numpy.ndarray of float64, shape (n, n_features)
+
+        Examples
+        --------
+        >>> from ase.build import bulk
+        >>> [features.shape for _, features in ACEBasis(["Cu"]).descriptor_blocks(bulk("Cu", cubic=True))]
+        [(4, 99)]
+        """
+        threads = resolve_num_threads(num_threads)
+        species = self.species_indices(atoms)
+        for block in neighbor_blocks(atoms, self.cutoffs, species, num_threads=useful_threads(len(atoms), threads)):
+            features = np.empty((block.n_centers, len(self)))
+            self._evaluate(block, species, features, np.arange(block.n_centers), threads)
+            yield block.centers.astype(np.int64), features
+
+    def _numbered(self, k: int, atoms: Atoms, num_threads: int | None) -> np.ndarray:
+        try:
+            return self._descriptors(atoms, None, None, num_threads)
+        except CoincidentAtomsError as error:
+            raise CoincidentAtomsError(f"atoms[{k}]: {error}") from None
+
+    def _descriptors(self, atoms: Atoms, indices: Any, neighbors: Any, num_threads: int | None) -> np.ndarray:
+        threads = resolve_num_threads(num_threads)
+        if neighbors is not None and indices is not None:
+            raise ValueError("indices and neighbors exclude each other: the list has its centers")
+        if neighbors is None and indices is not None:
+            neighbors = self.neighbor_list(atoms, indices, threads)
+        species = self.species_indices(atoms)
+        if neighbors is not None:
+            check_neighbors(neighbors, species, self.cutoffs)
+            out = np.empty((neighbors.n_centers, len(self)))
+            self._evaluate(neighbors, species, out, np.arange(neighbors.n_centers), threads)
+            return out
+        shape = (len(atoms), len(self))
+        refuse_larger("the array of features", shape, physical_memory(), "use descriptor_blocks or indices")
+        out = np.empty(shape)
+        for block in neighbor_blocks(atoms, self.cutoffs, species, num_threads=useful_threads(len(atoms), threads)):
+            self._evaluate(block, species, out, block.centers.astype(np.int64), threads)
+        return out
+
+    def _evaluate(self, neighbors: NeighborList, species: Any, out: Any, targets: Any, threads: int) -> None:
+        """Write the features of the centers of a list into the rows `targets` of `out`."""
+        center_species = species[neighbors.centers]
+        for group, evaluator in zip(self.groups, self.evaluators):
+            # Equal species side by side, so that the lanes of a block are of one kind.
+            rows = np.concatenate([np.flatnonzero(center_species == z) for z in group.species])
+            evaluator.evaluate(neighbors, rows, species, out, targets[rows], threads)
+
+    @cached_property
+    def pullback_evaluators(self) -> list[PullbackEvaluator]:
+        """The compiled vector-Jacobian product of each group."""
+        return [PullbackEvaluator(geometry, group.operators) for geometry, group in zip(self.geometries, self.groups)]
+
+    def linear_evaluators(self, weights: np.ndarray) -> list[LinearEvaluator]:
+        """Fold weights, shape (n_species, n_features), into products: one evaluator per species of center."""
+        return [
+            LinearEvaluator(geometry, group.operators, weights[z])
+            for z in range(len(self.species))
+            for geometry, group in zip(self.geometries, self.groups)
+            if z in group.species
+        ]
+
+    def species_indices(self, atoms: Atoms, name: str = "atoms") -> np.ndarray:
+        """Return the species index of every atom, shape (n_atoms,) int32; raise SpeciesError for others."""
+        if not isinstance(atoms, Atoms):
+            raise TypeError(f"{name} must be an ase.Atoms, got {type(atoms).__name__}")
+        index = self._species_of_number[atoms.numbers]
+        if (index < 0).any():
+            unknown = ", ".join(sorted({chemical_symbols[number] for number in atoms.numbers[index < 0]}))
+            raise SpeciesError(
+                f"{name} holds {unknown}, but the basis is for {', '.join(self.species)}; "
+                "name all species when making the basis"
+            )
+        return index
+
+    # --- identity -----------------------------------------------------------------------------------------
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain Python values from which `from_dict` makes an equal basis."""
+        return {
+            **self._specification.to_dict(),
+            "radial": self._radial.to_dict(),
+            "canonical": self._canonical,
+            "reference": None if self._reference is None else self._reference.to_dict(),
+        }
+
+    @classmethod
+    def from_dict(cls, dictionary: Mapping[str, Any]) -> ACEBasis:
+        """Inverse of `to_dict`."""
+        if not isinstance(dictionary, Mapping):
+            raise TypeError(f"dictionary must come from ACEBasis.to_dict; got {dictionary!r}")
+        missing = {"species", "radial"} - set(dictionary)
+        if missing:
+            raise ValueError(f"dictionary lacks {' and '.join(sorted(missing))}; it must come from ACEBasis.to_dict")
+        arguments = dict(dictionary)
+        species, radial = arguments.pop("species"), RadialBasis.from_dict(arguments.pop("radial"))
+        reference = arguments.pop("reference", None)
+        reference = None if reference is None else Reference.from_dict(reference)
+        return cls(species, radial=radial, reference=reference, **arguments)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What copies and pickles hold: everything but the compiled tables, which are built anew when needed."""
+        compiled = ("geometries", "evaluators", "pullback_evaluators", "groups" if self._reference else "")
+        return {name: value for name, value in self.__dict__.items() if name not in compiled}
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, ACEBasis):
+            return NotImplemented
+        mine = (self._specification, self._radial, self._canonical, self._reference)
+        return mine == (other._specification, other._radial, other._canonical, other._reference)
+
+    def __hash__(self) -> int:
+        return hash((self._specification, self._canonical))
+
+    def __repr__(self) -> str:
+        dictionary = self._specification.to_dict()
+        dictionary.pop("functions", None)
+        arguments = ", ".join(f"{name}={value!r}" for name, value in dictionary.items())
+        arguments += f", canonical={self._canonical}, radial={self._radial!r}"
+        arguments += "" if self._reference is None else f", reference={self._reference!r}"
+        return f"ACEBasis({arguments}): {len(self)} features = {' + '.join(map(str, self._specification.sizes))}"
+
+
+def check_basis(basis: object) -> None:
+    """Raise TypeError unless `basis` is an ACEBasis."""
+    if not isinstance(basis, ACEBasis):
+        raise TypeError(f"basis must be an ACEBasis, got {basis!r} of type {type(basis).__name__}")

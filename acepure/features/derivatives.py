@@ -1,0 +1,301 @@
+"""Derivatives of features, forward: per pair, or summed over the centers of a structure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from numpy.typing import ArrayLike
+
+from acepure._kernels.forces import accumulate_forces, accumulate_rows
+from acepure._utils.checks import number, real_array
+from acepure._utils.memory import refuse_larger
+from acepure._utils.threads import resolve_num_threads, useful_threads
+from acepure.features.basis import ACEBasis, check_basis
+from acepure.neighbors.checks import check_neighbors
+from acepure.neighbors.lists import NeighborList
+
+__all__ = ["PairJacobian", "SummedGradients", "pair_jacobian", "pullback", "summed_gradients"]
+
+#: Largest result that `pair_jacobian` and `summed_gradients` make unless told otherwise, in bytes.
+MAX_BYTES = 4 * 2**30
+
+# `summed_gradients` holds the Jacobians of a part of the pairs in a buffer of about this size.
+_BUFFER_BYTES = 32 * 2**20
+
+
+@dataclass(frozen=True, eq=False)
+class PairJacobian:
+    """∂B_f(i)/∂r_ij for every pair.
+
+    Attributes
+    ----------
+    centers, neighbors : numpy.ndarray of int32, shape (n_pairs,)
+        Atoms i and j.
+    shifts : numpy.ndarray of int32, shape (n_pairs, 3)
+        Periodic image of j.
+    vectors : numpy.ndarray of float64, shape (n_pairs, 3)
+        r_ij = r_j − r_i + S·cell, Å.
+    values : numpy.ndarray of float64, shape (n_pairs, 3, n_features)
+        Per Å. Moving atom j changes B_f(i) by it, moving atom i by minus it; zero for a pair beyond the cutoff, as
+        lists with a skin hold them.
+    """
+
+    centers: np.ndarray
+    neighbors: np.ndarray
+    shifts: np.ndarray
+    vectors: np.ndarray
+    values: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class SummedGradients:
+    """Derivatives of the features summed over the centers of each species.
+
+    Attributes
+    ----------
+    positions : numpy.ndarray of float64, shape (n_species, n_atoms, 3, n_features)
+        ∂(Σ_{i of species z} B_f(i)) / ∂r_k, per Å.
+    strain : numpy.ndarray of float64, shape (n_species, 3, 3, n_features)
+        The same with respect to the strain ε_ab, at r ↦ (1 + ε) r.
+    """
+
+    positions: np.ndarray
+    strain: np.ndarray
+
+
+def pair_jacobian(
+    basis: ACEBasis,
+    atoms: Atoms,
+    *,
+    indices: Any = None,
+    neighbors: NeighborList | None = None,
+    num_threads: int | None = None,
+    max_bytes: float = MAX_BYTES,
+) -> PairJacobian:
+    """Return ∂B_f(i)/∂r_ij for every pair.
+
+    Parameters
+    ----------
+    basis : ACEBasis
+    atoms : ase.Atoms
+    indices : sequence of int, slice or mask, optional
+        Which atoms are centers; default all.
+    neighbors : NeighborList, optional
+        From `ACEBasis.neighbor_list` or `VerletList.update` of the same structure; that the positions are the same
+        is not checked. Not together with `indices`: the list has its centers.
+    num_threads : int, optional
+    max_bytes : float
+        Refuse a larger result.
+
+    Returns
+    -------
+    PairJacobian
+
+    Raises
+    ------
+    TypeError, ValueError
+        For a structure or a list that does not belong to the basis.
+    ValueError
+        When the result would be larger than `max_bytes`, with its size.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> pair_jacobian(ACEBasis(["Cu"], order=2), bulk("Cu")).values.shape
+    (42, 3, 37)
+    """
+    check_basis(basis)
+    max_bytes, threads = _checked_limit(max_bytes), resolve_num_threads(num_threads)
+    if neighbors is not None and indices is not None:
+        raise ValueError("indices and neighbors exclude each other: the list has its centers")
+    species = basis.species_indices(atoms)
+    neighbors = _checked_list(basis, atoms, indices, neighbors, threads)
+    shape = (neighbors.n_pairs, 3, len(basis))
+    advice = "select centers with indices, use summed_gradients, or raise max_bytes"
+    refuse_larger("the Jacobian", shape, max_bytes, advice)
+    values = np.empty(shape)
+    _jacobian(basis, neighbors, species, values, threads)
+    centers = np.repeat(neighbors.centers, np.diff(neighbors.offsets))
+    vectors = neighbors.vectors.copy()  # those of a `VerletList` change with the next step
+    return PairJacobian(centers, neighbors.neighbors, neighbors.shifts, vectors, values)
+
+
+def summed_gradients(
+    basis: ACEBasis,
+    atoms: Atoms,
+    *,
+    neighbors: NeighborList | None = None,
+    num_threads: int | None = None,
+    max_bytes: float = MAX_BYTES,
+) -> SummedGradients:
+    """Return the derivatives of Σ_i B_i with respect to positions and strain: rows of a fit to forces and virials.
+
+    Parameters
+    ----------
+    basis : ACEBasis
+    atoms : ase.Atoms
+    neighbors : NeighborList, optional
+        As for `pair_jacobian`; the sum is over the centers of the list.
+    num_threads : int, optional
+    max_bytes : float
+        Refuse a larger result.
+
+    Returns
+    -------
+    SummedGradients
+
+    Raises
+    ------
+    TypeError, ValueError
+        For a structure or a list that does not belong to the basis.
+    ValueError
+        When the result would be larger than `max_bytes`, with its size.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> summed_gradients(ACEBasis(["Cu"], order=2), bulk("Cu", cubic=True)).positions.shape
+    (1, 4, 3, 37)
+    """
+    check_basis(basis)
+    max_bytes, threads = _checked_limit(max_bytes), resolve_num_threads(num_threads)
+    species = basis.species_indices(atoms)
+    n_species, n_features = len(basis.species), len(basis)
+    shape = (n_species, len(atoms), 3, n_features)
+    refuse_larger("the result", shape, max_bytes, "use pullback for one function of the features, or raise max_bytes")
+    neighbors = _checked_list(basis, atoms, None, neighbors, threads)
+    positions, strain = np.zeros(shape), np.zeros((n_species, 3, 3, n_features))
+    buffer = np.empty(0)
+    for part, z in _parts(neighbors, species, n_features):
+        size = part.n_pairs * 3 * n_features
+        if len(buffer) < size:
+            buffer = np.empty(size)
+        values = buffer[:size].reshape(part.n_pairs, 3, n_features)
+        _jacobian(basis, part, species, values, threads)
+        accumulate_rows(
+            part.offsets,
+            part.centers,
+            part.neighbors,
+            part.vectors,
+            values,
+            positions[z],
+            strain[z],
+            useful_threads(part.n_pairs, threads),
+        )
+    return SummedGradients(positions, strain)
+
+
+def pullback(
+    basis: ACEBasis,
+    atoms: Atoms,
+    cotangents: ArrayLike,
+    *,
+    neighbors: NeighborList | None = None,
+    num_threads: int | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the vector-Jacobian product Σ_if g_if ∂B_f(i), with respect to positions and strain.
+
+    With g = ∂E/∂B this is the gradient of any function E of the features.
+
+    Parameters
+    ----------
+    basis : ACEBasis
+    atoms : ase.Atoms
+    cotangents : array_like of float64, shape (n_atoms, n_features)
+        g, in the shape of the features: (n_centers, n_features) for a list of some centers.
+    neighbors : NeighborList, optional
+        As for `pair_jacobian`; the sum is over the centers of the list.
+    num_threads : int, optional
+
+    Returns
+    -------
+    positions : numpy.ndarray, shape (n_atoms, 3)
+        Σ_if g_if ∂B_f(i)/∂r_k, per Å; forces are minus this.
+    strain : numpy.ndarray, shape (3, 3)
+        The same with respect to ε_ab, at r ↦ (1 + ε) r; the virial is minus this.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For a structure or a list that does not belong to the basis, and for cotangents of another shape.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> basis = ACEBasis(["Cu"], order=2)
+    >>> positions, strain = pullback(basis, bulk("Cu"), np.ones((1, len(basis))))
+    >>> positions.shape, strain.shape
+    ((1, 3), (3, 3))
+    """
+    check_basis(basis)
+    threads = resolve_num_threads(num_threads)
+    species = basis.species_indices(atoms)
+    neighbors = _checked_list(basis, atoms, None, neighbors, threads)
+    cotangents = real_array("cotangents", cotangents, (neighbors.n_centers, len(basis)))
+    gradients = np.zeros((neighbors.n_pairs, 3))
+    center_species = species[neighbors.centers]
+    for group, evaluator in zip(basis.groups, basis.pullback_evaluators):
+        rows = np.flatnonzero(np.isin(center_species, group.species))
+        evaluator.evaluate(neighbors, rows, species, cotangents, gradients, threads)
+    forces, virial = np.zeros((len(atoms), 3)), np.zeros((3, 3))
+    accumulate_forces(
+        neighbors.offsets, neighbors.centers, neighbors.neighbors, neighbors.vectors, gradients, forces, virial
+    )
+    return -forces, -virial
+
+
+def _checked_limit(max_bytes: float) -> float:
+    return max_bytes if max_bytes == float("inf") else number("max_bytes", max_bytes, least=0)
+
+
+def _checked_list(
+    basis: ACEBasis, atoms: Atoms, indices: Any, neighbors: NeighborList | None, num_threads: int
+) -> NeighborList:
+    """The list that was given, if it belongs to the structure and the basis; else a new one."""
+    if neighbors is None:
+        return basis.neighbor_list(atoms, indices, num_threads)
+    check_neighbors(neighbors, basis.species_indices(atoms), basis.cutoffs)
+    return neighbors
+
+
+def _jacobian(
+    basis: ACEBasis, neighbors: NeighborList, species: np.ndarray, values: np.ndarray, num_threads: int
+) -> None:
+    center_species = species[neighbors.centers]
+    for group, evaluator in zip(basis.groups, basis.evaluators):
+        rows = np.flatnonzero(np.isin(center_species, group.species))
+        evaluator.jacobian(neighbors, rows, species, values, num_threads)
+
+
+def _parts(neighbors: NeighborList, species: np.ndarray, n_features: int) -> Iterator[tuple[NeighborList, int]]:
+    """Centers of one species, as many at a time as have Jacobians that fit the buffer."""
+    limit = max(1, _BUFFER_BYTES // (24 * n_features))
+    center_species = species[neighbors.centers]
+    n_pairs = np.diff(neighbors.offsets)
+    for z in np.unique(center_species):
+        rows = np.flatnonzero(center_species == z)
+        ends = np.cumsum(n_pairs[rows])
+        first = done = 0
+        while first < len(rows):
+            last = max(first + 1, int(np.searchsorted(ends, done + limit, side="right")))
+            yield _of_centers(neighbors, rows[first:last]), int(z)
+            first, done = last, ends[last - 1]
+
+
+def _of_centers(neighbors: NeighborList, rows: np.ndarray) -> NeighborList:
+    """The part of a list that belongs to some of its centers."""
+    counts = neighbors.offsets[rows + 1] - neighbors.offsets[rows]
+    offsets = np.concatenate([[0], np.cumsum(counts)])
+    pairs = np.arange(offsets[-1]) + np.repeat(neighbors.offsets[rows] - offsets[:-1], counts)
+    return replace(
+        neighbors,
+        offsets=offsets,
+        centers=neighbors.centers[rows],
+        neighbors=neighbors.neighbors[pairs],
+        shifts=neighbors.shifts[pairs],
+        vectors=neighbors.vectors[pairs],
+    )

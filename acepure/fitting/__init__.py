@@ -1,0 +1,77 @@
+"""Linear regression: from labeled structures to the weights of a linear function of the features.
+
+======================================  =====================  =====================================================
+what                                    file                   names
+======================================  =====================  =====================================================
+which keys hold the labels              keys.py                `LabelKeys`, `resolve_keys`, `LabelError`,
+                                                               `NoLabelsError`
+energies, forces, virials               labels.py              `LabeledStructure`, `read_labels`, `LabelWarning`
+of many structures, in memory or not    labeled.py             `label_structures`, `LabeledData`, `LabeledStream`
+energies E0 of the species              reference_energies.py  `reference_energies`, `reference_energy`,
+                                                               `reference_table`, `is_isolated`
+weights of rows per config_type         weights.py             `Weights`, `LabelWeights`, `resolve_weights`
+do labels contradict each other         consistency.py         `ConsistencyReport`, `VirialCheck`, `ForceCheck`,
+                                                               `check_consistency`
+rows, and their R factor                design.py              `Design`, `Triangle`, `assemble`
+size of coefficients before any data    priors.py              `SmoothnessPrior`
+prior and E(isolated) = E0              system.py              `Unknowns`, `unknowns`
+from R factor to unknowns               solvers.py             `SolverProblem`, `Solution`, `solve`
+all steps, one after the other          fit.py                 `fit_coefficients`, `FitResult`
+errors per group                        errors.py              `Errors`, `Predictions`, `evaluate_errors`
+======================================  =====================  =====================================================
+
+Units are eV and Å; the virial is W = −∂E/∂ε in eV, a stress −W / V in eV/Å³ with ASE's sign and Voigt order.
+"""
+
+from acepure.fitting.consistency import ConsistencyReport, ForceCheck, VirialCheck, check_consistency
+from acepure.fitting.design import Design, Triangle, assemble
+from acepure.fitting.errors import Errors, Predictions, evaluate_errors
+from acepure.fitting.fit import FitResult, fit_coefficients
+from acepure.fitting.keys import LabelError, LabelKeys, NoLabelsError, resolve_keys
+from acepure.fitting.labeled import LabeledData, LabeledSet, LabeledStream, label_structures
+from acepure.fitting.labels import LabeledStructure, LabelWarning, read_labels
+from acepure.fitting.priors import SmoothnessPrior
+from acepure.fitting.reference_energies import is_isolated, reference_energies, reference_energy, reference_table
+from acepure.fitting.solvers import Solution, SolverProblem, solve
+from acepure.fitting.system import Unknowns, unknowns
+from acepure.fitting.weights import DEFAULT_WEIGHTS, LabelWeights, Weights, resolve_weights
+
+__all__ = [
+    "DEFAULT_WEIGHTS",
+    "ConsistencyReport",
+    "Design",
+    "Errors",
+    "FitResult",
+    "ForceCheck",
+    "LabelError",
+    "LabelKeys",
+    "LabelWarning",
+    "LabelWeights",
+    "LabeledData",
+    "LabeledSet",
+    "LabeledStream",
+    "LabeledStructure",
+    "NoLabelsError",
+    "Predictions",
+    "SmoothnessPrior",
+    "Solution",
+    "SolverProblem",
+    "Triangle",
+    "Unknowns",
+    "VirialCheck",
+    "Weights",
+    "assemble",
+    "check_consistency",
+    "evaluate_errors",
+    "fit_coefficients",
+    "is_isolated",
+    "label_structures",
+    "read_labels",
+    "reference_energies",
+    "reference_energy",
+    "reference_table",
+    "resolve_keys",
+    "resolve_weights",
+    "solve",
+    "unknowns",
+]

@@ -1,0 +1,185 @@
+"""The design matrix: one row per label, reduced to its R factor while it is made.
+
+    energy   Σ_i (1, B(i))       = E − Σ_i E0(z_i)                  times w_E / √N
+    forces   −∂/∂r_k             = F_k                               times w_F
+    virial   −∂/∂ε_ab, a ≤ b     = W_ab                              times w_V / √N, and √2 where a < b
+
+The columns of each species of center are (1, B); the last column is the right-hand side. The energies and derivatives
+of a repulsive core are taken off first. The matrix is never held: batches of structures that the data alone decide
+are reduced to R factors, and these are merged by a tree, so that any number of workers gives the same bits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+from ase import Atoms
+
+from acepure._utils.tall_qr import RFactor
+from acepure._utils.workers import (
+    batched,
+    checked_workers,
+    kernel_threads,
+    naming_structure,
+    structure_bar,
+    tree_reduce,
+)
+from acepure.features.basis import ACEBasis
+from acepure.features.derivatives import summed_gradients
+from acepure.features.linear import EnergyAndForces
+from acepure.fitting.labeled import LabeledSet
+from acepure.fitting.labels import LabeledStructure
+from acepure.fitting.reference_energies import reference_energy
+from acepure.fitting.weights import Weights
+from acepure.models.repulsion import PairCore
+from acepure.neighbors.lists import NeighborList
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+__all__ = ["Design", "Triangle", "assemble"]
+
+_UPPER = np.triu_indices(3)
+# Rows of a batch, in numbers of columns: merging two R factors then costs a tenth of making them.
+_ROWS_PER_COLUMN = 8
+
+
+@dataclass(frozen=True)
+class Design:
+    """What the rows of a fit are made of.
+
+    Parameters
+    ----------
+    basis : ACEBasis
+    weights : Weights
+    E0s : mapping of str to float
+        Reference energy of each species in eV.
+    core : PairCore, optional
+    """
+
+    basis: ACEBasis
+    weights: Weights
+    E0s: Mapping[str, float]
+    core: PairCore | None = None
+
+    @property
+    def n_columns(self) -> int:
+        """Coefficients: a constant and the features for each species."""
+        return len(self.basis.species) * (1 + len(self.basis))
+
+    def n_rows(self, item: LabeledStructure) -> int:
+        """Number of rows of a structure."""
+        w = self.weights.of(item.config_type)
+        rows = (item.energy is not None and w.energy > 0) + 6 * (item.virial is not None and w.virial > 0)
+        return rows + 3 * len(item.atoms) * (item.forces is not None and w.forces > 0)
+
+    def rows(self, item: LabeledStructure, num_threads: int | None = None) -> np.ndarray:
+        """Return the weighted rows of a structure, right-hand side last, shape (n_rows, n_columns + 1)."""
+        atoms, n_features = item.atoms, len(self.basis)
+        factors = self.weights.row_factors(item.config_type, len(atoms))
+        with_forces = item.forces is not None and factors.forces > 0
+        with_virial = item.virial is not None and factors.virial > 0
+        neighbors = self.basis.neighbor_list(atoms, num_threads=num_threads)
+        core = core_results(self.core, atoms, neighbors)
+        rows = np.zeros((self.n_rows(item), len(self.basis.species), 1 + n_features))
+        labels = np.empty(len(rows))
+        k = 0
+        if item.energy is not None and factors.energy > 0:
+            features = self.basis.descriptors(atoms, neighbors=neighbors, num_threads=num_threads)
+            species = self.basis.species_indices(atoms)
+            for z in range(len(self.basis.species)):
+                rows[0, z, 0] = (species == z).sum()
+                rows[0, z, 1:] = features[species == z].sum(axis=0)
+            rows[0] *= factors.energy
+            labels[0] = factors.energy * (item.energy - reference_energy(atoms, self.E0s) - core.energy)
+            k = 1
+        if with_forces or with_virial:
+            gradients = summed_gradients(self.basis, atoms, neighbors=neighbors, num_threads=num_threads)
+        if with_forces:
+            n = 3 * len(atoms)
+            positions = np.swapaxes(gradients.positions.reshape(-1, n, n_features), 0, 1)
+            np.multiply(positions, -factors.forces, out=rows[k : k + n, :, 1:])
+            labels[k : k + n] = factors.forces * (item.forces - core.forces).ravel()
+            k += n
+        if with_virial:
+            scale = factors.virial * np.where(_UPPER[0] == _UPPER[1], 1.0, np.sqrt(2.0))
+            rows[k:, :, 1:] = -np.swapaxes(gradients.strain[:, _UPPER[0], _UPPER[1]], 0, 1) * scale[:, None, None]
+            labels[k:] = scale * (item.virial - core.virial)[_UPPER]
+        return np.hstack([rows.reshape(len(rows), self.n_columns), labels[:, None]])
+
+
+def core_results(core: PairCore | None, atoms: Atoms, neighbors: NeighborList) -> EnergyAndForces:
+    """Energies, forces and virial of a repulsive core; zeros without one."""
+    if core is None:
+        return EnergyAndForces(np.zeros(1), np.zeros((len(atoms), 3)), np.zeros((3, 3)))
+    return core.energy_and_forces(atoms, neighbors)
+
+
+@dataclass(frozen=True, eq=False)
+class Triangle:
+    """The R factor of the weighted rows (X | y), and how many there were.
+
+    Attributes
+    ----------
+    R : numpy.ndarray, shape (n_columns + 1, n_columns + 1)
+        RᵀR = (X | y)ᵀ(X | y).
+    n_rows : int
+    """
+
+    R: np.ndarray = field(repr=False)
+    n_rows: int
+
+
+def assemble(
+    design: Design,
+    labeled: Collection[LabeledStructure] | LabeledSet,
+    *,
+    workers: int | Client = 1,
+    num_threads: int | None = None,
+    progress: bool | None = None,
+) -> Triangle:
+    """Reduce the rows of all structures.
+
+    Parameters
+    ----------
+    design : Design
+    labeled : collection of LabeledStructure
+        Of known length; gone through once.
+    workers : int or dask.distributed.Client
+        As in `acepure._utils.workers.tree_reduce`; the result does not depend on them.
+    num_threads : int, optional
+        Threads of the kernels in this process; workers take one each.
+    progress : bool, optional
+
+    Returns
+    -------
+    Triangle
+
+    Raises
+    ------
+    ValueError
+        If there are no rows; errors of a structure name it.
+    """
+    workers = checked_workers(workers)
+    reduce = partial(reduce_batch, design, num_threads=kernel_threads(workers, num_threads))
+    batches = batched(labeled, design.n_rows, _ROWS_PER_COLUMN * design.n_columns)
+    with structure_bar("fit rows", labeled, progress) as bar:
+        total = tree_reduce(reduce, RFactor.merge, batches, workers, bar=bar)
+    if total is None or not total.n_rows:
+        raise ValueError("no structure has a label with a weight > 0; there is nothing to fit")
+    return Triangle(total.R, total.n_rows)
+
+
+def reduce_batch(
+    design: Design, batch: Sequence[tuple[int, LabeledStructure]], num_threads: int | None = None
+) -> RFactor:
+    """The R factor of the rows of some structures, which come with their numbers."""
+    factor = RFactor(design.n_columns + 1)
+    for number, item in batch:
+        with naming_structure(number):
+            factor.add(design.rows(item, num_threads))
+    return factor

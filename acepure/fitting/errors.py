@@ -1,0 +1,181 @@
+"""Errors of a potential on labeled structures, per group, with units."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
+from itertools import chain
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+from ase import Atoms
+from ase.units import GPa
+
+from acepure._utils.workers import (
+    batched,
+    checked_workers,
+    kernel_threads,
+    naming_structure,
+    ordered_map,
+    structure_bar,
+)
+from acepure.features.linear import EnergyAndForces
+from acepure.fitting.labeled import LabeledSet
+from acepure.fitting.labels import LabeledStructure, text_table
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+__all__ = ["Errors", "Predictions", "evaluate_errors"]
+
+_QUANTITIES = ("energy", "forces", "virial", "stress")
+# Atoms of a batch, so that there is more work in it than in sending it.
+_ATOMS = 2000
+_UNITS = {"energy": ("meV/atom", 1e3), "forces": ("eV/Å", 1.0), "virial": ("meV/atom", 1e3), "stress": ("GPa", 1 / GPa)}
+
+
+class Potential(Protocol):
+    """What is needed of a potential here."""
+
+    def evaluate(self, atoms: Atoms, *, num_threads: int | None = None) -> EnergyAndForces: ...
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """Labels and predictions of one quantity of one group.
+
+    Attributes
+    ----------
+    true, predicted : numpy.ndarray, shape (n,)
+        Energies per atom in eV, components of forces in eV/Å, of virials per atom in eV, of stresses in eV/Å³.
+    """
+
+    true: np.ndarray
+    predicted: np.ndarray
+
+    @property
+    def rmse(self) -> float:
+        """Root mean square error."""
+        return float(np.sqrt(np.mean((self.predicted - self.true) ** 2)))
+
+    @property
+    def mae(self) -> float:
+        """Mean absolute error."""
+        return float(np.mean(np.abs(self.predicted - self.true)))
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Errors:
+    """Predictions by group and quantity; printed, a table of RMSE and MAE.
+
+    Attributes
+    ----------
+    groups : dict
+        config_type → {"energy" | "forces" | "virial" | "stress": Predictions}.
+    """
+
+    groups: dict[str, dict[str, Predictions]]
+
+    def all(self, quantity: str) -> Predictions | None:
+        """Return the predictions of all groups together; None where there are no labels."""
+        parts = [group[quantity] for group in self.groups.values() if quantity in group]
+        if not parts:
+            return None
+        return Predictions(np.concatenate([p.true for p in parts]), np.concatenate([p.predicted for p in parts]))
+
+    def table(self) -> str:
+        """RMSE and MAE of each group and of all, with units."""
+        together = {q: found for q in _QUANTITIES if (found := self.all(q)) is not None}
+        shown = list(together)
+        header = ["config_type"]
+        for quantity in shown:
+            header += [f"{quantity} RMSE", f"MAE ({_UNITS[quantity][0]})"]
+        rows = [[name, *_cells(group, shown)] for name, group in self.groups.items()]
+        if len(self.groups) > 1:
+            rows.append(["all", *_cells(together, shown)])
+        return text_table([header, *rows])
+
+    def __str__(self) -> str:
+        return self.table()
+
+    def __repr__(self) -> str:
+        return f"Errors({', '.join(self.groups)})"
+
+
+def _cells(group: dict[str, Predictions], quantities: Sequence[str]) -> list[str]:
+    cells = []
+    for quantity in quantities:
+        if quantity not in group:
+            cells += ["–", "–"]
+            continue
+        factor = _UNITS[quantity][1]
+        cells += [f"{factor * group[quantity].rmse:.4g}", f"{factor * group[quantity].mae:.4g}"]
+    return cells
+
+
+def evaluate_errors(
+    potential: Potential,
+    labeled: Collection[LabeledStructure] | LabeledSet,
+    *,
+    workers: int | Client = 1,
+    num_threads: int | None = None,
+    progress: bool | None = None,
+) -> Errors:
+    """Compare a potential with labels.
+
+    Parameters
+    ----------
+    potential : object with evaluate(atoms)
+        For example `LinearACE`.
+    labeled : collection of LabeledStructure
+        Gone through once.
+    workers : int or dask.distributed.Client
+        As in `acepure._utils.workers.ordered_map`; the result does not depend on them.
+    num_threads : int, optional
+        Threads of the kernels in this process; workers take one each.
+    progress : bool, optional
+    """
+    workers = checked_workers(workers)
+    compare = partial(_compared_batch, potential, num_threads=kernel_threads(workers, num_threads))
+    batches = batched(labeled, lambda item: len(item.atoms), _ATOMS)
+    collected: dict[str, dict[str, tuple[list[np.ndarray], list[np.ndarray]]]] = {}
+    bar = structure_bar("errors", labeled, progress)
+    with bar, closing(ordered_map(compare, batches, workers, bar=bar)) as parts:
+        for config_type, quantity, true, predicted in chain.from_iterable(parts):
+            lists = collected.setdefault(config_type, {}).setdefault(quantity, ([], []))
+            lists[0].append(true)
+            lists[1].append(predicted)
+    return Errors(
+        {
+            name: {q: Predictions(np.concatenate(true), np.concatenate(found)) for q, (true, found) in group.items()}
+            for name, group in sorted(collected.items())
+        }
+    )
+
+
+def _compared_batch(
+    potential: Potential, batch: Sequence[tuple[int, LabeledStructure]], num_threads: int | None = None
+) -> list[tuple[str, str, np.ndarray, np.ndarray]]:
+    """Each (config_type, quantity, label, prediction) of some structures, which come with their numbers."""
+    found = []
+    for number, item in batch:
+        with naming_structure(number):
+            result = potential.evaluate(item.atoms, num_threads=num_threads)
+        found += [(item.config_type, *compared) for compared in _compared(item, result)]
+    return found
+
+
+def _compared(item: LabeledStructure, result: EnergyAndForces) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+    """Yield (quantity, label, prediction), flat."""
+    n = len(item.atoms)
+    if item.energy is not None:
+        yield "energy", np.array([item.energy / n]), np.array([result.energy / n])
+    if item.forces is not None:
+        yield "forces", item.forces.ravel(), result.forces.ravel()
+    if item.virial is not None:
+        true, found = (tensor[np.triu_indices(3)] for tensor in (item.virial, result.virial))
+        yield "virial", true / n, found / n
+        volume = item.atoms.get_volume()
+        yield "stress", -true / volume, -found / volume

@@ -1,0 +1,220 @@
+"""From labeled structures and a basis to coefficients: all steps of a fit, one after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations_with_replacement, islice
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from ase import Atoms
+from ase.data import atomic_numbers, covalent_radii
+
+from acepure._utils.workers import checked_workers, naming_structure
+from acepure.features.basis import ACEBasis, check_basis
+from acepure.fitting.consistency import check_consistency
+from acepure.fitting.design import Design, assemble
+from acepure.fitting.labeled import LabeledSet, LabeledStream, label_structures
+from acepure.fitting.priors import SmoothnessPrior, resolve_prior
+from acepure.fitting.reference_energies import is_isolated, reference_energies, reference_table
+from acepure.fitting.solvers import checked_options, solve
+from acepure.fitting.system import unknowns
+from acepure.fitting.weights import Weights, resolve_weights
+from acepure.functions.radial import PolynomialRadialBasis
+from acepure.models.repulsion import PairCore, ZBLCore
+from acepure.references import RadialDensity, Reference
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+__all__ = ["FitResult", "fit_coefficients", "labeled_data", "shortest_distances"]
+
+# Share of an ideal gas in the density of the coordinates. Without it, fits to molecules, whose distances are a few
+# narrow peaks, had errors of hundreds of eV/Å on structures a little outside; from 0.01 to 0.5 it does not matter.
+_BACKGROUND = 0.1
+# So many structures of a stream are held for a moment, to compare their labels with each other.
+_MOST_COMPARED = 10_000
+
+
+@dataclass(frozen=True, eq=False)
+class FitResult:
+    """Coefficients and where they come from.
+
+    Attributes
+    ----------
+    basis : ACEBasis
+        In the coordinates of the reference.
+    coefficients : numpy.ndarray, shape (n_species, n_features)
+        θ in eV.
+    E0s : dict
+        eV.
+    posterior : numpy.ndarray, shape (n_species, n_features, n_unknowns), or None
+        S: the covariance of θ is S Sᵀ.
+    noise : float
+        σ, of the weighted rows.
+    summary : list of str
+        What was done.
+    core : PairCore, optional
+    shortest : dict
+        Shortest distance of each ordered pair of species in the structures, Å.
+    """
+
+    basis: ACEBasis
+    coefficients: np.ndarray
+    E0s: dict[str, float]
+    posterior: np.ndarray | None
+    noise: float
+    summary: list[str]
+    core: PairCore | None
+    shortest: dict[tuple[str, str], float]
+
+
+def labeled_data(structures: Iterable[Atoms] | LabeledSet, **keys: Any) -> LabeledSet:
+    """Return structures with labels; `keys` are those of `label_structures`."""
+    if isinstance(structures, LabeledSet):
+        if keys:
+            raise ValueError(f"structures have labels already; {', '.join(sorted(keys))} would change nothing")
+        return structures
+    return label_structures(structures, **keys)
+
+
+def fit_coefficients(
+    labeled: LabeledSet,
+    basis: ACEBasis,
+    *,
+    reference: Reference | str | None = "density",
+    weights: Weights | Mapping[str, Any] | Sequence[float] | None = None,
+    E0s: Mapping[str, float] | str | float = "auto",
+    prior: SmoothnessPrior | str | None = "algebraic",
+    solver: str = "auto",
+    options: Mapping[str, float] | None = None,
+    core: PairCore | str | None = None,
+    check: bool = True,
+    workers: int | Client = 1,
+    num_threads: int | None = None,
+    progress: bool | None = None,
+    report: Callable[[str], None] = lambda text: None,
+) -> FitResult:
+    """Fit; the arguments are those of `LinearACE.fit`, which documents them.
+
+    Parameters
+    ----------
+    report : callable
+        Called with each piece of text for the user.
+    """
+    check_basis(basis)
+    workers = checked_workers(workers)
+    _check_species(basis, labeled)
+    shortest = shortest_distances(basis, labeled)
+    core = _core(core, basis, shortest)
+    options = checked_options(solver, options or {})
+    prior = resolve_prior(prior)
+    weights = resolve_weights(weights, labeled.config_types)
+    report(f"{labeled}\n\n{weights}\n")
+    if check:
+        _compare_labels(labeled, report)
+    E0s = _reference_energies(labeled, basis, E0s)
+    report(f"{reference_table(E0s)}\n")
+    basis = _referred(basis, reference, labeled, workers, progress)
+    design = Design(basis, weights, E0s, core)
+    n_rows = sum(design.n_rows(item) for item in labeled)
+    report(
+        f"design matrix: {n_rows:,} × {design.n_columns:,}, {8 * n_rows * design.n_columns / 2**30:.2f} GiB, "
+        f"reduced in parts to {8 * (design.n_columns + 1) ** 2 / 2**20:.1f} MiB\n"
+    )
+    triangle = assemble(design, labeled, workers=workers, num_threads=num_threads, progress=progress)
+    coordinates = unknowns(basis, prior)
+    problem = coordinates.problem(triangle)
+    solution = solve(problem, solver, **options)
+    report(f"{solution.summary}\n")
+    summary = [f"{n_rows:,} rows of {len(labeled):,} structures", solution.summary]
+    posterior = coordinates.feature_rows() @ solution.root
+    return FitResult(
+        basis, coordinates.coefficients(solution.u), E0s, posterior, solution.noise, summary, core, shortest
+    )
+
+
+def _check_species(basis: ACEBasis, labeled: LabeledSet) -> None:
+    if set(labeled.species) <= set(basis.species):
+        return
+    for k, item in enumerate(labeled):
+        basis.species_indices(item.atoms, f"structures[{k}]")  # raises for one of them, and names it
+
+
+def _compare_labels(labeled: LabeledSet, report: Callable[[str], None]) -> None:
+    """Warn of contradictions; structures that are not held in memory are compared up to a number."""
+    held = list(islice(labeled, _MOST_COMPARED)) if isinstance(labeled, LabeledStream) else labeled
+    check_consistency(held)
+    if len(held) < len(labeled):
+        report(f"labels were compared with each other for the first {len(held):,} of {len(labeled):,} structures\n")
+
+
+def _reference_energies(
+    labeled: LabeledSet, basis: ACEBasis, E0s: Mapping[str, float] | str | float
+) -> dict[str, float]:
+    if isinstance(E0s, str) and E0s == "auto":
+        isolated = {item.atoms.symbols[0] for item in labeled if is_isolated(item.atoms, basis.rcut)}
+        E0s = "isolated" if isolated >= set(basis.species) else "lstsq"
+    return reference_energies(labeled, E0s, cutoff=basis.rcut, species=basis.species)
+
+
+def _referred(
+    basis: ACEBasis,
+    reference: Reference | str | None,
+    labeled: LabeledSet,
+    workers: int | Client,
+    progress: bool | None,
+) -> ACEBasis:
+    """The basis in the coordinates of the fit."""
+    if reference is None or (reference == "density" and not isinstance(basis.radial, PolynomialRadialBasis)):
+        return basis
+    if isinstance(reference, str):
+        if reference != "density":
+            raise ValueError(f'reference must be a Reference, "density" or None; got {reference!r}')
+        if basis.reference is not None:
+            return basis
+        structures = (item.atoms for item in labeled)
+        reference = RadialDensity.from_structures(
+            structures, basis.rcut, background=_BACKGROUND, workers=workers, progress=progress
+        )
+    return basis.centered(reference)
+
+
+def _core(core: PairCore | str | None, basis: ACEBasis, shortest: Mapping[tuple[str, str], float]) -> PairCore | None:
+    """The core as given, or the screened repulsion of nuclei below the distances of the structures."""
+    if isinstance(core, str):
+        if core != "zbl":
+            raise ValueError(f'core must be a PairCore, "zbl" or None; got {core!r}')
+        radius = {s: covalent_radii[atomic_numbers[s]] for s in basis.species}
+        outer = {}
+        for a, b in combinations_with_replacement(basis.species, 2):
+            seen = [shortest[pair] for pair in ((a, b), (b, a)) if pair in shortest]
+            outer[a, b] = min(seen) if seen else 0.7 * (radius[a] + radius[b])
+        core = ZBLCore({pair: 0.5 * r for pair, r in outer.items()}, outer)
+    if core is not None:
+        if not isinstance(core, PairCore):
+            raise TypeError(f'core must be a PairCore, "zbl" or None; got {core!r}')
+        core.check_reach(basis.species, basis.cutoffs)
+    return core
+
+
+def shortest_distances(basis: ACEBasis, labeled: LabeledSet) -> dict[tuple[str, str], float]:
+    """Return the shortest distance of each ordered pair of species in the structures, within the cutoff, in Å."""
+    result: dict[tuple[str, str], float] = {}
+    for k, item in enumerate(labeled):
+        with naming_structure(k):
+            neighbors = basis.neighbor_list(item.atoms)
+        if not neighbors.n_pairs:
+            continue
+        species = basis.species_indices(item.atoms)
+        zi = np.repeat(species[neighbors.centers], np.diff(neighbors.offsets)).astype(np.int64)
+        pairs = zi * len(basis.species) + species[neighbors.neighbors]
+        r = np.linalg.norm(neighbors.vectors, axis=1)
+        shortest = np.full(len(basis.species) ** 2, np.inf)
+        np.minimum.at(shortest, pairs, r)
+        for pair in np.flatnonzero(np.isfinite(shortest)):
+            a, b = divmod(int(pair), len(basis.species))
+            key = (basis.species[a], basis.species[b])
+            result[key] = min(result.get(key, np.inf), float(shortest[pair]))
+    return result

@@ -1,0 +1,79 @@
+"""The smoothness prior: how large a coefficient may be, before any data.
+
+The penalty of every regularized solver is λ Σ_k (Γ_k θ_k)², with
+
+    algebraic      Γ_k = w^{ν−1} (1 + Σ_t (n_t + wL l_t))^p
+    exponential    Γ_k = w^{ν−1} exp(a Σ_t (n_t + wL l_t))
+
+over the factors t of feature k of correlation order ν, n counted from 0. It is applied once, by solving for Γθ, so
+that it means the same in every solver (the priors of W. C. Witt et al., J. Chem. Phys. 159, 164101 (2023), are of
+this kind).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from acepure._utils.checks import number
+from acepure._utils.serialization import Serializable
+from acepure.features.basis import ACEBasis
+
+__all__ = ["SmoothnessPrior", "resolve_prior"]
+
+KINDS = ("none", "algebraic", "exponential")
+
+
+@dataclass(frozen=True)
+class SmoothnessPrior(Serializable):
+    """Γ of each feature.
+
+    Parameters
+    ----------
+    kind : {"algebraic", "exponential", "none"}
+    strength : float
+        The power p, or the rate a; ≥ 0.
+    order : float
+        w: the factor for each further correlation order, > 0.
+
+    Examples
+    --------
+    >>> from acepure import ACEBasis
+    >>> SmoothnessPrior("algebraic", 2).scales(ACEBasis(["Cu"], order=1, totaldegree=2))
+    array([1., 4., 9.])
+    """
+
+    kind: str = "algebraic"
+    strength: float = 2.0
+    order: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise ValueError(f"kind must be one of {', '.join(KINDS)}; got {self.kind!r}")
+        object.__setattr__(self, "strength", number("strength", self.strength, least=0))
+        object.__setattr__(self, "order", number("order", self.order, above=0))
+
+    def scales(self, basis: ACEBasis) -> np.ndarray:
+        """Return Γ, shape (n_features,)."""
+        specification = basis.specification
+        degrees = np.array(
+            [sum(n - specification.n_start + specification.wL * l for n, l in zip(f.n, f.l)) for f in basis.labels]
+        )
+        orders = self.order ** (np.array([label.order for label in basis.labels]) - 1.0)
+        if self.kind == "none":
+            return orders
+        return orders * (
+            (1 + degrees) ** self.strength if self.kind == "algebraic" else np.exp(self.strength * degrees)
+        )
+
+
+def resolve_prior(prior: SmoothnessPrior | str | None) -> SmoothnessPrior:
+    """Return a prior from a prior, the name of a kind, or None for no preference among features."""
+    if prior is None:
+        return SmoothnessPrior("none")
+    if isinstance(prior, str):
+        return SmoothnessPrior(prior, {"exponential": 0.3}.get(prior, 2.0))
+    if not isinstance(prior, SmoothnessPrior):
+        raise TypeError(f"prior must be a SmoothnessPrior, the name of a kind, or None; got {prior!r}")
+    return prior

@@ -1,0 +1,7 @@
+"""Where potentials and features are used.
+
+calculator    ASE
+scikit_learn  features as a transformer of pipelines
+yace/         files for LAMMPS ML-PACE and readers of them
+lammps/       LAMMPS with the kernels of this library
+"""

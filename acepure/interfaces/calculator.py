@@ -1,0 +1,207 @@
+"""ACECalculator: a potential as an ASE calculator, with a Verlet list and warnings of short distances."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from itertools import combinations_with_replacement
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import Calculator, PropertyNotImplementedError, all_changes
+from ase.stress import full_3x3_to_voigt_6_stress
+
+from acepure._utils.checks import number
+from acepure._utils.pairs import PairTable
+from acepure._utils.threads import resolve_num_threads
+from acepure.errors import ExtrapolationWarning
+from acepure.features.basis import ACEBasis, check_basis
+from acepure.features.linear import EnergyAndForces
+from acepure.features.verlet import VerletList
+from acepure.neighbors.lists import NeighborList
+
+__all__ = ["ACECalculator"]
+
+# Distances down to this part of the shortest one in training are no extrapolation worth a warning.
+TOLERATED = 0.95
+# A pair is warned of again when it is shorter than this part of the last distance.
+SHORTER = 0.9
+
+
+class Potential(Protocol):
+    """What the calculator needs of a potential."""
+
+    @property
+    def basis(self) -> ACEBasis: ...
+    @property
+    def shortest_distances(self) -> Mapping[tuple[str, str], float] | None: ...
+    def evaluate(
+        self, atoms: Atoms, *, neighbors: NeighborList | None = None, num_threads: int | None = None
+    ) -> EnergyAndForces: ...
+
+
+class ACECalculator(Calculator):
+    """Energies, forces and stress of a potential, for ASE.
+
+    One neighbor list serves many steps, and nothing is computed twice for the same positions, cell and species. The
+    properties are
+
+        energy, free_energy     E = Σ_i E_i, eV
+        energies                E_i, eV, shape (n_atoms,)
+        forces                  −∂E/∂r, eV/Å, shape (n_atoms, 3)
+        stress                  (∂E/∂ε)/V, eV/Å³, order xx, yy, zz, yz, xz, xy; for three periodic axes only
+
+    A calculator may serve several structures in turn; threads need one each and may share the potential.
+
+    Parameters
+    ----------
+    potential : LinearACE, or any object with `basis`, `evaluate` and `shortest_distances`
+        `evaluate(atoms, neighbors=, num_threads=)` returns what has `energies`, `forces` and `virial`;
+        `shortest_distances` are those of each pair of species in training, in Å, or None if they are not known.
+    skin : float
+        Å; how much farther than the cutoff the list reaches, see `VerletList`.
+    num_threads : int, optional
+    warn : bool
+        Warn when a pair is shorter than 0.95 of the shortest distance in training, or was not in training at all: once
+        per pair of species, and again when the distance has shrunk by another tenth.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For what is no potential, or arguments out of range.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from acepure import ACEBasis, LinearFunction
+    >>> class Potential:
+    ...     basis = ACEBasis(["Cu"], order=2)
+    ...     shortest_distances = {("Cu", "Cu"): 2.2}
+    ...     evaluate = LinearFunction(basis, [0.01] * len(basis)).evaluate_with_gradients
+    >>> atoms = bulk("Cu", cubic=True)
+    >>> atoms.calc = ACECalculator(Potential())
+    >>> atoms.get_stress().shape
+    (6,)
+    """
+
+    # ASE reads both from the class, but its hints call them attributes of the instance.
+    implemented_properties: ClassVar[list[str]] = [  # type: ignore[misc]
+        "energy",
+        "energies",
+        "free_energy",
+        "forces",
+        "stress",
+    ]
+    ignored_changes: ClassVar[set[str]] = {"initial_charges", "initial_magmoms"}  # type: ignore[misc]
+
+    def __init__(
+        self, potential: Potential, *, skin: float = 1.0, num_threads: int | None = None, warn: bool = True
+    ) -> None:
+        _check_potential(potential)
+        if not isinstance(warn, (bool, np.bool_)):
+            raise TypeError(f"warn must be True or False, got {warn!r}")
+        super().__init__()
+        self.potential = potential
+        self._skin = number("skin", skin, least=0)
+        self._num_threads = None if num_threads is None else resolve_num_threads(num_threads)
+        self._verlet: VerletList | None = None
+        self._short_pairs = _ShortPairs(potential) if warn and potential.shortest_distances is not None else None
+
+    def calculate(
+        self, atoms: Atoms | None = None, properties: Sequence[str] = ("energy",), system_changes: Any = all_changes
+    ) -> None:
+        """Compute all properties; called by ASE when the structure has changed.
+
+        Raises
+        ------
+        PropertyNotImplementedError
+            For the stress of what is not periodic along all three axes.
+        TypeError, ValueError
+            For structures that cannot be computed on.
+        """
+        structure: Any = self.atoms if atoms is None else atoms
+        if structure is None:
+            raise ValueError("the calculator has no atoms yet; set atoms.calc to it, or give atoms")
+        if "stress" in properties and not structure.pbc.all():
+            raise PropertyNotImplementedError(f"stress needs three periodic axes; pbc is {structure.pbc.tolist()}")
+        super().calculate(atoms, properties, system_changes)
+        self.results = {}
+        if self._verlet is None:
+            self._verlet = VerletList(self.potential.basis, self._skin, self._num_threads)
+        structure = self.atoms  # the copy that ASE keeps
+        neighbors = self._verlet.update(structure)
+        result = self.potential.evaluate(structure, neighbors=neighbors, num_threads=self._num_threads)
+        energy = float(result.energies.sum())
+        self.results = {
+            "energy": energy,
+            "free_energy": energy,
+            "energies": result.energies,
+            "forces": result.forces,
+        }
+        if structure.pbc.all():
+            self.results["stress"] = full_3x3_to_voigt_6_stress(-result.virial / structure.get_volume())
+        if self._short_pairs is not None:
+            self._short_pairs.check(structure, neighbors)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Copies make a neighbor list of their own: it is overwritten at every step."""
+        return self.__dict__ | {"_verlet": None}
+
+
+class _ShortPairs:
+    """Warns of pairs that are shorter than those in training, without repeating itself."""
+
+    def __init__(self, potential: Potential) -> None:
+        known, basis = potential.shortest_distances, potential.basis
+        table = PairTable("shortest_distances", known, lambda n, v: number(n, v, above=0)) if known else {}
+        self._basis = basis
+        self._shortest: dict[tuple[int, int], float | None] = {}
+        self._limits: dict[tuple[int, int], float] = {}
+        for i, j in combinations_with_replacement(range(len(basis.species)), 2):
+            a, b = basis.species[i], basis.species[j]
+            shortest = min(table[a, b], table[b, a]) if (a, b) in table else None
+            self._shortest[i, j] = shortest
+            # A pair that was not in training is out of range wherever it counts.
+            self._limits[i, j] = min(basis.cutoffs[i, j], basis.cutoffs[j, i])
+            if shortest is not None:
+                self._limits[i, j] = min(self._limits[i, j], TOLERATED * shortest)
+
+    def check(self, atoms: Atoms, neighbors: NeighborList) -> None:
+        """Warn of the shortest pair of each two species, if it is out of range and shorter than before."""
+        r2 = np.einsum("pa,pa->p", neighbors.vectors, neighbors.vectors)
+        near = np.flatnonzero(r2 < max(self._limits.values()) ** 2)
+        if not near.size:
+            return
+        first = neighbors.centers[np.searchsorted(neighbors.offsets, near, side="right") - 1]
+        second, r = neighbors.neighbors[near], np.sqrt(r2[near])
+        species = self._basis.species_indices(atoms)
+        for (i, j), limit in self._limits.items():
+            short = np.flatnonzero((species[first] == i) & (species[second] == j) & (r < limit))
+            if short.size:
+                nearest = short[r[short].argmin()]
+                self._warn((i, j), int(first[nearest]), int(second[nearest]), float(r[nearest]))
+
+    def _warn(self, pair: tuple[int, int], first: int, second: int, r: float) -> None:
+        self._limits[pair] = SHORTER * r
+        name = "-".join(self._basis.species[k] for k in pair)
+        shortest = self._shortest[pair]
+        known = "no such pair was in training" if shortest is None else f"the shortest in training is {shortest:.3f} Å"
+        text = f"a {name} pair is {r:.3f} Å apart (atoms {first} and {second}), and {known}: the energy is extrapolated"
+        warnings.warn(text, ExtrapolationWarning, stacklevel=2)
+
+
+def _check_potential(potential: Potential) -> None:
+    """Raise unless the object has what the calculator needs."""
+    missing = [name for name in ("basis", "evaluate", "shortest_distances") if not hasattr(potential, name)]
+    if missing:
+        raise TypeError(
+            f"potential must have basis, evaluate and shortest_distances, as LinearACE has; got {potential!r} of type "
+            f"{type(potential).__name__}, which lacks {' and '.join(missing)}"
+        )
+    check_basis(potential.basis)
+    if not isinstance(potential.shortest_distances, (Mapping, type(None))):
+        raise TypeError(
+            "potential.shortest_distances must be a mapping of pairs of species to distances in Å, or None; got "
+            f"{potential.shortest_distances!r}"
+        )

@@ -1,0 +1,169 @@
+"""A linear model in products of complex neighbor sums, as .yace files need it.
+
+    Σ_f θ_f B_f = c_() + Σ_k c_k Π_t A_{k_t} = c_() + Re Σ_k c̃_k Π_t Ã_{k_t}
+
+A are sums over real orthonormal harmonics, Ã those over Ỹ_lm = √4π Y_l^m (complex, Condon–Shortley). With m > 0
+
+    Y_{l,m} = ((−1)^m Ỹ_lm + Ỹ_{l,−m}) / √8π,    Y_{l,−m} = −i ((−1)^m Ỹ_lm − Ỹ_{l,−m}) / √8π,    Y_l0 = Ỹ_l0 / √4π.
+
+Of an energy that no rotation or reflection changes only products with Σm = 0 remain, with real coefficients. Those of m
+and −m have the same real part, so that one of the two is enough.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import groupby
+from itertools import product as choices
+
+import numpy as np
+
+from acepure.features.basis import ACEBasis
+from acepure.features.change_of_basis import product_expansion
+from acepure.labels.factors import OneParticle
+
+__all__ = ["Products", "complex_products", "folded_products", "merged", "without_mirrored"]
+
+# What may be left of products with Σm ≠ 0 and of imaginary parts, relative to the largest coefficient.
+_ROUNDING = 1e-9
+# Coefficients smaller than this part of the largest one of their order are left out.
+_NEGLIGIBLE = 1e-16
+
+
+@dataclass(frozen=True, eq=False)
+class Products:
+    """Σ_k c_k Π_t A_{k_t}.
+
+    Attributes
+    ----------
+    one_particle : tuple of OneParticle
+    runs : tuple of (numpy.ndarray, numpy.ndarray)
+        For each order ν >= 1: positions in `one_particle`, shape (n, ν), and coefficients, shape (n,).
+    constant : float
+    n_dropped : int
+        How many products were left out because their coefficients are negligible.
+    """
+
+    one_particle: tuple[OneParticle, ...]
+    runs: tuple[tuple[np.ndarray, np.ndarray], ...]
+    constant: float = 0.0
+    n_dropped: int = 0
+
+
+def folded_products(basis: ACEBasis, coefficients: np.ndarray, center: str) -> Products:
+    """Return Σ_f θ_f B_f of one species of center in products of plain sums over real harmonics.
+
+    Parameters
+    ----------
+    basis : ACEBasis
+        Of any kind; the constant is 0 unless it has a reference.
+    coefficients : numpy.ndarray, shape (n_features,)
+    center : str
+
+    Examples
+    --------
+    >>> basis = ACEBasis(["Cu"], order=2, totaldegree=2)
+    >>> products = folded_products(basis, np.ones(len(basis)), "Cu")
+    >>> [factors.shape[1] for factors, _ in products.runs]
+    [1, 2]
+    """
+    matrix, names = product_expansion(basis, center)
+    weights = matrix.T @ coefficients
+    one_particle = tuple(sorted({v._replace(m=sign * v.m) for name in names for v in name for sign in (1, -1)}))
+    position = {v: i for i, v in enumerate(one_particle)}
+    constant, runs = 0.0, []
+    for order, group in groupby(range(len(names)), lambda column: len(names[column])):
+        columns = list(group)
+        if order == 0:
+            constant = float(weights[columns[0]])
+        else:
+            factors = np.array([[position[v] for v in names[column]] for column in columns])
+            runs.append((factors, weights[columns]))
+    return Products(one_particle, tuple(runs), constant)
+
+
+def complex_products(products: Products) -> Products:
+    """Return the same function in products of complex sums, Re Σ_k c̃_k Π_t Ã_{k_t}.
+
+    Parameters
+    ----------
+    products : Products
+        Of sums over real harmonics; with v also the one of −m must be in `one_particle`.
+
+    Raises
+    ------
+    ValueError
+        If the function changes under rotations or reflections.
+    """
+    table = _ComplexTable(products.one_particle)
+    runs, n_dropped = [], 0
+    for factors, weights in products.runs:
+        factors, weights = merged(*table.expanded(factors, weights))
+        largest = abs(weights).max(initial=0.0)
+        kept = table.m[factors].sum(axis=1) == 0
+        wrong = max(abs(weights[~kept]).max(initial=0.0), abs(weights[kept].imag).max(initial=0.0))
+        if wrong > _ROUNDING * largest:
+            raise ValueError(f"the energy is not invariant: terms of {wrong:.1e} beside {largest:.1e} must vanish")
+        factors, weights = factors[kept], weights[kept].real
+        small = abs(weights) <= _NEGLIGIBLE * largest
+        n_dropped += int(np.count_nonzero(weights[small]))
+        if not small.all():
+            runs.append((factors[~small], weights[~small]))
+    return Products(products.one_particle, tuple(runs), products.constant, n_dropped)
+
+
+def merged(factors: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the products in order, each once, with the sum of its weights."""
+    unique, inverse = np.unique(np.sort(factors, axis=1), axis=0, return_inverse=True)
+    total = np.zeros(len(unique), dtype=weights.dtype)
+    np.add.at(total, inverse.ravel(), weights)
+    return unique, total
+
+
+def without_mirrored(factors: np.ndarray, weights: np.ndarray, mirror: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return sorted products of which none is the complex conjugate of another.
+
+    Parameters
+    ----------
+    factors : numpy.ndarray, shape (n, ν)
+    weights : numpy.ndarray of float, shape (n,)
+    mirror : numpy.ndarray of int
+        For each sum the one of −m.
+    """
+    mirrored = np.sort(mirror[factors], axis=1)
+    factors = np.sort(factors, axis=1)
+    take = _lexicographically_less(mirrored, factors)
+    return merged(np.where(take[:, None], mirrored, factors), weights)
+
+
+class _ComplexTable:
+    """Each real sum as a combination of the two complex ones of m and −m."""
+
+    def __init__(self, one_particle: tuple[OneParticle, ...]) -> None:
+        position = {v: i for i, v in enumerate(one_particle)}
+        self.m = np.array([v.m for v in one_particle], dtype=np.int64)
+        self.mirror = np.array([position[v._replace(m=-v.m)] for v in one_particle], dtype=np.int64)
+        here, size = np.arange(len(one_particle)), abs(self.m)
+        sign = (-1.0) ** size
+        first = np.where(self.m > 0, sign, -1j * sign) / np.sqrt(8 * np.pi)
+        second = np.where(self.m > 0, 1.0, 1j) / np.sqrt(8 * np.pi)
+        # Rows 0 and 1: the sums of |m| and −|m|.
+        self._targets = np.where(self.m >= 0, [here, self.mirror], [self.mirror, here])
+        self._values = np.where(self.m == 0, [[1 / np.sqrt(4 * np.pi)], [0.0]], [first, second])
+
+    def expanded(self, factors: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Products of real sums multiplied out, unsorted."""
+        parts = []
+        for choice in choices((0, 1), repeat=factors.shape[1]):
+            values = weights * np.prod([self._values[c, factors[:, t]] for t, c in enumerate(choice)], axis=0)
+            targets = np.stack([self._targets[c, factors[:, t]] for t, c in enumerate(choice)], axis=1)
+            parts.append((targets[values != 0], values[values != 0]))
+        return np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts])
+
+
+def _lexicographically_less(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Whether each row of a comes before that of b."""
+    differs = a != b
+    first = differs.argmax(axis=1)
+    rows = np.arange(len(a))
+    return differs.any(axis=1) & (a[rows, first] < b[rows, first])

@@ -1,0 +1,288 @@
+"""Reading .yace files of linear potentials."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase.data import atomic_numbers
+
+from acepure._utils.memory import physical_memory
+from acepure.interfaces.yace.bonds import Bond, ChebyshevBond, PolynomialBond
+from acepure.interfaces.yace.evaluator import Terms, YacePotential
+from acepure.interfaces.yace.yace_text import FIRST_LINE, LAST_LINE
+from acepure.interfaces.yace.yaml_tree import YaceError, yaml_tree
+
+__all__ = ["read_yace"]
+
+# A file takes at most this many times its size in memory; what would need more than a third of it is not read.
+_EXPANSION = 100
+# Files beyond these are damaged, or nobody could evaluate them.
+_LARGEST = {"rank": 16, "l": 60, "power": 20, "rcut": 1000, "nodes": 10**7}
+_TOP = {"elements", "E0", "deltaSplineBins", "embeddings", "bonds", "functions"}
+_SILENT = {"lmax", "metadata"}
+
+
+def read_yace(path: str | os.PathLike[str]) -> YacePotential:
+    """Read a linear potential from a .yace file, of acepure or of others.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+
+    Returns
+    -------
+    YacePotential
+        Its `evaluate(atoms)` gives energies, forces and the virial as LAMMPS would.
+
+    Raises
+    ------
+    FileNotFoundError
+    YaceError
+        For a file that is damaged or cut short, and for what is not supported: embeddings that are not linear, cores,
+        inner cutoffs, and radial families other than ChebPow and ACE.jl.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import numpy as np
+    >>> from ase import Atoms
+    >>> from acepure import ACEBasis
+    >>> from acepure.interfaces.yace import write_yace
+    >>> basis = ACEBasis(["Cu"], order=2, totaldegree=3)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = write_yace(f"{folder}/Cu.yace", basis, np.ones(len(basis)), {"Cu": -3.5})
+    ...     potential = read_yace(f"{folder}/Cu.yace")
+    >>> potential.evaluate(Atoms("Cu")).energy
+    -3.5
+    """
+    if not isinstance(path, (str, os.PathLike)):
+        raise TypeError(f"path must be a str or os.PathLike; got {path!r} of type {type(path).__name__}")
+    shown, file = repr(os.fspath(path)), Path(path)
+    if file.exists() and not file.is_file():
+        raise YaceError(f"{shown} is a folder or a device; a file is needed")
+    if file.stat().st_size * _EXPANSION > physical_memory() / 3:
+        raise YaceError(f"{shown} is too large: {file.stat().st_size:,} bytes")
+    try:
+        text = file.read_bytes().decode()
+        if text.startswith(FIRST_LINE) and not text.rstrip().endswith(LAST_LINE):
+            raise YaceError("is cut short")
+        return _potential(yaml_tree(text))
+    except UnicodeDecodeError:
+        raise YaceError(f"{shown} is no text") from None
+    except YaceError as error:
+        raise YaceError(f"{shown} {error}") from None
+
+
+def _potential(tree: Any) -> YacePotential:
+    """The messages of what this calls continue "file ..."."""
+    if not isinstance(tree, dict) or not tree.keys() >= _TOP:
+        missing = sorted(_TOP - tree.keys() if isinstance(tree, dict) else _TOP)
+        raise YaceError(f"is no .yace file, or cut short: it lacks {', '.join(missing)}")
+    unknown = sorted(map(str, tree.keys() - _TOP - _SILENT))
+    if unknown:
+        raise YaceError(f"holds {', '.join(unknown)}, of which acepure does not know what it adds to the energy")
+    elements = _elements(tree["elements"])
+    n = len(elements)
+    E0 = _numbers(tree["E0"], "E0", (n,))
+    bonds = _bonds(tree, n)
+    embeddings = _keyed(tree["embeddings"], "embeddings", [(str(z)) for z in range(n)])
+    weights = [_linear_weights(e, f"embedding {z}") for z, e in enumerate(embeddings)]
+    functions = _keyed(tree["functions"], "functions", [(str(z)) for z in range(n)])
+    terms = tuple(_center_terms(z, functions[z], weights[z], bonds) for z in range(n))
+    return YacePotential(elements, E0, bonds, terms)
+
+
+# --- parts ------------------------------------------------------------------------------------------------------------
+
+
+def _elements(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list) or not value or not all(isinstance(s, str) and s in atomic_numbers for s in value):
+        raise YaceError(f"is damaged or foreign: elements must be chemical symbols; they are {_shown(value)}")
+    if len(set(value)) < len(value):
+        raise YaceError(f"is damaged: elements {_shown(value)} holds an element twice")
+    return tuple(value)
+
+
+def _linear_weights(value: Any, name: str) -> np.ndarray:
+    """w of F = Σ_p w_p ρ_p, shape (ndensity,)."""
+    (ndensity, parameters, kind) = _fields(value, name, "ndensity", "FS_parameters", "npoti")
+    n = _integer(ndensity, f"ndensity of {name}", 1)
+    parameters = _numbers(parameters, f"FS_parameters of {name}", (2 * n,))
+    known = kind in ("FinnisSinclair", "FinnisSinclairShiftedScaled")
+    if not known or (parameters[1::2] != 1.0).any():
+        raise YaceError(
+            f"is not linear: {name} is {_shown(kind)} with parameters {parameters.tolist()}; exponents of 1 are needed"
+        )
+    return parameters[::2]
+
+
+def _bonds(tree: dict[Any, Any], n: int) -> dict[tuple[int, int], Bond]:
+    pairs = [(i, j) for i in range(n) for j in range(n)]
+    found = _keyed(tree["bonds"], "bonds", [(str(i), str(j)) for i, j in pairs])
+    step = _number(tree["deltaSplineBins"], "deltaSplineBins", above=0.0)
+    bonds = {pair: _bond(value, f"bond {list(pair)}", step) for pair, value in zip(pairs, found)}
+    if len(set(map(type, bonds.values()))) > 1:
+        raise YaceError("mixes radial functions of family ACE.jl with others, which LAMMPS cannot either")
+    return bonds
+
+
+def _bond(value: Any, name: str, step: float) -> Bond:
+    family, rcut = _fields(value, name, "radbasename", "rcut")
+    rcut = _number(rcut, f"rcut of {name}", above=0.0, most=_LARGEST["rcut"])
+    for key in ("prehc", "rcut_in", "dcut_in"):
+        if key in value and _number(value[key], f"{key} of {name}") != 0.0:
+            raise YaceError(f"has {key} = {value[key]} in {name}; cores and inner cutoffs are not supported")
+    if value.get("inner_cutoff_type", "density") not in ("density", "distance"):
+        raise YaceError(f"has inner_cutoff_type {_shown(value['inner_cutoff_type'])} in {name}, which is not supported")
+    if isinstance(family, str) and family.startswith("ACE.jl"):
+        return _polynomial_bond(value, name, rcut)
+    if family != "ChebPow":
+        raise YaceError(f"has radial functions {_shown(family)} in {name}; acepure reads ChebPow and ACE.jl")
+    if not 2 <= rcut / step <= _LARGEST["nodes"]:
+        raise YaceError(f"has a table step of {step:g} Å for a cutoff of {rcut:g} Å in {name}")
+    n_radial, lmax, n_base, exponent, table = _fields(
+        value, name, "nradmax", "lmax", "nradbasemax", "radparameters", "radcoefficients"
+    )
+    sizes = (_integer(n_radial, "nradmax", 1), 1 + _integer(lmax, "lmax", 0, _LARGEST["l"]))
+    shape = (*sizes, _integer(n_base, "nradbasemax", 1))
+    exponent = _numbers(exponent, f"radparameters of {name}", (None,))
+    if len(exponent) == 0 or exponent[0] < 1:
+        raise YaceError(f"has radparameters {exponent.tolist()} in {name}; ChebPow needs an exponent >= 1")
+    return ChebyshevBond(rcut, float(exponent[0]), _numbers(table, f"radcoefficients of {name}", shape), step)
+
+
+def _polynomial_bond(value: dict[Any, Any], name: str, rcut: float) -> PolynomialBond:
+    names = ("r0", "p", "xl", "xr", "pl", "pr", "maxn", "recursion_coefficients")
+    r0, p, xl, xr, pl, pr, maxn, recursion = _fields(value, name, *names)
+    n = _integer(maxn, f"maxn of {name}", 1)
+    columns = _fields(recursion, f"recursion_coefficients of {name}", "A", "B", "C")
+    most = _LARGEST["power"]
+    return PolynomialBond(
+        rcut,
+        _number(r0, f"r0 of {name}", above=-1.0),
+        _integer(p, f"p of {name}", -most, most),
+        _number(xl, f"xl of {name}"),
+        _number(xr, f"xr of {name}"),
+        _integer(pl, f"pl of {name}", 0, most),
+        _integer(pr, f"pr of {name}", 0, most),
+        np.stack([_numbers(c, f"{key} of {name}", (n,)) for key, c in zip("ABC", columns)], axis=1),
+    )
+
+
+def _center_terms(z: int, value: Any, weights: np.ndarray, bonds: Mapping[tuple[int, int], Bond]) -> tuple[Terms, ...]:
+    """The terms of one species of center, by rank."""
+    if not isinstance(value, list):
+        raise YaceError(f"is damaged: functions {z} must be a list; it is {_shown(value)}")
+    by_rank: dict[int, list[tuple[np.ndarray, np.ndarray]]] = {}
+    for i, function in enumerate(value):
+        rank, rows, ctildes = _function(function, f"function {i} of center {z}", z, weights)
+        by_rank.setdefault(rank, []).append((rows, ctildes))
+    result = []
+    for rank in sorted(by_rank):
+        rows, ctildes = (np.concatenate(arrays) for arrays in zip(*by_rank[rank]))
+        terms = Terms(rows[:, 0], rows[:, 1] - 1, rows[:, 2], rows[:, 3], ctildes)
+        _check_ranges(terms, z, bonds)
+        result.append(terms)
+    return tuple(result)
+
+
+def _function(value: Any, name: str, z: int, weights: np.ndarray) -> tuple[int, np.ndarray, np.ndarray]:
+    """Rank, (μ, n, l, m) of each factor of each term, shape (n_terms, 4, rank), and coefficients."""
+    fields = ("mu0", "rank", "ndensity", "num_ms_combs", "mus", "ns", "ls", "ms_combs", "ctildes")
+    mu0, rank, ndensity, n_terms, mus, ns, ls, ms, ctildes = _fields(value, name, *fields)
+    rank = _integer(rank, f"rank of {name}", 1, _LARGEST["rank"])
+    n_terms, n = _integer(n_terms, f"num_ms_combs of {name}", 0), _integer(ndensity, f"ndensity of {name}", 1)
+    if _integer(mu0, f"mu0 of {name}", 0) != z or n != len(weights):
+        raise YaceError(f"is damaged: {name} belongs to another species, or has another number of densities")
+    same = [_integers(a, f"{key} of {name}", rank) for key, a in (("mus", mus), ("ns", ns), ("ls", ls))]
+    ms = _integers(ms, f"ms_combs of {name}", n_terms * rank).reshape(n_terms, rank)
+    rows = np.stack([*(np.tile(a, (n_terms, 1)) for a in same), ms], axis=1)
+    return rank, rows, _numbers(ctildes, f"ctildes of {name}", (n_terms * n,)).reshape(n_terms, n) @ weights
+
+
+def _check_ranges(terms: Terms, z: int, bonds: Mapping[tuple[int, int], Bond]) -> None:
+    """Raise unless all n, l and m exist."""
+    rank, n_species = terms.mus.shape[1], int(len(bonds) ** 0.5)
+    if terms.mus.size == 0:
+        return
+    if terms.mus.min() < 0 or terms.mus.max() >= n_species:
+        raise YaceError(f"is damaged: functions {z} name a species that does not exist")
+    limits = np.array([_sizes(bonds[z, mu], rank) for mu in range(n_species)])[terms.mus]
+    wrong = (terms.ns < 0) | (terms.ns >= limits[..., 0]) | (terms.ls < 0) | (terms.ls >= limits[..., 1])
+    wrong |= abs(terms.ms) > terms.ls
+    rows = np.flatnonzero(wrong.any(axis=1) | (terms.ms.sum(axis=1) != 0))
+    if len(rows):
+        name = [(np.stack([a[rows[0]] for a in (terms.mus, terms.ns + 1, terms.ls, terms.ms)], axis=1)).tolist()]
+        raise YaceError(f"is damaged: functions {z} hold a term of (μ, n, l, m) = {name} that cannot be")
+
+
+def _sizes(bond: Bond, rank: int) -> tuple[int, int]:
+    """Numbers of n and of l that functions may ask for."""
+    if isinstance(bond, PolynomialBond):
+        return len(bond.recurrence), 1 if rank == 1 else 1 + _LARGEST["l"]
+    n_radial, n_l, n_base = bond.coefficients.shape
+    return (n_base, 1) if rank == 1 else (n_radial, n_l)
+
+
+# --- values -----------------------------------------------------------------------------------------------------------
+
+
+def _keyed(value: Any, name: str, keys: Sequence[Any]) -> list[Any]:
+    """The values of exactly these keys, in order."""
+    if not isinstance(value, dict) or value.keys() != set(keys):
+        have = list(value)[:20] if isinstance(value, dict) else _shown(value)
+        raise YaceError(f"is damaged or cut short: {name} must have the keys {list(keys)[:20]}; it has {have}")
+    return [value[key] for key in keys]
+
+
+def _fields(value: Any, name: str, *keys: str) -> list[Any]:
+    missing = [key for key in keys if not isinstance(value, dict) or key not in value]
+    if missing:
+        raise YaceError(f"is damaged or cut short: {name} lacks {', '.join(missing)}")
+    return [value[key] for key in keys]
+
+
+def _integer(value: Any, name: str, least: int, most: float = 2**31) -> int:
+    try:
+        number = int(value)
+    except (TypeError, ValueError):
+        raise YaceError(f"is damaged: {name} must be an integer; it is {_shown(value)}") from None
+    if not least <= number <= most:
+        raise YaceError(f"is damaged: {name} must be from {least} to {most:g}; it is {number}")
+    return number
+
+
+def _number(value: Any, name: str, above: float = -np.inf, most: float = np.inf) -> float:
+    number = float(_numbers([value], name, (1,))[0])
+    if not above < number <= most:
+        raise YaceError(f"is damaged: {name} must be > {above:g} and <= {most:g}; it is {number:g}")
+    return number
+
+
+def _integers(value: Any, name: str, size: int) -> np.ndarray:
+    numbers = _numbers(value, name, (size,))
+    if (numbers % 1).any() or abs(numbers).max(initial=0) > 2**31:
+        raise YaceError(f"is damaged: {name} must hold integers; it is {_shown(value)}")
+    return numbers.astype(np.int64)
+
+
+def _numbers(value: Any, name: str, shape: tuple[int | None, ...]) -> np.ndarray:
+    """Nested lists of words as an array of finite numbers; None in `shape` is any length."""
+    try:
+        array = np.array(value if isinstance(value, list) else None, dtype=float)
+    except (TypeError, ValueError):
+        raise YaceError(f"is damaged: {name} must hold numbers; it is {_shown(value)}") from None
+    if array.ndim != len(shape) or any(k is not None and k != m for k, m in zip(shape, array.shape)):
+        raise YaceError(f"is damaged or cut short: {name} must have shape {shape}; it has {array.shape}")
+    if not np.isfinite(array).all():
+        raise YaceError(f"is damaged: {name} holds numbers that are not finite")
+    return array
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) < 80 else text[:77] + "..."

@@ -1,0 +1,91 @@
+"""The text of a .yace file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import groupby
+
+from acepure.interfaces.yace.bonds import Bond, ChebyshevBond
+from acepure.interfaces.yace.evaluator import Terms, YacePotential
+
+__all__ = ["FIRST_LINE", "LAST_LINE", "yace_text"]
+
+# Comments, by which a file that was cut short between two functions is recognized.
+FIRST_LINE, LAST_LINE = "# Written by acepure", "# End of file"
+
+# F(ρ) = ρ, and no core of the format's own.
+_EMBEDDING = (
+    "{ndensity: 1, FS_parameters: [1.0, 1.0], npoti: FinnisSinclairShiftedScaled, "
+    "rho_core_cutoff: 100000.0, drho_core_cutoff: 250.0}"
+)
+
+
+def yace_text(potential: YacePotential, comments: Iterable[str] = ()) -> str:
+    """Return the file of a potential; numbers are written exactly.
+
+    Parameters
+    ----------
+    potential : YacePotential
+    comments : iterable of str
+        Lines for its head.
+    """
+    head = [FIRST_LINE, *(f"# {line}" for line in comments)]
+    return "\n".join([*head, *_lines(potential), LAST_LINE]) + "\n"
+
+
+def _lines(potential: YacePotential) -> Iterator[str]:
+    yield f"elements: [{', '.join(potential.elements)}]"
+    yield f"E0: {_floats(potential.E0)}"
+    steps = [b.step for b in potential.bonds.values() if isinstance(b, ChebyshevBond)]
+    yield f"deltaSplineBins: {_float(min(steps, default=0.001))}"
+    if not steps:  # asked for by this family alone
+        yield f"lmax: {max((int(t.ls.max(initial=0)) for terms in potential.terms for t in terms), default=0)}"
+    yield "embeddings:"
+    yield from (f"  {z}: {_EMBEDDING}" for z in range(len(potential.elements)))
+    yield "bonds:"
+    yield from (f"  [{i}, {j}]: {_bond(bond)}" for (i, j), bond in sorted(potential.bonds.items()))
+    yield "functions:"
+    for z, center in enumerate(potential.terms):
+        functions = [line for terms in center for line in _functions(z, terms)]
+        yield f"  {z}:" + ("" if functions else " []")
+        yield from functions
+
+
+def _bond(bond: Bond) -> str:
+    if isinstance(bond, ChebyshevBond):
+        n_radial, n_l, n_base = bond.coefficients.shape
+        table = ", ".join("[" + ", ".join(_floats(row) for row in rows) + "]" for rows in bond.coefficients)
+        return (
+            f"{{nradmax: {n_radial}, lmax: {n_l - 1}, nradbasemax: {n_base}, radbasename: ChebPow, "
+            f"radparameters: [{_float(bond.exponent)}], radcoefficients: [{table}], prehc: 0.0, lambdahc: 1.0, "
+            f"rcut: {_float(bond.rcut)}, dcut: 0.01, rcut_in: 0.0, dcut_in: 0.0, inner_cutoff_type: density}}"
+        )
+    A, B, C = (_floats(column) for column in bond.recurrence.T)
+    return (
+        f"{{radbasename: ACE.jl.base, rcut: {_float(bond.rcut)}, r0: {_float(bond.r0)}, p: {bond.p}, "
+        f"xl: {_float(bond.xl)}, xr: {_float(bond.xr)}, pl: {bond.pl}, pr: {bond.pr}, "
+        f"maxn: {len(bond.recurrence)}, recursion_coefficients: {{A: {A}, B: {B}, C: {C}}}}}"
+    )
+
+
+def _functions(z: int, terms: Terms) -> Iterator[str]:
+    """One line for the terms that differ in their m alone."""
+    rank = terms.mus.shape[1]
+    rows = zip(*(array.tolist() for array in (terms.mus, terms.ns + 1, terms.ls, terms.ms, terms.ctildes)))
+    for (mus, ns, ls), group in groupby(sorted(rows), key=lambda row: row[:3]):
+        ms, values = zip(*(row[3:] for row in group))
+        yield (
+            f"    - {{mu0: {z}, rank: {rank}, ndensity: 1, num_ms_combs: {len(values)}, mus: {mus}, ns: {ns}, "
+            f"ls: {ls}, ms_combs: {[m for m_s in ms for m in m_s]}, ctildes: {_floats(values)}}}"
+        )
+
+
+def _floats(values: Iterable[float]) -> str:
+    return f"[{', '.join(_float(v) for v in values)}]"
+
+
+def _float(value: float) -> str:
+    """The shortest text that is read back the same; YAML takes 1e-05 for a word, but not 1.0e-05."""
+    text = repr(float(value))
+    mantissa, e, exponent = text.partition("e")
+    return f"{mantissa}.0e{exponent}" if e and "." not in mantissa else text

@@ -1,0 +1,210 @@
+"""How many functions there are, exactly, and refusal of bases that would not fit in memory."""
+
+from __future__ import annotations
+
+import math
+import reprlib
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+from itertools import islice
+from typing import Protocol, TypeVar
+
+from acepure._utils.memory import physical_memory
+from acepure.errors import BasisTooLargeError
+from acepure.labels.characters import coupling_count, product_counts
+from acepure.labels.factors import Block, equality_pattern
+
+__all__ = [
+    "LARGEST",
+    "ROUNDING",
+    "IndexSets",
+    "check_label",
+    "check_memory",
+    "function_counts",
+    "refuse_at_least",
+]
+
+#: Sums n + wL·l are compared with D up to this much rounding.
+ROUNDING = 1e-9
+
+#: Labels and orders beyond these are slips of the keyboard or of a file: counting them alone would take for ever.
+LARGEST = {"order": 32, "n": 10_000, "l": 128}
+
+# Set-up memory per product of the extended set, measured from above with benchmarks/setup_time.py.
+_BYTES_PER_PRODUCT = 2048
+
+# Where l is absurd, this many combinations of degrees are looked at to see whether the size is, too.
+_STEPS = 2**16
+# Up to so many bytes sizes are counted, for the message, even where they do not fit.
+_COUNTED = 2.0**30
+
+
+Label = TypeVar("Label", int, float)
+
+
+class IndexSets(Protocol):
+    """What is counted here: the fields of a `Specification` that decide its size."""
+
+    @property
+    def species(self) -> tuple[str, ...]: ...
+    @property
+    def order(self) -> int: ...
+    @property
+    def totaldegree(self) -> tuple[float, ...] | None: ...
+    @property
+    def n_max(self) -> tuple[int, ...] | None: ...
+    @property
+    def wL(self) -> float: ...
+    @property
+    def n_start(self) -> int: ...
+    @property
+    def functions(self) -> tuple[Block, ...] | None: ...
+    def limits(self, nu: int) -> tuple[int, Callable[[int], int]]: ...
+    def __hash__(self) -> int: ...
+
+
+@lru_cache(maxsize=64)
+def function_counts(spec: IndexSets) -> tuple[tuple[int, int], ...]:
+    """Return (number of functions, exact; of products with purification, estimated) for each order.
+
+    For each multiset of l's, the multisets of (species, n) and their m's are counted by generating functions in
+    (Σ n, Σ m); invariants are N(Σm = 0) − N(Σm = 1).  Complex harmonics need N(Σm = 0) products, real ones about 1.4
+    times as many; purification adds about as many again at order 4, and doubles the total with each further order.
+    """
+    if spec.functions is not None:
+        return tuple(_count_explicit([b for b in spec.functions if len(b) == nu]) for nu in range(1, spec.order + 1))
+    result = []
+    for nu in range(1, spec.order + 1):
+        functions = products = 0.0
+        for ls in _coupled_degrees(spec, nu):
+            if spec.totaldegree is None:
+                width, step = _width(spec, nu), 0
+            else:
+                width, step = math.floor(_spare(spec, nu) - spec.wL * sum(ls)) + 1, 1
+            if nu == 1:
+                functions, products = (float(len(spec.species) * width),) * 2
+                continue
+            zero, one = product_counts(tuple(sorted({(l, ls.count(l)) for l in ls})), len(spec.species), width, step)
+            functions += zero - one
+            products += 1.4 * zero
+        result.append((round(functions), round(products * max(1, 2 ** (nu - 3)))))
+    return tuple(result)
+
+
+def _largest_l(spec: IndexSets, nu: int) -> float:
+    """Largest l that couples at one order; two factors at least have it, or share it."""
+    if nu == 1:
+        return 0
+    return spec.limits(nu)[0] if spec.totaldegree is None else _spare(spec, nu) / spec.wL // 2
+
+
+def _width(spec: IndexSets, nu: int) -> int:
+    """How many n a box has."""
+    assert spec.n_max is not None
+    return spec.n_max[nu - 1]
+
+
+def _spare(spec: IndexSets, nu: int) -> float:
+    """What a total degree leaves for Σ (n − n_start) + wL Σ l."""
+    assert spec.totaldegree is not None
+    return spec.totaldegree[nu - 1] - nu * spec.n_start + ROUNDING
+
+
+def _coupled_degrees(spec: IndexSets, nu: int) -> Iterator[tuple[int, ...]]:
+    """Multisets of ν degrees l that may couple to an invariant: Σ l even, the largest at most the sum of the others."""
+    l_top = spec.limits(nu)[0]
+    most = nu * l_top if spec.totaldegree is None else math.floor(_spare(spec, nu) / spec.wL)
+
+    def extend(chosen: tuple[int, ...], total: int) -> Iterator[tuple[int, ...]]:
+        low, missing = chosen[-1] if chosen else 0, nu - len(chosen)
+        if missing > 1:
+            for l in range(low, min(l_top, (most - total) // missing) + 1):
+                yield from extend((*chosen, l), total + l)
+            return
+        for l in range(low + (low + total) % 2, min(l_top, total, most - total) + 1, 2):
+            yield (*chosen, l)
+
+    return extend((), 0) if most >= 0 else iter(())
+
+
+def _count_explicit(blocks: list[Block]) -> tuple[int, int]:
+    functions = products = 0
+    for block in blocks:
+        pattern = equality_pattern(block)
+        groups = tuple(sorted((block[pattern.index(g)].l, pattern.count(g)) for g in set(pattern)))
+        functions += coupling_count(groups)
+        products += 2 * math.prod(2 * f.l + 1 for f in block)
+    return functions, products
+
+
+def check_memory(spec: IndexSets, available: float | None = None) -> None:
+    """Refuse what would not fit.
+
+    Parameters
+    ----------
+    spec : IndexSets
+        A `Specification`.
+    available : float, optional
+        Bytes; by default the physical memory of the machine.
+
+    Raises
+    ------
+    BasisTooLargeError
+        With the exact size and the estimate.
+    """
+    available = physical_memory() if available is None else available
+    l_top = 0 if spec.functions is not None else max(_largest_l(spec, nu) for nu in range(1, spec.order + 1))
+    enough = max(available, _COUNTED) / _BYTES_PER_PRODUCT
+    if (bound := _at_least(spec, enough, None if l_top <= LARGEST["l"] else _STEPS)) > enough:
+        refuse_at_least("this specification", bound, available)
+    check_label("l", l_top, "l")
+    counts = function_counts(spec)
+    functions, products = (sum(column) for column in zip(*counts))
+    estimate = _BYTES_PER_PRODUCT * float(products)
+    if estimate > available:
+        per_order = ", ".join(f"{n:,}" for n, _ in counts)
+        raise BasisTooLargeError(
+            f"this specification has {functions:,} functions ({per_order} for orders 1 to {spec.order}) from about "
+            f"{products:,} products; building them needs about {estimate / 2**30:,.1f} GiB, and there are "
+            f"{available / 2**30:,.1f} GiB. Lower the order or the degree, or use n_functions"
+        )
+
+
+def refuse_at_least(name: str, functions: float, available: float | None = None) -> None:
+    """Raise BasisTooLargeError if so many functions would certainly not fit, without counting them."""
+    available = physical_memory() if available is None else available
+    needed = _BYTES_PER_PRODUCT * float(functions)
+    if needed > available:
+        raise BasisTooLargeError(
+            f"{name} asks for at least {functions:.1e} functions from as many products; building them needs more than "
+            f"{needed / 2**30:.1e} GiB, and there are {available / 2**30:,.1f} GiB. Lower the order or the degree, or "
+            "use a smaller n_functions"
+        )
+
+
+def _at_least(spec: IndexSets, enough: float, steps: int | None) -> float:
+    """A lower bound of the number of functions; it ends where it is `enough`, or after so many steps per order."""
+    if spec.functions is not None:
+        return len(spec.functions)
+    n_species, total = len(spec.species), 0.0
+    for nu in range(spec.order, 0, -1):
+        # ordered ν-tuples of (species, n), of which at most ν! are one multiset
+        same = math.factorial(nu) / float(n_species) ** nu
+        for ls in islice(_coupled_degrees(spec, nu), steps):
+            if spec.totaldegree is None:
+                total += max(1.0, float(_width(spec, nu)) ** nu / same)
+            else:
+                rest = math.floor(min(_spare(spec, nu) - spec.wL * sum(ls), 1e6))
+                total += max(1.0, math.comb(rest + nu, nu) / same)
+            if total > enough:
+                return total
+    return total
+
+
+def check_label(name: str, value: Label, kind: str) -> Label:
+    """Return an order, n or l that is not absurdly large."""
+    if value > LARGEST[kind]:
+        raise BasisTooLargeError(
+            f"{name} must be at most {LARGEST[kind]:,}; got {reprlib.repr(value)}; lower the order or the degree"
+        )
+    return value

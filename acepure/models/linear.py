@@ -1,0 +1,470 @@
+"""LinearACE: a linear potential, E = Σ_i E0(z_i) + θ(z_i) · (B(i) − B(no neighbors)) + core."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from copy import copy
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from ase import Atoms
+from numpy.typing import ArrayLike
+
+from acepure._utils.checks import count, distances, number, real_array, symbol
+from acepure._utils.pairs import PairTable
+from acepure.errors import ModelFileError, SpeciesError
+from acepure.features.basis import ACEBasis, check_basis
+from acepure.features.derivatives import summed_gradients
+from acepure.features.linear import EnergyAndForces, LinearFunction, features_of_isolated_atoms
+from acepure.models.files import read_model, write_model
+from acepure.models.repulsion import PairCore
+from acepure.neighbors.lists import NeighborList
+from acepure.references import Reference
+
+if TYPE_CHECKING:  # the model knows neither its fitter nor its exporters; they are loaded where they are called
+    from distributed import Client
+
+    from acepure.fitting.errors import Errors
+    from acepure.fitting.labeled import LabeledSet
+    from acepure.fitting.priors import SmoothnessPrior
+    from acepure.interfaces.calculator import ACECalculator
+    from acepure.interfaces.yace import YaceReport
+
+__all__ = ["LinearACE", "Uncertainty"]
+
+
+@dataclass(frozen=True, eq=False)
+class Uncertainty:
+    """Standard deviations of the posterior, in the units of the values.
+
+    Attributes
+    ----------
+    energies : numpy.ndarray, shape (n_atoms,)
+        Of E_i, eV.
+    energy : float
+        Of E, eV.
+    forces : numpy.ndarray, shape (n_atoms, 3)
+        eV/Å.
+    """
+
+    energies: np.ndarray
+    energy: float
+    forces: np.ndarray
+
+
+class LinearACE:
+    """A potential that is linear in ACE features.
+
+        E = Σ_i [E0(z_i) + Σ_k θ_{z_i k} (B_k(i) − B_k(∅))] + core,      F = −∂E/∂r,
+
+    with B(∅) the features of an atom without neighbors: zero in canonical bases, constants in centered and shifted
+    ones. So an isolated atom has the energy E0 exactly, in any basis. Forces are the exact gradient.
+
+    Parameters
+    ----------
+    basis : ACEBasis
+    coefficients : array_like, shape (n_species, n_features), or (n_features,) for one species
+        θ in eV.
+    E0s : mapping of str to float, optional
+        Energies of isolated atoms in eV; default 0.
+    core : PairCore, optional
+        A repulsive core, for example `acepure.models.repulsion.ZBLCore`.
+    posterior : array_like, shape (n_species, n_features, any), optional
+        S: the covariance of θ is S Sᵀ. Needed for uncertainties.
+    shortest : mapping of (str, str) to float, optional
+        Shortest distances the potential was made for, in Å; the calculator warns below them.
+    report : mapping, optional
+        What is known of the fit: JSON types.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ase.build import bulk
+    >>> from acepure import ACEBasis, LinearACE
+    >>> basis = ACEBasis(["Cu"], order=2)
+    >>> model = LinearACE(basis, np.full(len(basis), 0.01), E0s={"Cu": -0.5})
+    >>> atoms = bulk("Cu", cubic=True)
+    >>> atoms.calc = model.calculator()
+    >>> atoms.get_forces().shape
+    (4, 3)
+    >>> model.evaluate(Atoms("Cu")).energy
+    -0.5
+    """
+
+    def __init__(
+        self,
+        basis: ACEBasis,
+        coefficients: ArrayLike,
+        E0s: Mapping[str, float] | None = None,
+        *,
+        core: PairCore | None = None,
+        posterior: ArrayLike | None = None,
+        shortest: Mapping[tuple[str, str], float] | None = None,
+        report: Mapping[str, Any] | None = None,
+    ) -> None:
+        check_basis(basis)
+        if core is not None and not isinstance(core, PairCore):
+            raise TypeError(f"core must be a PairCore or None; got {core!r}")
+        if core is not None:
+            core.check_reach(basis.species, basis.cutoffs)
+        self._function = LinearFunction(basis, coefficients)
+        self.basis = basis
+        self.coefficients = self._function.coefficients
+        self.E0s = _checked_energies(basis, E0s)
+        self.core = core
+        self.posterior = None if posterior is None else _checked_posterior(basis, posterior)
+        self.shortest_distances = None if shortest is None else _checked_shortest(shortest)
+        self.report = _checked_report(report)
+        vacuum = (self.coefficients * features_of_isolated_atoms(basis)).sum(axis=1)
+        self._constants = np.array([self.E0s[s] for s in basis.species]) - vacuum
+
+    # --- fitting ------------------------------------------------------------------------------------------
+
+    @classmethod
+    def fit(
+        cls,
+        structures: Iterable[Atoms] | LabeledSet,
+        basis: ACEBasis,
+        *,
+        reference: Reference | str | None = "density",
+        weights: Any = None,
+        E0s: Mapping[str, float] | str | float = "auto",
+        prior: SmoothnessPrior | str | None = "algebraic",
+        solver: str = "auto",
+        options: Mapping[str, float] | None = None,
+        core: PairCore | str | None = None,
+        uncertainty: bool = True,
+        check: bool = True,
+        workers: int | Client = 1,
+        num_threads: int | None = None,
+        progress: bool | None = None,
+        verbose: bool = True,
+        **keys: Any,
+    ) -> LinearACE:
+        """Fit energies, forces and virials.
+
+        Parameters
+        ----------
+        structures : iterable of ase.Atoms, or LabeledData
+            With labels in `info`, `arrays` or a calculator; they are found by name, see `keys`. `StructureFiles`
+            are not held in memory but read for every pass, some eight of them.
+        basis : ACEBasis
+        reference : Reference, "density" or None
+            The coordinates of the fit: the basis is centered on it. "density" takes the radial density of the
+            structures with a tenth of an ideal gas (unless the basis has a reference already), None the basis as it
+            is. The functions spanned are the same; what differs is rounding, and what regularization prefers.
+        weights : optional
+            (w_E, w_F, w_V), or a mapping per config_type, see `acepure.fitting.resolve_weights`; default (30, 1, 1).
+        E0s : mapping, "isolated", "lstsq", "auto" or a number
+            Energies of isolated atoms in eV. "auto" takes those in the data, or else least squares on the composition.
+        prior : SmoothnessPrior, "algebraic", "exponential" or None
+        solver : {"auto", "qr", "ridge", "svd", "lsqr", "blr", "ard"}
+            "auto" is "blr", Bayesian linear regression with the regularization from the evidence.
+        options : mapping, optional
+            Options of the solver, see `acepure.fitting.solve`.
+        core : PairCore or "zbl", optional
+            Taken off the labels, and part of the model. "zbl" is the screened repulsion of nuclei below the shortest
+            distance of each pair in the structures, in full below half of it: it touches no label, and fills the holes
+            that potentials have where there are no data.
+        uncertainty : bool
+            Keep the posterior, for standard deviations.
+        check : bool
+            Warn where labels contradict each other.
+        workers : int or dask.distributed.Client
+            Processes, or a Dask cluster; the result does not depend on them. A script that uses more than one process
+            must protect its entry point with ``if __name__ == "__main__":``. Workers take one thread each.
+        num_threads, progress
+            As elsewhere.
+        verbose : bool
+            Print what was found and what is done.
+        **keys
+            energy_key, forces_key, virial_key, stress_key, prefix, config_type_key of `label_structures`.
+
+        Returns
+        -------
+        LinearACE
+
+        Raises
+        ------
+        TypeError, ValueError
+            Before any work, for labels, weights or species that do not fit together.
+
+        Examples
+        --------
+        >>> from ase.build import bulk
+        >>> from ase.calculators.emt import EMT
+        >>> from acepure import ACEBasis, LinearACE
+        >>> structures = [bulk("Cu", cubic=True) * 2 for _ in range(5)]
+        >>> for seed, atoms in enumerate(structures):
+        ...     atoms.rattle(0.1, seed=seed)
+        ...     atoms.calc = EMT()
+        ...     energy, forces = atoms.get_potential_energy(), atoms.get_forces()
+        >>> model = LinearACE.fit(structures, ACEBasis(["Cu"], totaldegree=5), verbose=False)
+        >>> bool(model.errors(structures).all("forces").rmse < 0.05)
+        True
+        """
+        from acepure.fitting.fit import fit_coefficients, labeled_data
+
+        labeled = labeled_data(structures, **keys)
+        result = fit_coefficients(
+            labeled,
+            basis,
+            reference=reference,
+            weights=weights,
+            E0s=E0s,
+            prior=prior,
+            solver=solver,
+            options=options,
+            core=core,
+            check=check,
+            workers=workers,
+            num_threads=num_threads,
+            progress=progress,
+            report=print if verbose else lambda text: None,
+        )
+        model = cls(
+            result.basis,
+            result.coefficients,
+            result.E0s,
+            core=result.core,
+            posterior=result.posterior if uncertainty else None,
+            shortest=result.shortest,
+            report={"summary": result.summary},
+        )
+        if verbose:
+            print("errors on the structures of the fit")
+            print(model.errors(labeled, workers=workers, num_threads=num_threads, progress=progress))
+        return model
+
+    # --- values -------------------------------------------------------------------------------------------
+
+    def evaluate(
+        self, atoms: Atoms, *, neighbors: NeighborList | None = None, num_threads: int | None = None
+    ) -> EnergyAndForces:
+        """Return energies (eV), forces (eV/Å) and the virial (eV).
+
+        Parameters
+        ----------
+        atoms : ase.Atoms
+        neighbors : NeighborList, optional
+            Of the same structure. With a list of some centers, the energies are theirs, and the forces and the virial
+            are the derivatives of the sum of these.
+        num_threads : int, optional
+        """
+        if self.core is not None and neighbors is None:
+            neighbors = self.basis.neighbor_list(atoms, num_threads=num_threads)
+        result = self._function.evaluate_with_gradients(atoms, neighbors=neighbors, num_threads=num_threads)
+        species = self.basis.species_indices(atoms)
+        energies = result.energies + self._constants[species if neighbors is None else species[neighbors.centers]]
+        if self.core is None:
+            return EnergyAndForces(energies, result.forces, result.virial)
+        core = self.core.energy_and_forces(atoms, neighbors)
+        return EnergyAndForces(energies + core.energies, result.forces + core.forces, result.virial + core.virial)
+
+    def errors(
+        self,
+        structures: Iterable[Atoms] | LabeledSet,
+        *,
+        workers: int | Client = 1,
+        num_threads: int | None = None,
+        progress: bool | None = None,
+        **keys: Any,
+    ) -> Errors:
+        """Compare with the labels of structures; arguments as for `fit`. Printed, a table of errors with units."""
+        from acepure.fitting.errors import evaluate_errors
+        from acepure.fitting.fit import labeled_data
+
+        labeled = labeled_data(structures, **keys)
+        model = copy(self)
+        model.posterior = None  # large, and of no use to workers
+        return evaluate_errors(model, labeled, workers=workers, num_threads=num_threads, progress=progress)
+
+    def calculator(self, **arguments: Any) -> ACECalculator:
+        """Return an ASE calculator; arguments as `ACECalculator`."""
+        from acepure.interfaces.calculator import ACECalculator
+
+        return ACECalculator(self, **arguments)
+
+    def dimer(self, center: str, neighbor: str, r: ArrayLike) -> np.ndarray:
+        """Return E(r) − E0(center) − E0(neighbor) of two atoms, in eV, shape (len(r),).
+
+        In a canonical or centered basis this is the pair potential: higher orders vanish for two atoms.
+
+        Parameters
+        ----------
+        center, neighbor : str
+            Chemical symbols.
+        r : array_like
+            Distances in Å, > 0.
+        """
+        pair = self._species("center", center) + self._species("neighbor", neighbor)
+        free = self.E0s[center] + self.E0s[neighbor]
+        values = distances("r", r)
+        return np.array([self.evaluate(Atoms(pair, [[0, 0, 0], [0, 0, d]])).energy - free for d in values])
+
+    def _species(self, name: str, value: str) -> str:
+        if symbol(name, value) not in self.basis.species:
+            raise SpeciesError(f"{name} {value!r} is not one of the species {self.basis.species}")
+        return value
+
+    # --- uncertainty --------------------------------------------------------------------------------------
+
+    def uncertainty(self, atoms: Atoms, *, num_threads: int | None = None) -> Uncertainty:
+        """Return the standard deviations that the posterior of θ gives.
+
+        Of a sum Σ_k a_k θ_k it is |Sᵀa|. The noise of the labels and what no coefficients could fit are not in it.
+
+        Parameters
+        ----------
+        atoms : ase.Atoms
+        num_threads : int, optional
+
+        Raises
+        ------
+        ValueError
+            For a model without posterior.
+        """
+        spread = self._spread(atoms, num_threads)
+        gradients = summed_gradients(self.basis, atoms, num_threads=num_threads).positions
+        forces = np.einsum("znak,zku->nau", gradients, self._root())
+        return Uncertainty(
+            np.linalg.norm(spread, axis=1), float(np.linalg.norm(spread.sum(axis=0))), np.linalg.norm(forces, axis=2)
+        )
+
+    def energy_variances(self, atoms: Atoms, *, num_threads: int | None = None) -> np.ndarray:
+        """Return Var(E_i) of each atom in eV², shape (n_atoms,): how far its features are from those of the fit."""
+        return (self._spread(atoms, num_threads) ** 2).sum(axis=1)
+
+    def committee(self, n: int, seed: int = 0) -> list[LinearACE]:
+        """Return n models whose coefficients are drawn from the posterior."""
+        n, rng, root = count("n", n), np.random.default_rng(count("seed", seed, least=0)), self._root()
+        draws = (self.coefficients + root @ rng.standard_normal(root.shape[2]) for _ in range(n))
+        return [
+            LinearACE(self.basis, draw, self.E0s, core=self.core, shortest=self.shortest_distances) for draw in draws
+        ]
+
+    def _root(self) -> np.ndarray:
+        if self.posterior is None:
+            raise ValueError("the model has no posterior; fit it with uncertainty=True")
+        return self.posterior
+
+    def _spread(self, atoms: Atoms, num_threads: int | None) -> np.ndarray:
+        """Sᵀ (B(i) − B(∅)) of each atom, shape (n_atoms, n_unknowns)."""
+        root = self._root()
+        species = self.basis.species_indices(atoms)
+        features = self.basis.descriptors(atoms, num_threads=num_threads)
+        features -= features_of_isolated_atoms(self.basis)[species]
+        result = np.empty((len(atoms), root.shape[2]))
+        for z in range(len(self.basis.species)):
+            result[species == z] = features[species == z] @ root[z]
+        return result
+
+    # --- files --------------------------------------------------------------------------------------------
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the model to one file: a JSON header and arrays, exact."""
+        header = {
+            "basis": self.basis.to_dict(),
+            "E0s": self.E0s,
+            "core": None if self.core is None else self.core.to_dict(),
+            "shortest": None
+            if self.shortest_distances is None
+            else [[*pair, r] for pair, r in self.shortest_distances.items()],
+            "report": self.report,
+        }
+        arrays = {"coefficients": np.asarray(self.coefficients)}
+        if self.posterior is not None:
+            arrays["posterior"] = self.posterior
+        write_model(path, header, arrays)
+
+    def export_yace(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        tolerance: float = 1e-6,
+        core_table: str | os.PathLike[str] | None = None,
+        **options: Any,
+    ) -> YaceReport:
+        """Write the model for ``pair_style pace`` of LAMMPS; the file is read back and compared before it is released.
+
+        Parameters
+        ----------
+        path : str or os.PathLike
+            Usually ends in .yace.
+        tolerance : float
+            Largest relative error of energies and forces.
+        core_table : str or os.PathLike, optional
+            Where a repulsive core goes, for ``pair_style hybrid/overlay``; .yace files have no place for it.
+        **options
+            Of `acepure.interfaces.yace.write_yace`: family, step, structures.
+
+        Returns
+        -------
+        YaceReport
+            Print it for the errors reached and the commands for LAMMPS.
+
+        Raises
+        ------
+        ValueError
+            If the file would differ from the model by more than the tolerance; none is left then.
+        """
+        given: dict[str, Any] = {"core": self.core, "core_table": core_table, "tolerance": tolerance}
+        from acepure.interfaces.yace import write_yace
+
+        return write_yace(path, self.basis, self.coefficients, self.E0s, **given, **options)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> LinearACE:
+        """Read a model that `save` wrote.
+
+        Raises
+        ------
+        FileNotFoundError
+        ModelFileError
+            For a file that is damaged, of another kind, or newer than this version understands.
+        """
+        header, arrays = read_model(path)
+        try:
+            core, shortest = header["core"], header["shortest"]
+            return cls(
+                ACEBasis.from_dict(header["basis"]),
+                arrays["coefficients"],
+                header["E0s"],
+                core=None if core is None else PairCore.from_dict(core),
+                posterior=arrays.get("posterior"),
+                shortest=None if shortest is None else {(a, b): r for a, b, r in shortest},
+                report=header["report"],
+            )
+        except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
+            raise ModelFileError(f"{os.fspath(path)!r} holds no usable model: {error}") from error
+
+    def __repr__(self) -> str:
+        return f"LinearACE({', '.join(self.basis.species)}; {len(self.basis)} features, order {self.basis.order})"
+
+
+def _checked_energies(basis: ACEBasis, E0s: Mapping[str, float] | None) -> dict[str, float]:
+    given = dict.fromkeys(basis.species, 0.0) if E0s is None else dict(E0s)
+    missing = [s for s in basis.species if s not in given]
+    if missing:
+        raise ValueError(f"E0s lacks {', '.join(missing)}; the basis is for {', '.join(basis.species)}")
+    return {s: number(f"E0s[{s!r}]", given[s]) for s in basis.species}
+
+
+def _checked_shortest(shortest: Mapping[tuple[str, str], float]) -> dict[tuple[str, str], float]:
+    if isinstance(shortest, Mapping) and not shortest:
+        return {}  # of structures in which no atom had a neighbor
+    return dict(PairTable("shortest", shortest, lambda name, value: number(name, value, above=0)))
+
+
+def _checked_report(report: Mapping[str, Any] | None) -> dict[str, Any]:
+    if not isinstance(report, (Mapping, type(None))):
+        raise TypeError(f"report must be a mapping or None; got {report!r}")
+    return dict(report or {})
+
+
+def _checked_posterior(basis: ACEBasis, posterior: ArrayLike) -> np.ndarray:
+    root = real_array("posterior", posterior, (len(basis.species), len(basis), None)).copy()
+    root.flags.writeable = False
+    return root

@@ -1,0 +1,6 @@
+"""Neighbor lists.
+
+lists    ase.Atoms → sorted list of pairs
+blocks   the same for large structures, by blocks of centers
+checks   is a list that was given fit for the kernels
+"""

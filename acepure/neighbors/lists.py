@@ -1,0 +1,458 @@
+"""Neighbor lists: ase.Atoms -> a frozen, sorted list of pairs.
+
+A pair (i, j, S) belongs to the list if
+
+    r_ij = r_j − r_i + S·cell,    |r_ij| < rcut[z_i, z_j],
+
+S an integer shift along the periodic axes, and (i, j, S) not an atom with itself (j = i and S = 0).
+The search is vesin's; the order, the vectors and the decision who is inside are ours
+(`_kernels/neighbors.pyx`), so the list is the same to the last bit for any number of threads.
+
+    atoms → _search_box (where to look) → vesin (candidates, in any order) → sort_pairs → NeighborList
+
+vesin is always given a box that is periodic along all three axes: a non-periodic axis becomes a periodic
+one, longer than the structure by more than the cutoff, so that no image can be seen across the gap.
+Measured with vesin 0.6.2, its own mixed boundary conditions cost time proportional to the square of
+the extent (30 times more for a slab 300 Å thick), and elongated boxes end the process.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import vesin
+from ase import Atoms
+from ase.geometry import complete_cell, minkowski_reduce
+
+from acepure._kernels.neighbors import count_pairs, sort_pairs
+from acepure._utils.checks import refuse_masked
+from acepure._utils.memory import physical_memory, refuse_larger
+from acepure.errors import CoincidentAtomsError
+from acepure.structures.gate import check_structure
+
+__all__ = ["NeighborList", "neighbor_list"]
+
+# What a pair takes in the search and in the list.
+_BYTES_PER_PAIR = 80
+# Two atoms nearer than this are one atom given twice, in Å; the kernels know it too.
+SHORTEST_PAIR = 1e-6
+# The search looks this far at least, in Å: a coarser grid costs little, as atoms are rarely nearer.
+SHORTEST_SEARCH = 1.0
+# Candidates are searched a little farther than the cutoff; rounding then decides nothing.
+SEARCH_MARGIN = 1e-6
+# Atoms more than this many cells away are wrapped first: vesin counts grid cells in 32 bits.
+FARTHEST_CELLS = 1000
+# Cells with vectors longer than this many times the distance of their faces are reduced first.
+LARGEST_SKEW = 4.0
+# vesin shrinks grids above MAX_GRID cells in proportion; a thin axis then gets none, a division by 0.
+MAX_GRID = 1e5
+THINNEST_GRID = 4
+# What remains of that is met by a longer search, at the cost of more candidates.
+INFLATIONS = (1.0, 1.2, 1.5, 2.0, 3.0)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class NeighborList:
+    """Pairs grouped by center; inside a center by neighbor species, then neighbor, then shift.
+
+    All arrays are read-only and C-contiguous.
+
+    Attributes
+    ----------
+    offsets : ndarray, (n_centers + 1,), int64
+        The pairs of center c are `offsets[c]:offsets[c + 1]`.
+    centers : ndarray, (n_centers,), int32
+        Atom index i of each center.
+    neighbors : ndarray, (n_pairs,), int32
+        Atom index j of each pair.
+    shifts : ndarray, (n_pairs, 3), int32
+        Periodic shift S of each pair.
+    vectors : ndarray, (n_pairs, 3), float64
+        r_ij = r_j − r_i + S·cell, in Å.
+    n_atoms : int
+        Number of atoms of the structure.
+    cutoffs : ndarray, (n_species, n_species), float64
+        The cutoffs that decided, in Å; one species if the list was made without `species`.
+    species : ndarray, (n_atoms,), int, optional
+        Species indices that :func:`neighbor_list` made it for; None for a list put together or changed by hand, which
+        is checked at every use.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from acepure.neighbors.lists import neighbor_list
+    >>> neighbor_list(bulk("Cu", "fcc", a=3.6), 3.0)
+    NeighborList(n_centers=1, n_pairs=12)
+    """
+
+    offsets: np.ndarray
+    centers: np.ndarray
+    neighbors: np.ndarray
+    shifts: np.ndarray
+    vectors: np.ndarray
+    n_atoms: int
+    cutoffs: np.ndarray
+    species: np.ndarray | None = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
+        for name in ("offsets", "centers", "neighbors", "shifts", "vectors", "cutoffs"):
+            array = getattr(self, name)
+            if type(array) is not np.ndarray:
+                raise TypeError(f"{name} must be a numpy.ndarray; got {type(array).__name__}")
+            array.setflags(write=False)
+
+    @property
+    def n_centers(self) -> int:
+        """Number of centers."""
+        return len(self.centers)
+
+    @property
+    def n_pairs(self) -> int:
+        """Number of pairs."""
+        return len(self.neighbors)
+
+    def with_vectors(self, vectors: np.ndarray) -> NeighborList:
+        """Return the same pairs after the atoms have moved.
+
+        Parameters
+        ----------
+        vectors : ndarray, (n_pairs, 3), float64
+            New r_ij, C-contiguous; it becomes read-only. That they are finite and that no two atoms have met is not
+            looked at: features would be wrong or NaN.
+
+        Raises
+        ------
+        TypeError, ValueError
+            For another type or shape.
+        """
+        shape = (self.n_pairs, 3)
+        if isinstance(vectors, np.ndarray) and not (
+            vectors.dtype == np.float64 and vectors.shape == shape and vectors.flags.c_contiguous
+        ):
+            raise ValueError(
+                f"vectors must be a C-contiguous array of float64 of shape {shape}; "
+                f"got {vectors.dtype} of shape {vectors.shape}"
+            )
+        return made_for(self.species, replace(self, vectors=vectors))  # refuses what is no array
+
+    def __repr__(self) -> str:
+        return f"NeighborList(n_centers={self.n_centers}, n_pairs={self.n_pairs})"
+
+
+def made_for(species: np.ndarray | None, neighbors: NeighborList) -> NeighborList:
+    """Mark a new list as good for these species; `replace` does not keep the mark."""
+    object.__setattr__(neighbors, "species", species)
+    return neighbors
+
+
+def neighbor_list(
+    atoms: Atoms, cutoff: Any, *, species: Any = None, indices: Any = None, num_threads: int = 1
+) -> NeighborList:
+    """Return the neighbors of the atoms, or of some of them, within a cutoff.
+
+    Parameters
+    ----------
+    atoms : ase.Atoms
+        The structure; it is not modified.  `atoms.pbc` decides, per axis, what is periodic; the cell
+        vector along an axis that is not periodic plays no role.
+    cutoff : float or array_like, (n_species, n_species)
+        Cutoff in Å; pairs with |r_ij| < cutoff are kept.  A matrix holds the cutoff of each ordered pair,
+        `cutoff[species[i], species[j]]` of center i and neighbor j, and needs `species`.
+    species : array_like of int, (n_atoms,), optional
+        Species index of each atom.  Neighbors are grouped by it; without it, atoms count as one species.
+    indices : array_like of int or bool, optional
+        Atoms that are centers, in the order wanted, counted from the end if negative; or a mask,
+        (n_atoms,).  All atoms by default.
+    num_threads : int
+        Threads of the search.  The result does not depend on it.
+
+    Returns
+    -------
+    NeighborList
+
+    Raises
+    ------
+    TypeError
+        If an argument is of the wrong kind.
+    ValueError
+        If the structure is refused by `acepure.structures.gate.check_structure`; if `cutoff` is not positive
+        and finite, or does not fit `species`; if an index occurs twice; if the structure is too
+        elongated to be searched.
+    IndexError
+        If an index is out of range.
+    CoincidentAtomsError
+        If two atoms, or an atom and its periodic image, are nearer than 1e-6 Å.
+
+    Examples
+    --------
+    >>> from ase.build import molecule
+    >>> from acepure.neighbors.lists import neighbor_list
+    >>> water = molecule("H2O")
+    >>> pairs = neighbor_list(water, 1.2)
+    >>> pairs.offsets.tolist(), pairs.neighbors.tolist()
+    ([0, 2, 3, 4], [1, 2, 0, 0])
+    >>> neighbor_list(water, 1.2, indices=[-1])
+    NeighborList(n_centers=1, n_pairs=1)
+    """
+    check_structure(atoms)
+    species = _checked_species(species, len(atoms))
+    cutoffs = _checked_cutoffs(cutoff, species)
+    centers = _checked_indices(indices, len(atoms))
+    if isinstance(num_threads, bool) or not isinstance(num_threads, (int, np.integer)):
+        raise TypeError(f"num_threads must be an integer, got {type(num_threads).__name__}")
+    if num_threads < 1:
+        raise ValueError(f"num_threads must be at least 1, got {num_threads}")
+
+    if species is None:
+        species = np.zeros(len(atoms), dtype=np.int32)
+    present = np.bincount(species, minlength=len(cutoffs)) > 0
+    search = max(cutoffs[present][:, present].max(), SHORTEST_SEARCH) * (1 + SEARCH_MARGIN)
+    _refuse_too_many(atoms, search)
+    box = _search_box(atoms, search)
+    # The arrays of the search belong to vesin's object (copy=False): it must live as long as they do.
+    finder = vesin.NeighborList(cutoff=box.search, full_list=False, n_threads=int(num_threads))
+    pairs, shifts = finder.compute(box.points, box.vectors, True, "PS", copy=False)
+    shifts = box.true_shifts(pairs, shifts)
+    return _sorted_list(atoms, pairs, shifts, centers, species, cutoffs)
+
+
+def _sorted_list(atoms: Atoms, pairs: Any, shifts: Any, centers: Any, species: Any, cutoffs: Any) -> NeighborList:
+    n_atoms = len(atoms)
+    if 2 * len(pairs) > np.iinfo(np.int32).max:
+        raise ValueError(f"the neighbor list has {2 * len(pairs)} pairs, more than {np.iinfo(np.int32).max}")
+    slot = np.full(n_atoms, -1, dtype=np.int32)
+    slot[centers] = np.arange(len(centers), dtype=np.int32)
+    rank = np.empty(n_atoms, dtype=np.int32)
+    rank[np.argsort(species, kind="stable")] = np.arange(n_atoms, dtype=np.int32)
+
+    offsets = np.empty(len(centers) + 1, dtype=np.int64)
+    count_pairs(pairs, slot, offsets)
+    m = int(offsets[-1])
+    neighbors = np.empty(m, dtype=np.int32)
+    out_shifts = np.empty((m, 3), dtype=np.int32)
+    vectors = np.empty((m, 3))
+    kept = sort_pairs(
+        pairs,
+        shifts,
+        slot,
+        rank,
+        np.ascontiguousarray(atoms.positions, dtype=np.float64),
+        np.ascontiguousarray(atoms.cell.array, dtype=np.float64),
+        species,
+        cutoffs**2,
+        np.empty(n_atoms, dtype=np.int64),
+        np.empty(m, dtype=np.int32),
+        np.empty(m, dtype=np.int32),
+        offsets,
+        neighbors,
+        out_shifts,
+        vectors,
+    )
+    if kept < 0:
+        pair, reverse = divmod(-1 - kept, 2)
+        raise _coincident(
+            atoms, pairs[pair, ::-1] if reverse else pairs[pair], -shifts[pair] if reverse else shifts[pair]
+        )
+    if kept < m:  # copied, so that a short list does not hold on to the memory of a long one
+        neighbors, out_shifts, vectors = (
+            neighbors[:kept].copy(),
+            out_shifts[:kept].copy(),
+            vectors[:kept].copy(),
+        )
+    return made_for(species, NeighborList(offsets, centers, neighbors, out_shifts, vectors, n_atoms, cutoffs))
+
+
+def _coincident(atoms: Atoms, pair: np.ndarray, shift: np.ndarray) -> CoincidentAtomsError:
+    i, j = int(pair[0]), int(pair[1])
+    first, second = f"atom {i} ({atoms.symbols[i]})", f"atom {j} ({atoms.symbols[j]})"
+    if shift.any():
+        second = f"the periodic image {tuple(shift.tolist())} of {second}"
+    return CoincidentAtomsError(f"{first} and {second} are at the same place (nearer than 1e-6 Å); remove one of them")
+
+
+@dataclass(frozen=True)
+class _SearchBox:
+    """A periodic box with the same pairs as the structure, in a shape that vesin searches well."""
+
+    points: np.ndarray  # (n_atoms, 3), Å
+    vectors: np.ndarray  # (3, 3), rows, Å
+    search: float  # Å
+    wraps: np.ndarray | None = None  # (n_atoms, 3): points = positions − wraps·cell
+    reduction: np.ndarray | None = None  # (3, 3): vectors = reduction·cell
+
+    def true_shifts(self, pairs: np.ndarray, shifts: np.ndarray) -> np.ndarray:
+        """Shifts S between the positions as given: S = S_box·reduction + wraps_i − wraps_j."""
+        if self.wraps is None and self.reduction is None:
+            return shifts
+        result = shifts.astype(np.int64)
+        if self.reduction is not None:
+            result = result @ self.reduction
+        if self.wraps is not None:
+            result += self.wraps[pairs[:, 0]] - self.wraps[pairs[:, 1]]
+        if len(result) and np.abs(result).max() > np.iinfo(np.int32).max:
+            raise ValueError("atoms has positions too many cells apart for 32-bit shifts; wrap them with atoms.wrap()")
+        return result.astype(np.int32)
+
+
+def _refuse_too_many(atoms: Atoms, search: float) -> None:
+    """Raise before a periodic structure is searched so far that its pairs could not be held."""
+    if not atoms.pbc.all():
+        return
+    neighbors = len(atoms) / abs(np.linalg.det(atoms.cell.array)) * 4 / 3 * np.pi * search**3
+    needed = _BYTES_PER_PAIR * neighbors * len(atoms)
+    if needed > physical_memory():
+        raise ValueError(
+            f"a cutoff of {search:.4g} Å gives about {neighbors:.1e} neighbors per atom; the list needs about "
+            f"{needed / 2**30:.1e} GiB, and there are {physical_memory() / 2**30:,.1f} GiB. Is the cutoff in Å?"
+        )
+
+
+def _search_box(atoms: Atoms, search: float) -> _SearchBox:
+    """Find a box for the search; the usual case, a compact periodic cell, takes positions and cell as is."""
+    for inflation in INFLATIONS:
+        result, heights = _box_and_heights(atoms, search * inflation)
+        if not _too_thin(_grid(heights, search * inflation)):
+            return result
+    raise ValueError(
+        f"atoms fills a region of {np.round(heights, 1).tolist()} Å, too elongated to be searched with a "
+        f"cutoff of {search:.3g} Å; split the structure or shorten its longest cell vector"
+    )
+
+
+def _box_and_heights(atoms: Atoms, search: float) -> tuple[_SearchBox, np.ndarray]:
+    """Return a box, and the distances between its opposite faces (3,) in Å."""
+    pbc = atoms.pbc
+    points, cell = atoms.positions, atoms.cell.array
+    if not pbc.all():
+        # Along axes that are not periodic: unit vectors, orthogonal to all the others.
+        cell = np.ascontiguousarray(complete_cell(np.where(pbc[:, None], cell, 0.0)))
+    inverse = np.linalg.inv(cell)
+    fractional = points @ inverse
+    low, high = fractional.min(axis=0), fractional.max(axis=0)
+
+    wraps = None
+    if (pbc & (np.maximum(-low, high) > FARTHEST_CELLS)).any():
+        wraps = np.where(pbc, np.floor(fractional), 0.0)
+        if np.abs(wraps).max() > np.iinfo(np.int32).max:
+            raise ValueError(
+                f"atoms has positions {np.abs(wraps).max():.1e} cells away from the cell; wrap them with atoms.wrap()"
+            )
+        points = points - wraps @ cell
+        wraps = wraps.astype(np.int64)
+
+    extents = high - low
+    heights = 1 / np.linalg.norm(inverse, axis=0)
+    if not pbc.all() and _too_thin(_grid(_padded(heights, extents, pbc, search), search)):
+        points, extents = _without_gaps(points, cell, inverse, pbc, search)
+    heights = _padded(heights, extents, pbc, search)
+    box = cell * _padded(np.ones(3), extents, pbc, search)[:, None]
+
+    reduction = None
+    if (np.linalg.norm(box, axis=1) > LARGEST_SKEW * heights).any():
+        reduced, reduction = minkowski_reduce(box)
+        box = np.ascontiguousarray(reduced)
+        heights = 1 / np.linalg.norm(np.linalg.inv(box), axis=0)
+    return _SearchBox(points, box, search, wraps, reduction), heights
+
+
+def _padded(lengths: np.ndarray, extents: np.ndarray, pbc: np.ndarray, search: float) -> np.ndarray:
+    """Lengths along periodic axes as given; along the others long enough to hide every image."""
+    return np.where(pbc, lengths, extents + 1.01 * search)
+
+
+def _grid(heights: np.ndarray, search: float) -> np.ndarray:
+    """Number of grid cells along each axis that vesin would make, were memory no concern."""
+    return np.maximum(np.trunc(heights / search), 1.0)
+
+
+def _too_thin(grid: np.ndarray) -> bool:
+    total = grid.prod()
+    return bool(total > MAX_GRID and grid.min() * np.cbrt(MAX_GRID / total) < THINNEST_GRID)
+
+
+def _without_gaps(points: Any, cell: Any, inverse: Any, pbc: Any, search: float) -> tuple[np.ndarray, np.ndarray]:
+    """Close gaps along non-periodic axes that are wider than the search: they hide no pair.
+
+    Two atoms on different sides of a gap stay farther apart than the search, all others keep their
+    distance.  Returns the new points and their extents along the axes, in Å.
+    """
+    points = points.copy()
+    extents = np.zeros(3)
+    for axis in np.flatnonzero(~pbc):
+        place = points @ inverse[:, axis]
+        order = np.argsort(place, kind="stable")
+        excess = np.maximum(np.diff(place[order]) - 2 * search, 0.0)
+        moved = np.concatenate([[0.0], np.cumsum(excess)])
+        points[order] -= moved[:, None] * cell[axis]
+        extents[axis] = place[order[-1]] - place[order[0]] - moved[-1]
+    return points, extents
+
+
+def _checked_species(species: Any, n_atoms: int) -> np.ndarray | None:
+    if species is None:
+        return None
+    refuse_masked("species", species)
+    result = np.asarray(species)
+    if result.dtype.kind not in "iu":
+        raise TypeError(f"species must be integers (species indices), got dtype {result.dtype}")
+    if result.shape != (n_atoms,):
+        raise ValueError(f"species must have shape ({n_atoms},), one index per atom, got {result.shape}")
+    if result.min() < 0:
+        raise ValueError(f"species must not be negative, got {result.min()} at atom {result.argmin()}")
+    return np.ascontiguousarray(result, dtype=np.int32)
+
+
+def _checked_cutoffs(cutoff: Any, species: np.ndarray | None) -> np.ndarray:
+    """Return the (n_species, n_species) matrix of cutoffs."""
+    values = np.asarray(cutoff)
+    if values.dtype.kind not in "iuf":
+        raise TypeError(f"cutoff must be a number or a matrix of numbers (Å), got {cutoff!r}")
+    if values.ndim not in (0, 2) or (values.ndim == 2 and values.shape[0] != values.shape[1]):
+        raise ValueError(f"cutoff must be a number or a square matrix, got shape {values.shape}")
+    refuse_masked("cutoff", cutoff)
+    refuse_larger("cutoff", values.shape, physical_memory(), "one row per species is enough")
+    values = values.astype(np.float64)
+    if values.size == 0 or not (np.isfinite(values) & (values > 0)).all():
+        raise ValueError(f"cutoff must be positive and finite (Å), got {values.tolist()}")
+    n_species = 1 if species is None else int(species.max()) + 1
+    if values.ndim == 0:
+        return np.full((n_species, n_species), float(values))
+    if species is None:
+        raise ValueError("cutoff is a matrix, one value per pair of species: species is needed too")
+    if n_species > len(values):
+        raise ValueError(f"cutoff is for {len(values)} species, but species contains {n_species - 1}")
+    return np.ascontiguousarray(values)
+
+
+def _checked_indices(indices: Any, n_atoms: int) -> np.ndarray:
+    """Return the atom index of each center."""
+    if indices is None:
+        return np.arange(n_atoms, dtype=np.int32)
+    if isinstance(indices, slice):
+        try:
+            return np.arange(*indices.indices(n_atoms), dtype=np.int32)
+        except (TypeError, ValueError) as error:  # bounds that are no integers, a step of 0
+            raise type(error)(f"indices={indices}: {error}") from None
+    refuse_masked("indices", indices)
+    values = np.asarray(indices)
+    if values.ndim != 1:
+        raise ValueError(f"indices must be one-dimensional, got shape {values.shape}")
+    if values.dtype.kind == "b":
+        if len(values) != n_atoms:
+            raise ValueError(f"indices is a mask of {len(values)} values; {n_atoms} atoms need as many")
+        return np.flatnonzero(values).astype(np.int32)
+    if values.size == 0:
+        return np.empty(0, dtype=np.int32)
+    if values.dtype.kind not in "iu":
+        raise TypeError(f"indices must be integers, a slice or a mask, got dtype {values.dtype}")
+    outside = (values < -n_atoms) | (values >= n_atoms)
+    if outside.any():
+        raise IndexError(f"indices contains {values[outside][0]}, out of range for {n_atoms} atoms")
+    result = values.astype(np.int64)  # a short type cannot hold n_atoms
+    result[result < 0] += n_atoms
+    found, counts = np.unique(result, return_counts=True)
+    if (counts > 1).any():
+        raise ValueError(f"indices contains atom {found[counts > 1][0]} more than once")
+    return result.astype(np.int32)

@@ -1,0 +1,6 @@
+"""Tables of the compiled kernels, from index sets and radial functions.
+
+pooling    A, the sums over neighbors, and where the kernel keeps them
+products   AA, products of sums along a graph
+fused      runs through all stages that store none of them
+"""

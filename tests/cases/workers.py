@@ -1,0 +1,108 @@
+"""Functions for workers, which must find them by name, and data for tests of what workers compute."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import numpy as np
+from ase.build import bulk
+from cases.regression import E0S, known_model, labeled_by, strained_crystals
+
+from acepure import ACEBasis
+from acepure.fitting import resolve_weights
+from acepure.fitting.design import Design
+
+
+def tree_of(items):
+    """What merging by list.append gives: the left part has the largest power of two below the number of items."""
+    if len(items) == 1:
+        return [items[0]]
+    half = 1 << (len(items) - 1).bit_length() - 1
+    return [*tree_of(items[:half]), tree_of(items[half:])]
+
+
+def three_is_bad(batch):
+    if batch[0] == 3:
+        raise ValueError("structures[3]: no such thing")
+    return batch
+
+
+def killed_at_three(batch):
+    if batch[0] == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return batch
+
+
+def killed_once(folder, batch):
+    """Batches 3 and 20 kill their worker when they are tried first."""
+    marker = Path(folder, str(batch[0]))
+    if batch[0] in (3, 20) and not marker.exists():
+        marker.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return list(batch)
+
+
+def generator_of(batch):
+    """What cannot be pickled."""
+    return (item for item in batch)
+
+
+def len_and_process(batch):
+    """How much, and where."""
+    return len(batch), os.getpid()
+
+
+def sleeping(folder, batch):
+    """Leave the number of this process, and stay."""
+    Path(folder, str(os.getpid())).touch()
+    time.sleep(600)
+
+
+def blas_threads(batch):
+    """The largest number of BLAS threads during the work."""
+    from threadpoolctl import threadpool_info
+
+    return max((pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"), default=1)
+
+
+class Bar:
+    """Counts what is done, and is asked by a generator how far it was read ahead."""
+
+    def __init__(self):
+        self.done = self.most_ahead = 0
+
+    def update(self, n):
+        self.done += n
+
+    def batches(self, n):
+        for k in range(n):
+            self.most_ahead = max(self.most_ahead, k + 1 - self.done)
+            yield [k]
+
+
+def fitted_data():
+    """A design of few columns, and structures for many batches of it."""
+    basis = ACEBasis(["Cu", "Zr"], order=2, totaldegree=2)
+    labeled = labeled_by(known_model(basis), strained_crystals(["Cu", "Zr"], 70), noise=0.01)
+    return Design(basis, resolve_weights(), E0S), labeled
+
+
+def crystals(n):
+    """Rattled fcc copper."""
+    structures = []
+    for k in range(n):
+        atoms = bulk("Cu", cubic=True) * 2
+        atoms.rattle(0.1, seed=k)
+        structures.append(atoms)
+    return structures
+
+
+def assert_same_errors(mine, theirs):
+    """Labels and predictions are equal, bit by bit."""
+    assert list(mine.groups) == list(theirs.groups)
+    for name, group in mine.groups.items():
+        assert list(group) == list(theirs.groups[name])
+        for quantity, found in group.items():
+            np.testing.assert_array_equal(found.true, theirs.groups[name][quantity].true)
+            np.testing.assert_array_equal(found.predicted, theirs.groups[name][quantity].predicted)

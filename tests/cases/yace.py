@@ -1,0 +1,128 @@
+"""Models and structures for tests of .yace files, and the energy of a file written out term by term."""
+
+import math
+
+import numpy as np
+import scipy.special
+import yaml
+from ase.build import bulk
+from ase.neighborlist import neighbor_list
+from numpy.polynomial import chebyshev
+
+from acepure import ACEBasis, IdealGas, LinearACE, MeanCovariance, RadialDensity
+from acepure.functions import (
+    Legendre,
+    LinearTransform,
+    PolynomialEnvelope,
+    PolynomialRadialBasis,
+    PowerTransform,
+    SmoothEnvelope,
+)
+
+E0S = {"Cu": -3.5, "Zr": -8.25}
+KINDS = ["canonical", "self-interacting", "gas", "shifted", "density", "measured", "Wick"]
+# Radial functions that are polynomials of r.
+POLYNOMIALS = {
+    "linear": PolynomialRadialBasis(4.2, LinearTransform(), PolynomialEnvelope(2)),
+    "power, Legendre": PolynomialRadialBasis(4.2, PowerTransform(2), SmoothEnvelope(2), Legendre()),
+}
+SPECIES = {"one": ["Cu"], "two": ["Cu", "Zr"]}
+
+
+def crystal(species, seed=0, n=2):
+    """A rattled and sheared crystal, periodic along two axes."""
+    rng = np.random.default_rng(seed)
+    atoms = bulk("Cu", cubic=True, a=3.8).repeat((n, n, 1))
+    atoms.symbols = rng.choice(species, len(atoms))
+    atoms.set_cell(atoms.cell.array @ (np.eye(3) + 0.03 * rng.standard_normal((3, 3))), scale_atoms=True)
+    atoms.pbc = (True, True, False)
+    atoms.rattle(0.15, seed=seed)
+    return atoms
+
+
+def basis_of(kind, species, **arguments):
+    """A small basis in the coordinates that `kind` names."""
+    arguments = {"order": 3, "totaldegree": 3, "rcut": 4.2, **arguments}
+    basis = ACEBasis(species, canonical=kind not in ("self-interacting", "shifted", "Wick"), **arguments)
+    structures = [crystal(species, seed) for seed in range(6)]
+    if kind in ("gas", "shifted"):
+        return basis.centered(IdealGas(0.03))
+    if kind == "density":
+        return basis.centered(RadialDensity.from_structures(structures, rcut=4.2, progress=False))
+    if kind in ("measured", "Wick"):
+        return basis.centered(MeanCovariance.from_structures(structures, basis, progress=False))
+    return basis
+
+
+def model_of(kind, species, seed=1, core=None, **arguments):
+    """A potential with random coefficients."""
+    basis = basis_of(kind, species, **arguments)
+    coefficients = np.random.default_rng(seed).normal(size=(len(species), len(basis)))
+    return LinearACE(basis, coefficients, {s: E0S[s] for s in species}, core=core)
+
+
+# --- a file term by term ----------------------------------------------------------------------------------------------
+
+
+class _Loader(yaml.SafeLoader):
+    """With sequences as keys."""
+
+
+def _mapping(loader, node):
+    pairs = ((loader.construct_object(k, deep=True), loader.construct_object(v, deep=True)) for k, v in node.value)
+    return {tuple(k) if isinstance(k, list) else k: v for k, v in pairs}
+
+
+_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
+
+
+def load(path):
+    """The tree of a file, by PyYAML alone."""
+    return yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
+
+
+def energies_term_by_term(path, atoms):
+    """E_i as the format says it, with SciPy's harmonics and Chebyshev series without tables."""
+    tree = load(path)
+    kinds = [tree["elements"].index(s) for s in atoms.symbols]
+    cutoffs = {pair: bond["rcut"] for pair, bond in tree["bonds"].items()}
+    i, j, d, vectors = neighbor_list("ijdD", atoms, max(cutoffs.values()))
+    energies = []
+    for center, z in enumerate(kinds):
+        pairs = [(kinds[j[p]], d[p], vectors[p]) for p in np.flatnonzero(i == center)]
+        pairs = [pair for pair in pairs if pair[1] < cutoffs[z, pair[0]]]
+        sums = {}
+        total = tree["E0"][z]
+        for function in tree["functions"][z]:
+            rank, names = function["rank"], list(zip(function["mus"], function["ns"], function["ls"]))
+            for t, c in enumerate(function["ctildes"]):
+                ms = function["ms_combs"][rank * t : rank * (t + 1)]
+                factors = [(rank > 1, *name, m) for name, m in zip(names, ms)]
+                for key in set(factors) - sums.keys():
+                    sums[key] = _sum(tree["bonds"], z, pairs, *key)
+                total += (math.prod(sums[key] for key in factors) * c).real
+        energies.append(total)
+    return np.array(energies)
+
+
+def _sum(bonds, z, pairs, several, mu, n, l, m):
+    """A_{μnlm}, with g_n for products of one factor and R_nl for others."""
+    return sum(radial(bonds[z, mu], several, n, l, r) * harmonic(l, m, v) for kind, r, v in pairs if kind == mu)
+
+
+def radial(bond, several, n, l, r):
+    row = np.array(bond["radcoefficients"][n - 1][l]) if several else np.eye(bond["nradbasemax"])[n - 1]
+    x = 1 - 2 * (1 - r / bond["rcut"]) ** bond["radparameters"][0]
+    g = [(1 - chebyshev.chebval(x, np.eye(len(row) + 1)[k])) / 2 for k in range(1, len(row) + 1)]
+    return float(row @ g)
+
+
+def harmonic(l, m, vector):
+    """√4π Y_l^m."""
+    x, y, z = vector
+    polar, azimuth = math.atan2(math.hypot(x, y), z), math.atan2(y, x)
+    if hasattr(scipy.special, "sph_harm_y"):
+        value = scipy.special.sph_harm_y(l, m, polar, azimuth)
+    else:
+        value = scipy.special.sph_harm(m, l, azimuth, polar)
+    return math.sqrt(4 * math.pi) * complex(value)
