@@ -5,6 +5,8 @@ import importlib
 import importlib.metadata
 import inspect
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import get_origin
 
@@ -189,3 +191,13 @@ def test_public_names_have_an_example(name):
 def test_version_is_that_of_the_distribution():
     assert re.fullmatch(r"\d+\.\d+\.\d+", acepure.__version__)
     assert importlib.metadata.version("acepure") == acepure.__version__
+    citation = PACKAGE.parent / "CITATION.cff"  # absent where the package is installed
+    assert not citation.exists() or f"\nversion: {acepure.__version__}\n" in citation.read_text(encoding="utf-8")
+
+
+def test_import_is_light():
+    """What only some need is loaded by those: figures, databases of ASE, YAML, SciPy."""
+    heavy = "matplotlib", "ase", "scipy", "yaml", "tqdm", "vesin", "sklearn", "distributed", "zarr"
+    code = f"import sys, acepure; print(*[name for name in {heavy!r} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []

@@ -27,23 +27,23 @@ import scipy.linalg  # noqa: F401
 ROOT = Path(__file__).resolve().parent.parent
 #: Tests of each module, the ones that are likely to fail first.
 TESTS = {
-    "operators/coupling": ["coupling", "invariants"],
-    "operators/linearization": ["linearization", "purification"],
-    "operators/purification": ["purification", "centered", "centered_moments"],
-    "operators/symmetrization": ["coupling", "descriptors_brute_force"],
-    "operators/invariants": ["invariants", "centered_moments"],
-    "operators/assembly": ["invariants", "descriptors_brute_force"],
-    "basis/algebra": ["linearization", "products", "invariants", "factored", "coordinates"],
-    "basis/atomic": ["products", "descriptors_brute_force"],
-    "basis/envelopes": ["transforms", "radial", "gradients_radial", "model_file"],
-    "basis/harmonics": ["harmonics"],
-    "basis/pairs": ["radial", "descriptors_api", "references"],
-    "basis/polynomials": ["polynomials", "radial"],
-    "basis/products": ["products", "linear_energies", "linear_forces"],
-    "basis/radial": ["radial", "gradients_radial", "descriptors_api", "model_file"],
-    "basis/serialization": ["model_file", "radial", "transforms"],
-    "basis/transforms": ["transforms", "radial", "model_file"],
-    "basis/whitened": ["whitened", "references", "model_file"],
+    "algebra/coupling": ["coupling", "invariants"],
+    "algebra/linearization": ["linearization", "purification"],
+    "algebra/recursion": ["purification", "centered", "centered_moments"],
+    "algebra/symmetrization": ["coupling", "descriptors_brute_force"],
+    "algebra/invariants": ["invariants", "centered_moments"],
+    "algebra/operators": ["invariants", "descriptors_brute_force"],
+    "algebra/radial_algebra": ["linearization", "products", "invariants", "factored", "coordinates"],
+    "stages/pooling": ["products", "descriptors_brute_force"],
+    "functions/envelopes": ["transforms", "radial", "gradients_radial", "model_file"],
+    "functions/harmonics": ["harmonics"],
+    "_utils/pairs": ["radial", "descriptors_api", "references"],
+    "functions/polynomials": ["polynomials", "radial"],
+    "stages/products": ["products", "linear_energies", "linear_forces"],
+    "functions/radial": ["radial", "gradients_radial", "descriptors_api", "model_file"],
+    "_utils/serialization": ["model_file", "radial", "transforms"],
+    "functions/transforms": ["transforms", "radial", "model_file"],
+    "functions/whitened": ["whitened", "references", "model_file"],
 }
 SWAPS: dict[type, type] = {
     ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult, ast.FloorDiv: ast.Mult,
@@ -164,7 +164,7 @@ def killed(path: Path, tree: ast.Module | None, timeout: int) -> str:
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("files", nargs="*", type=Path, help="modules; all of operators/ and basis/ by default")
+    parser.add_argument("files", nargs="*", type=Path, help="modules; default algebra/, functions/ and stages/")
     parser.add_argument("--count", type=int, default=200, help="mutants, a random sample")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--timeout", type=int, default=120, help="seconds for one mutant")

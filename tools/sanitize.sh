@@ -21,19 +21,19 @@ work=${WORK:-}
 [ -n "$work" ] || { work=$(mktemp -d); trap 'rm -rf "$work"' EXIT; }
 
 KERNEL_TESTS=(
-    tests/test_harmonics.py tests/test_polynomials.py tests/test_transforms.py tests/test_radial.py
-    tests/test_neighbors.py tests/test_neighbor_blocks.py tests/test_verlet.py tests/test_structures.py
-    tests/test_descriptors_api.py tests/test_descriptors_brute_force.py tests/test_descriptors_input.py
-    tests/test_descriptors_same_bits.py tests/test_descriptors_symmetry.py tests/test_centred.py tests/test_whitened.py
-    tests/test_factored.py tests/test_gradients_api.py tests/test_gradients_limits.py
-    tests/test_gradients_neighbors.py tests/test_gradients_radial.py tests/test_gradients_structures.py
-    tests/test_linear_api.py tests/test_linear_dynamics.py tests/test_linear_energies.py tests/test_linear_forces.py
+    tests/functions/test_harmonics.py tests/functions/test_polynomials.py tests/functions/test_transforms.py tests/functions/test_radial.py
+    tests/neighbors/test_neighbors.py tests/neighbors/test_neighbor_blocks.py tests/features/test_verlet.py tests/structures/test_structures.py
+    tests/features/test_descriptors_api.py tests/features/test_descriptors_brute_force.py tests/features/test_descriptors_input.py
+    tests/features/test_descriptors_same_bits.py tests/features/test_descriptors_symmetry.py tests/references/test_centered.py tests/functions/test_whitened.py
+    tests/stages/test_factored.py tests/features/test_gradients_api.py tests/features/test_gradients_limits.py
+    tests/features/test_gradients_neighbors.py tests/features/test_gradients_radial.py tests/features/test_gradients_structures.py
+    tests/features/test_linear_api.py tests/features/test_linear_dynamics.py tests/features/test_linear_energies.py tests/features/test_linear_forces.py
 )
 EVALUATOR_TESTS=( # for instruction sets after the first: only the evaluators are compiled anew
-    tests/test_descriptors_brute_force.py tests/test_factored.py tests/test_gradients_structures.py
-    tests/test_linear_energies.py tests/test_linear_forces.py
+    tests/features/test_descriptors_brute_force.py tests/stages/test_factored.py tests/features/test_gradients_structures.py
+    tests/features/test_linear_energies.py tests/features/test_linear_forces.py
 )
-THREAD_TESTS=(tests/test_descriptors_same_bits.py tests/test_linear_forces.py)
+THREAD_TESTS=(tests/features/test_descriptors_same_bits.py tests/features/test_linear_forces.py)
 
 build() { # build <name>: compile the kernels of a copy, in place
     [ -z "${BUILT:-}" ] || return 0
