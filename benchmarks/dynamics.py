@@ -207,7 +207,8 @@ def ways(model: LinearACE, atoms: Atoms) -> dict[str, tuple[float, np.ndarray]]:
         result = read_yace(path).evaluate(atoms)
         found[".yace, read_yace"] = result.energies.sum() + core.energy, result.forces + core.forces
         if find_spec("ace_jax"):
-            sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))
+            tests = Path(__file__).resolve().parents[1] / "tests"
+            sys.path += [str(tests), str(tests / "interfaces")]
             from test_yace_others import ace_jax_energies_and_forces
 
             energies, forces = ace_jax_energies_and_forces(path, atoms, read_yace(path).cutoffs)

@@ -32,7 +32,7 @@ STRAIN_DIFFERENCE = 10 * DIFFERENCE
 # The same sums in two orders, of the sum of |terms|.
 ROUND_OFF = 1e-14
 
-# Structures of `systems_derivatives.NEAR`.
+# Structures of `cases.derivatives.NEAR`.
 NAMES = ["fcc Cu", "NaCl", "water", "slab", "wire", "skewed cell", "one atom, fcc", "alloy"]
 
 

@@ -148,7 +148,7 @@ CENTERED = {
     "density": lambda bases: RadialDensity.from_structures(_training(), rcut=5.0, n_bins=60),
     "covariance": lambda bases: MeanCovariance.from_structures(_training(), bases),
 }
-#: radial functions of `systems_descriptors`, canonical or not; the default ones referred to statistics too
+#: radial functions of `cases.descriptors`, canonical or not; the default ones referred to statistics too
 NAMES = [*itertools.product(RADIAL, ("canonical", "self-interacting"))]
 NAMES += [*itertools.product(CENTERED, ("canonical", "self-interacting"))]
 CANONICAL = [name for name in NAMES if name[1] == "canonical" and name[0] in RADIAL]

@@ -22,7 +22,7 @@ from acepure.neighbors.lists import neighbor_list
 ROUND_OFF = 1e-14
 # e²/(4πε0) differs in the ninth digit between the editions of CODATA that ASE and SciPy hold.
 CODATA = 1e-8
-# Central differences of order eight, of the sum of |terms|, as in systems_linear.py.
+# Central differences of order eight, of the sum of |terms|, as in cases/linear.py.
 DIFFERENCE = 3e-12
 
 SYMBOLS = ["H", "C", "Cu", "Zr"]

@@ -2,8 +2,8 @@
 
 Only NumPy and SciPy are used and nothing is imported from the package, so that an error cannot hide by
 being on both sides of a comparison. Here: functions of one particle and products of them. Further oracles
-are in `reference_moments.py`, `reference_invariants.py` and `reference_atoms.py`; structures to try them
-on are in `reference_structures.py`.
+are in `moments.py`, `invariants.py` and `atoms.py`; structures to try them
+on are in `structures.py`.
 
 ===========================  ===================================================================
 one particle                 `real_harmonics`, `sphere_quadrature`, `real_gaunt`,
