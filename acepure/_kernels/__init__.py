@@ -7,13 +7,14 @@
     neighbors        sorting of neighbor lists
     forces           from gradients of pairs to forces, virial and rows of a fit
     products.pxd     products along a graph, sparse operators
-    evaluator_*      for blocks of centers, compiled once per instruction set from
+    evaluator        for blocks of centers; compiled once per instruction set, as evaluator_avx512 and so on, from
       pooling.pxi      pairs → A, and ∂E/∂A → ∂E/∂r_ij
       features.pxi     A → features
       jacobian.pxi     ∂ features / ∂r_ij, forward
       linear.pxi       weighted products and their gradients, in reverse
       pullback.pxi     vector-Jacobian products, in reverse
     cpu              which instruction sets there are
+    shared           what Cython would repeat in each of these modules; made by the build
 
 `evaluator` is the best variant that was built and that the processor can run; the environment variable ACEPURE_SIMD
 (avx512, avx2 or baseline) chooses another.

@@ -1,4 +1,4 @@
-"""The evaluators, compiled for the avx2 instruction set."""
+"""The evaluators; the build compiles them once per instruction set, see setup.py."""
 include "pooling.pxi"
 include "features.pxi"
 include "jacobian.pxi"

@@ -1,6 +1,0 @@
-"""The evaluators, compiled for the avx512 instruction set."""
-include "pooling.pxi"
-include "features.pxi"
-include "jacobian.pxi"
-include "linear.pxi"
-include "pullback.pxi"
