@@ -140,7 +140,7 @@ def test_figures_stay_in_one_place():
         for path in python_files()
         if any(name.split(".")[0] in ("matplotlib", "pylab") for name in imported_modules(path))
     ]
-    assert set(users) <= {"plotting", "cli"}
+    assert set(users) == {"plotting"}
 
 
 def test_figures_are_not_imported_with_the_package():

@@ -2,12 +2,10 @@
 
     fit.py, evaluate.py, inspect.py, lammps.py  linear potentials
     descriptors.py, basis.py, conditioning.py   features
-    demo.py, show_config.py                     first steps
+    demo.py                                     first steps
 
     options.py      options that commands share
-    radial.py       radial functions by name: --transform, --envelope
-    labeled.py      structures with labels, and models
-    parts.py        checking and reading files, building a basis, words for tables
+    parts.py        checking and reading files, labels and models, building a basis, words for tables
 
 A command is a function from parsed arguments to nothing; it prints what it did. What users can put right becomes one
 line on stderr and exit code 2, anything else keeps its traceback; warnings become one line too.
@@ -24,15 +22,16 @@ from types import MappingProxyType
 from typing import Any
 
 import acepure
-from acepure.cli import basis, conditioning, demo, descriptors, evaluate, fit, inspect, lammps, show_config
-from acepure.cli.labeled import with_option_names
+from acepure.cli import basis, conditioning, demo, descriptors, evaluate, fit, inspect, lammps
+from acepure.cli.parts import with_option_names
+from acepure.config import show_config
 
 __all__ = ["main"]
 
 EXIT_ERROR = 2
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells do
 
-_COMMANDS = (fit, evaluate, inspect, lammps, descriptors, basis, conditioning, demo, show_config)
+_COMMANDS = (fit, evaluate, inspect, lammps, descriptors, basis, conditioning, demo)
 _STYLE: MappingProxyType[str, Any] = MappingProxyType(
     {"formatter_class": argparse.RawDescriptionHelpFormatter, "allow_abbrev": False}
 )
@@ -112,6 +111,13 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     for command in _COMMANDS:
         command.add(commands, **_STYLE)
+    show = commands.add_parser(
+        "show-config",
+        help="show versions, kernels and threads",
+        description="Show versions, which kernels there are and which is used, and the number of threads.",
+        **_STYLE,
+    )
+    show.set_defaults(run=lambda arguments: show_config())
     return parser
 
 

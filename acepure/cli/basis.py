@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from acepure.cli.options import add_specification
+from acepure.cli.options import RADIAL_HELP, add_specification
 from acepure.cli.parts import describe, ready_basis
-from acepure.cli.radial import RADIAL_HELP
 from acepure.features.basis import ACEBasis
 
 __all__ = ["add"]

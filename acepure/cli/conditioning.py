@@ -11,9 +11,8 @@ import numpy as np
 from ase import Atoms
 
 from acepure._utils.files import atomic_write
-from acepure.cli.options import add_functions, add_index, add_species, add_threads, integer
+from acepure.cli.options import RADIAL_HELP, add_functions, add_index, add_radial, add_species, add_threads, integer
 from acepure.cli.parts import basis_arguments, check_outputs, plural, read
-from acepure.cli.radial import RADIAL_HELP, add_radial
 from acepure.diagnostics import Comparison, compare_references
 from acepure.diagnostics.environments import environments_by_species
 from acepure.features.basis import ACEBasis

@@ -16,9 +16,8 @@ from ase.data import chemical_symbols
 
 from acepure._utils.files import atomic_write
 from acepure._utils.threads import resolve_num_threads
-from acepure.cli.options import add_index, add_specification, add_threads, integer
+from acepure.cli.options import RADIAL_HELP, add_index, add_specification, add_threads, integer
 from acepure.cli.parts import check_outputs, describe, plural, read, ready_basis
-from acepure.cli.radial import RADIAL_HELP
 from acepure.features.basis import ACEBasis
 from acepure.features.descriptors import ARRAY_NAME, INFO_NAME
 from acepure.features.store import FeatureStore, write_features

@@ -16,9 +16,8 @@ from ase.stress import full_3x3_to_voigt_6_stress
 from tqdm import tqdm
 
 from acepure._utils.files import atomic_write
-from acepure.cli.labeled import add_labels, label_arguments, labels_of, load
 from acepure.cli.options import add_index, add_threads
-from acepure.cli.parts import check_outputs, plural, read
+from acepure.cli.parts import add_labels, check_outputs, label_arguments, labels_of, load, plural, read
 from acepure.features.linear import EnergyAndForces
 from acepure.fitting import Errors, LabeledData, LabeledStructure, NoLabelsError, evaluate_errors, resolve_keys
 from acepure.fitting.fit import shortest_distances

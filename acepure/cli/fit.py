@@ -14,17 +14,26 @@ from typing import Any
 from ase import Atoms
 
 from acepure._utils.files import atomic_write
-from acepure.cli.labeled import add_labels, label_arguments, labels_of
 from acepure.cli.options import (
+    RADIAL_HELP,
     SPECIFICATION,
     add_functions,
+    add_radial,
     add_self_interacting,
     add_species,
     add_threads,
     integer,
 )
-from acepure.cli.parts import basis_arguments, check_outputs, describe, plural, read
-from acepure.cli.radial import RADIAL_HELP, add_radial
+from acepure.cli.parts import (
+    add_labels,
+    basis_arguments,
+    check_outputs,
+    describe,
+    label_arguments,
+    labels_of,
+    plural,
+    read,
+)
 from acepure.features.basis import ACEBasis
 from acepure.fitting import LabeledSet, LabeledStream, resolve_keys
 from acepure.fitting.priors import KINDS

@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 from scipy.optimize import minimize_scalar
 
-from acepure.cli.labeled import load
-from acepure.cli.parts import describe
+from acepure.cli.parts import describe, load
 from acepure.diagnostics import coefficient_decay
 from acepure.fitting import reference_table
 from acepure.fitting.labels import text_table

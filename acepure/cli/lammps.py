@@ -11,9 +11,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from acepure._utils.checks import number
-from acepure.cli.labeled import load
 from acepure.cli.options import add_species, integer
-from acepure.cli.parts import plural
+from acepure.cli.parts import load, plural
 from acepure.interfaces.lammps import Attachment, attach, start
 from acepure.interfaces.lammps.library import communicator
 

@@ -66,11 +66,6 @@ def coefficient_decay(labels: ACEBasis | Sequence[FeatureLabel], coefficients: A
     coefficients : array_like of float64, shape (n_features,) or (n_species, n_features)
         θ; rows of several species of center are counted together.
 
-    Raises
-    ------
-    TypeError, ValueError
-        For wrong arguments.
-
     Examples
     --------
     >>> basis = ACEBasis(["Cu"], order=2, totaldegree=2)

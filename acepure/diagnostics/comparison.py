@@ -188,8 +188,8 @@ def compare_references(
 
     Raises
     ------
-    TypeError, ValueError
-        For wrong arguments or structures. A row that the structures do not support is no error; it says why.
+    ValueError
+        For wrong structures. A row that the structures do not support is no error; it says why.
 
     Examples
     --------

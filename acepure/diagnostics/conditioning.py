@@ -87,8 +87,8 @@ def conditioning(
 
     Raises
     ------
-    TypeError, ValueError
-        For wrong arguments, or a structure that does not belong to the basis.
+    ValueError
+        For a structure that does not belong to the basis.
 
     Examples
     --------

@@ -46,9 +46,8 @@ def chosen_centers(
 
     Raises
     ------
-    TypeError, ValueError
-        For wrong arguments, at once; for an entry that is no structure, and for numbers of structures and indices that
-        differ, when it is reached.
+    ValueError
+        For an entry that is no structure, and for numbers of structures and indices that differ, when it is reached.
 
     Examples
     --------

@@ -92,8 +92,8 @@ def self_interaction(
 
     Raises
     ------
-    TypeError, ValueError
-        For wrong arguments, or a structure that does not belong to the basis.
+    ValueError
+        For a structure that does not belong to the basis.
 
     Examples
     --------

@@ -1,7 +1,5 @@
 """Every figure; the only place that imports matplotlib, and only when a figure is asked for.
 
-    plot                    the figure of whatever it is given
-
     basis.py
     plot_radial             R_n(r) of a pair of species
     plot_purification       where the operator P has entries
@@ -9,6 +7,7 @@
     features.py
     plot_map                features of many atoms in two dimensions
     plot_self_interaction   share of self-interaction in plain features
+    features_figure         both
 
     conditioning.py
     plot_spectrum           eigenvalues of Gram matrices
@@ -44,8 +43,7 @@ from acepure.plotting.conditioning import (
     plot_spectrum,
 )
 from acepure.plotting.curves import plot_correlations, plot_curves, plot_distributions
-from acepure.plotting.dispatch import plot
-from acepure.plotting.features import plot_map, plot_self_interaction, principal_components
+from acepure.plotting.features import features_figure, plot_map, plot_self_interaction, principal_components
 from acepure.plotting.potentials import (
     plot_calibration,
     plot_dimers,
@@ -57,10 +55,10 @@ from acepure.plotting.style import PALETTE, figure_format, figure_formats, new_f
 
 __all__ = [
     "PALETTE",
+    "features_figure",
     "figure_format",
     "figure_formats",
     "new_figure",
-    "plot",
     "plot_calibration",
     "plot_coefficient_decay",
     "plot_comparison",

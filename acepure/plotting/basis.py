@@ -10,7 +10,7 @@ from acepure._utils.checks import count, symbol
 from acepure.errors import SpeciesError
 from acepure.features.basis import ACEBasis
 from acepure.functions.radial import RadialBasis
-from acepure.plotting.style import PALETTE, color_sequence, mark_orders, new_axes, tidy
+from acepure.plotting.style import PALETTE, check_kind, color_sequence, mark_orders, new_axes, tidy
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -47,8 +47,8 @@ def plot_radial(
 
     Raises
     ------
-    TypeError, ValueError
-        For wrong arguments, or a species that the basis does not have.
+    ValueError
+        For a species that the basis does not have.
 
     Examples
     --------
@@ -93,18 +93,11 @@ def plot_purification(basis: ACEBasis, center: str | None = None, *, ax: Axes | 
     Returns
     -------
     matplotlib.axes.Axes
-
-    Raises
-    ------
-    TypeError, ValueError
-        For wrong arguments.
     """
     from matplotlib.colors import ListedColormap
     from matplotlib.patches import Patch
 
-    if not isinstance(basis, ACEBasis):
-        raise TypeError(f"basis must be an ACEBasis; got {basis!r} of type {type(basis).__name__}")
-    if not basis.canonical:
+    if not check_kind("basis", basis, ACEBasis).canonical:
         raise ValueError("the basis is self-interacting, it has no purification; one with canonical=True is needed")
     operators = basis.operators(basis.species[0] if center is None else center)
     if center is None and any(basis.operators(other) is not operators for other in basis.species):
@@ -144,12 +137,10 @@ def plot_purification(basis: ACEBasis, center: str | None = None, *, ax: Axes | 
 
 def _radial_of(basis: Any) -> tuple[RadialBasis, int, int]:
     """Radial functions, the label of the first, and how many to draw by default."""
-    if isinstance(basis, RadialBasis):
+    if isinstance(check_kind("basis", basis, ACEBasis, RadialBasis), RadialBasis):
         return basis, 0, 6
-    if isinstance(basis, ACEBasis):
-        first = basis.specification.n_start
-        return basis.radial, first, 1 + max(n for label in basis.labels for n in label.n) - first
-    raise TypeError(f"basis must be an ACEBasis or a RadialBasis; got {basis!r} of type {type(basis).__name__}")
+    first = basis.specification.n_start
+    return basis.radial, first, 1 + max(n for label in basis.labels for n in label.n) - first
 
 
 def _center_of(basis: ACEBasis | RadialBasis, center: str | None) -> str:

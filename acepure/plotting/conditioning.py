@@ -9,19 +9,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from acepure.diagnostics import CoefficientDecay, Comparison, Conditioning
-from acepure.plotting.style import BAR_COLORS, PALETTE, color_sequence, mark_orders, new_axes, tidy
+from acepure.plotting.style import BAR_COLORS, LINES, PALETTE, check_kind, color_sequence, mark_orders, new_axes, tidy
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 __all__ = ["plot_coefficient_decay", "plot_comparison", "plot_condition_numbers", "plot_gram", "plot_spectrum"]
 
-_LINES = ("-", "--", "-.", ":")
 _ALL_INFINITE = "all are infinite: columns are dependent"
 
 
 def plot_spectrum(
-    results: Mapping[str, Conditioning], scaling: str = "standardized", *, ax: Axes | None = None
+    results: Conditioning | Mapping[str, Conditioning], scaling: str = "standardized", *, ax: Axes | None = None
 ) -> Axes:
     """Draw the eigenvalues of Gram matrices, divided by the largest, from the largest to the smallest.
 
@@ -30,7 +29,7 @@ def plot_spectrum(
 
     Parameters
     ----------
-    results : mapping of str to Conditioning
+    results : Conditioning, or mapping of str to Conditioning
         Name → result.
     scaling : {"raw", "scaled", "standardized"}
     ax : matplotlib.axes.Axes, optional
@@ -42,10 +41,14 @@ def plot_spectrum(
 
     Raises
     ------
-    TypeError, ValueError
-        For wrong arguments, or no eigenvalues.
+    ValueError
+        For no eigenvalues.
     """
-    spectra = {name: result.spectrum(scaling) for name, result in _checked(results).items()}
+    if isinstance(results, Conditioning):
+        results = {f"{len(results.labels)} features": results}
+    for name, result in _checked_mapping("results", results).items():
+        check_kind(f"results[{name!r}]", result, Conditioning)
+    spectra = {name: result.spectrum(scaling) for name, result in results.items()}
     empty = [name for name, values in spectra.items() if not values.any()]
     if empty:
         raise ValueError(f"{empty[0]!r} has no {scaling} features that vary, and so no eigenvalues")
@@ -56,7 +59,7 @@ def plot_spectrum(
         ax.plot(
             np.arange(1, 1 + len(values) - zeros),
             values[: len(values) - zeros] / values[0],
-            _LINES[k // len(PALETTE) % len(_LINES)],
+            LINES[k // len(PALETTE) % len(LINES)],
             color=PALETTE[k % len(PALETTE)],
             linewidth=1.5,
             label=label,
@@ -88,10 +91,10 @@ def plot_gram(result: Conditioning, scaling: str = "standardized", *, ax: Axes |
 
     Raises
     ------
-    TypeError, ValueError
-        For wrong arguments, or if no feature varies.
+    ValueError
+        If no feature varies.
     """
-    gram = _one(result).gram(scaling)
+    gram = check_kind("result", result, Conditioning).gram(scaling)
     if not gram.size:
         raise ValueError("no feature varies, so there are no correlations")
     orders = result.orders[result.varying_features] if scaling == "standardized" else np.append(0, result.orders)
@@ -128,11 +131,6 @@ def plot_condition_numbers(rows: Mapping[str, Mapping[str, float] | Conditioning
     Returns
     -------
     matplotlib.axes.Axes
-
-    Raises
-    ------
-    TypeError, ValueError
-        For wrong arguments.
     """
     numbers = {name: _condition_numbers(name, row) for name, row in _checked_mapping("rows", rows).items()}
     kinds = list(dict.fromkeys(kind for row in numbers.values() for kind in row))
@@ -169,12 +167,10 @@ def plot_comparison(comparison: Comparison, *, ax: Axes | None = None) -> Axes:
 
     Raises
     ------
-    TypeError, ValueError
-        For anything else, or if no basis could be made.
+    ValueError
+        If no basis could be made.
     """
-    if not isinstance(comparison, Comparison):
-        raise TypeError(f"a Comparison is needed; got {comparison!r} of type {type(comparison).__name__}")
-    made = [row for row in comparison.rows if not row.reason]
+    made = [row for row in check_kind("comparison", comparison, Comparison).rows if not row.reason]
     if not made:
         raise ValueError("no basis of the comparison could be made, and so there is nothing to draw")
     held_out = not any(np.isnan(row.lower_orders_off_held_out) for row in made)
@@ -202,12 +198,10 @@ def plot_coefficient_decay(decay: CoefficientDecay, *, ax: Axes | None = None) -
 
     Raises
     ------
-    TypeError, ValueError
-        For wrong arguments, or if all coefficients are zero.
+    ValueError
+        If all coefficients are zero.
     """
-    if not isinstance(decay, CoefficientDecay):
-        raise TypeError(f"decay must be a CoefficientDecay; got {decay!r} of type {type(decay).__name__}")
-    if not any(size.largest for size in decay.by_order.values()):
+    if not any(size.largest for size in check_kind("decay", decay, CoefficientDecay).by_order.values()):
         raise ValueError("all coefficients are zero, which a logarithmic scale cannot show")
     ax = new_axes(ax, figsize=(6.0, 4.0))
     for order, color in zip(decay.by_order, color_sequence(len(decay.by_order))):
@@ -270,21 +264,7 @@ def _condition_numbers(name: str, row: Mapping[str, float] | Conditioning) -> di
     return values
 
 
-def _checked(results: Mapping[str, Conditioning]) -> Mapping[str, Conditioning]:
-    for result in _checked_mapping("results", results).values():
-        _one(result)
-    return results
-
-
 def _checked_mapping(name: str, value: Any) -> Mapping[str, Any]:
-    if not isinstance(value, Mapping):
-        raise TypeError(f"{name} must be a mapping by name; got {value!r} of type {type(value).__name__}")
-    if not value:
+    if not check_kind(name, value, Mapping):
         raise ValueError(f"{name} is empty; at least one entry is needed")
     return value
-
-
-def _one(result: Conditioning) -> Conditioning:
-    if not isinstance(result, Conditioning):
-        raise TypeError(f"a Conditioning is needed; got {result!r} of type {type(result).__name__}")
-    return result

@@ -9,16 +9,13 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from acepure._utils.checks import real_array
-from acepure.plotting.style import BAR_COLORS, PALETTE, new_axes, tidy
+from acepure.plotting.style import BAR_COLORS, LINES, MARKERS, PALETTE, new_axes, tidy
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 __all__ = ["plot_correlations", "plot_curves", "plot_distributions"]
 
-# Each curve has a color, a line and a marker of its own, so that it is told apart in gray too.
-_MARKERS = ("o", "s", "^", "D", "v")
-_LINES = ("-", "--", "-.", (0, (1, 1)), (0, (5, 1, 1, 1, 1, 1)))
 # Markers on more points than this run into each other.
 _MOST_MARKERS = 25
 # A legend of more names hides curves, and goes beside them.
@@ -72,9 +69,9 @@ def plot_curves(
     ax = new_axes(ax, figsize=(5.6, 3.8))
     for k, (name, (x, y)) in enumerate(checked.items()):
         color = PALETTE[k % len(PALETTE)]
-        marker = _MARKERS[k % len(_MARKERS)] if len(x) <= _MOST_MARKERS else ""
+        marker = MARKERS[k % len(MARKERS)] if len(x) <= _MOST_MARKERS else ""
         ax.plot(
-            x, y, linestyle=_LINES[k % len(_LINES)], marker=marker, markersize=4, linewidth=1.5, color=color, label=name
+            x, y, linestyle=LINES[k % len(LINES)], marker=marker, markersize=4, linewidth=1.5, color=color, label=name
         )
         if name in limits:
             lower, upper = limits[name]

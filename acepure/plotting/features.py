@@ -10,12 +10,14 @@ from numpy.typing import ArrayLike
 from scipy.sparse.linalg import svds
 
 from acepure._utils.checks import count, real_array
-from acepure.plotting.style import BAR_COLORS, PALETTE, new_axes, tidy
+from acepure.diagnostics import SelfInteraction
+from acepure.plotting.style import BAR_COLORS, PALETTE, new_axes, new_figure, tidy
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
-__all__ = ["plot_map", "plot_self_interaction", "principal_components"]
+__all__ = ["features_figure", "plot_map", "plot_self_interaction", "principal_components"]
 
 _MARKERS = ("o", "x", "s", "^", "D", "v")
 
@@ -48,8 +50,8 @@ def plot_map(
 
     Raises
     ------
-    TypeError, ValueError
-        For wrong arguments, or fewer than two different rows.
+    ValueError
+        For fewer than two different rows.
     """
     coordinates, share = principal_components(features)
     phases = _names("phases", phases, len(coordinates))
@@ -76,12 +78,14 @@ def plot_map(
     return tidy(ax)
 
 
-def plot_self_interaction(shares: Mapping[str, Mapping[int, float]], *, ax: Axes | None = None) -> Axes:
+def plot_self_interaction(
+    shares: SelfInteraction | Mapping[str, Mapping[int, float]], *, ax: Axes | None = None
+) -> Axes:
     """Draw the share of self-interaction ‖B_self − B_canonical‖ / ‖B_self‖ as bars.
 
     Parameters
     ----------
-    shares : mapping of str to mapping of int to float
+    shares : SelfInteraction, or mapping of str to mapping of int to float
         Structure → correlation order ν → share.
     ax : matplotlib.axes.Axes, optional
         Default: a new figure.
@@ -95,6 +99,9 @@ def plot_self_interaction(shares: Mapping[str, Mapping[int, float]], *, ax: Axes
     ValueError
         If there are no shares.
     """
+    if isinstance(shares, SelfInteraction):
+        above_one = {order: share for order, share in shares.by_order.items() if order > 1}  # there is none at ν = 1
+        shares = {f"{shares.n_environments:,} environments": above_one}
     if not shares:
         raise ValueError("shares is empty; at least one structure is needed")
     orders = sorted({order for share in shares.values() for order in share})
@@ -122,6 +129,36 @@ def plot_self_interaction(shares: Mapping[str, Mapping[int, float]], *, ax: Axes
     return ax
 
 
+def features_figure(
+    features: ArrayLike, phases: Sequence[str], conditions: Sequence[str], shares: Mapping[str, Mapping[int, float]]
+) -> Figure:
+    """Return one figure of features: the map of `plot_map` and the bars of `plot_self_interaction`, ν = 1 left out.
+
+    Parameters
+    ----------
+    features, phases, conditions
+        As for `plot_map`.
+    shares
+        As for `plot_self_interaction`.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Examples
+    --------
+    >>> figure = features_figure([[0.0], [1.0]], ["FCC", "BCC"], ["clean", "hot"], {"FCC": {1: 0.0, 2: 0.3}})
+    >>> [len(ax.patches) for ax in figure.axes]
+    [0, 1]
+    """
+    figure = new_figure(11.0, 5.2)
+    left, right = figure.subplots(1, 2, width_ratios=(1.5, 1.0))
+    plot_map(features, phases, conditions, ax=left)
+    plot_self_interaction({name: {k: s for k, s in row.items() if k > 1} for name, row in shares.items()}, ax=right)
+    right.set_title("Self-interaction in plain features (none at ν = 1)", fontsize="medium")
+    return figure
+
+
 def principal_components(features: ArrayLike, n_components: int = 2) -> tuple[np.ndarray, np.ndarray]:
     """Return the coordinates of rows along the directions of largest variance.
 
@@ -142,8 +179,8 @@ def principal_components(features: ArrayLike, n_components: int = 2) -> tuple[np
 
     Raises
     ------
-    TypeError, ValueError
-        For wrong arguments, or fewer than two different rows.
+    ValueError
+        For fewer than two different rows.
 
     Examples
     --------

@@ -14,7 +14,7 @@ from acepure.diagnostics import coefficient_decay
 from acepure.fitting import Errors, Predictions
 from acepure.models.linear import LinearACE
 from acepure.plotting.conditioning import plot_coefficient_decay
-from acepure.plotting.style import PALETTE, new_axes, new_figure, tidy
+from acepure.plotting.style import LINES, MARKERS, PALETTE, check_kind, new_axes, new_figure, tidy
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -39,9 +39,6 @@ _QUANTITIES = {
     "virial": _Quantity("virial", "eV/atom", 1.0, "meV/atom", 1e3),
     "stress": _Quantity("stress", "GPa", 1 / GPa, "GPa", 1 / GPa),
 }
-# As many markers as lines, and no divisor of the number of colors: each group has a look of its own, in gray too.
-_MARKERS = ("o", "s", "^", "D", "v")
-_LINES = ("-", "--", "-.", (0, (1, 1)), (0, (5, 1, 1, 1, 1, 1)))
 _GUIDE: dict[str, Any] = {"color": "0.35", "linewidth": 0.9, "linestyle": ":"}
 # A curve of more points looks the same and makes large files.
 _MOST_POINTS = 1000
@@ -70,8 +67,8 @@ def plot_parity(errors: Errors, quantity: str = "energy", *, ax: Axes | None = N
 
     Raises
     ------
-    TypeError, ValueError
-        For wrong arguments, or a quantity without labels.
+    ValueError
+        For a quantity without labels.
     """
     groups, kind = _groups(errors, quantity), _QUANTITIES[quantity]
     ax = new_axes(ax, figsize=(4.8, 4.4))
@@ -79,7 +76,7 @@ def plot_parity(errors: Errors, quantity: str = "energy", *, ax: Axes | None = N
         ax.plot(
             kind.factor * found.true,
             kind.factor * found.predicted,
-            _MARKERS[k % len(_MARKERS)],
+            MARKERS[k % len(MARKERS)],
             color=PALETTE[k % len(PALETTE)],
             markersize=3.5,
             markeredgewidth=0,
@@ -115,8 +112,8 @@ def plot_error_distribution(errors: Errors, quantity: str = "energy", *, ax: Axe
 
     Raises
     ------
-    TypeError, ValueError
-        For wrong arguments, a quantity without labels, or if all errors are zero.
+    ValueError
+        For a quantity without labels, or if all errors are zero.
     """
     groups, kind = _groups(errors, quantity), _QUANTITIES[quantity]
     largest = kind.error_factor * max(np.abs(found.predicted - found.true).max() for _, found in groups.values())
@@ -125,7 +122,7 @@ def plot_error_distribution(errors: Errors, quantity: str = "energy", *, ax: Axe
     ax = new_axes(ax, figsize=(4.8, 4.0))
     for k, (name, found) in groups.items():
         x, share = _survival(kind.error_factor * np.abs(found.predicted - found.true))
-        line, color = _LINES[k % len(_LINES)], PALETTE[k % len(PALETTE)]
+        line, color = LINES[k % len(LINES)], PALETTE[k % len(PALETTE)]
         ax.step(x, 100 * share, where="pre", linestyle=line, color=color, label=_legend(name, found, kind))
     ax.set_xscale("log")
     ax.set_yscale("log")
@@ -157,22 +154,21 @@ def plot_dimers(model: LinearACE, *, ax: Axes | None = None) -> Axes:
     TypeError
         For anything else.
     """
-    if not isinstance(model, LinearACE):
-        raise TypeError(f"model must be a LinearACE; got {model!r} of type {type(model).__name__}")
+    check_kind("model", model, LinearACE)
     known, rcut = model.shortest_distances or {}, model.basis.rcut
     r = np.linspace(0.6 * min(known.values(), default=0.6 * rcut), 1.02 * rcut, 160)
     pairs = list(combinations_with_replacement(model.basis.species, 2))
     ax = new_axes(ax, figsize=(5.4, 4.0))
     shown = []
     for k, (a, b) in enumerate(pairs):
-        color, marker = PALETTE[k % len(PALETTE)], _MARKERS[k % len(_MARKERS)]
+        color, marker = PALETTE[k % len(PALETTE)], MARKERS[k % len(MARKERS)]
         start = min((known[pair] for pair in ((a, b), (b, a)) if pair in known), default=None)
         nearer = r[r < (0.0 if start is None else start)]
         trained = r[len(nearer) :] if start is None else np.append(start, r[len(nearer) :])
         energies = model.dimer(a, b, trained)
         ax.plot(nearer, model.dimer(a, b, nearer), ":", color=color)
         mark: dict[str, Any] = {} if start is None else {"marker": marker, "markevery": [0], "markersize": 5}
-        ax.plot(trained, energies, linestyle=_LINES[k % 3], color=color, label=f"{a}–{b}", **mark)
+        ax.plot(trained, energies, linestyle=LINES[k % 3], color=color, label=f"{a}–{b}", **mark)
         shown.append(energies if start is not None else energies[trained > 0.5 * rcut])
     ax.set_ylim(_energy_range(np.concatenate(shown)))
     ax.axhline(0.0, **_GUIDE)
@@ -207,8 +203,8 @@ def plot_calibration(
 
     Raises
     ------
-    TypeError, ValueError
-        For wrong arguments, or if no deviation above zero has an error above zero.
+    ValueError
+        If no deviation above zero has an error above zero.
     """
     kind = _kind(quantity)
     sigma, size = _positive(deviations, errors)
@@ -257,10 +253,11 @@ def potential_figure(
 
     Raises
     ------
-    TypeError, ValueError
-        For wrong arguments, or errors without any label.
+    ValueError
+        For errors without any label.
     """
-    shown = _worst(_checked(errors)) if test is None else _merged({"training": errors, "test": test})
+    check_kind("errors", errors, Errors)
+    shown = _worst(errors) if test is None else _merged({"training": errors, "test": check_kind("test", test, Errors)})
     quantities = [q for q in ("energy", "forces", "stress") if shown.all(q) is not None]
     if not quantities:
         raise ValueError("errors has no labels, and so there is nothing to draw")
@@ -295,16 +292,10 @@ def _kind(quantity: str) -> _Quantity:
     return _QUANTITIES[quantity]
 
 
-def _checked(errors: Errors) -> Errors:
-    if not isinstance(errors, Errors):
-        raise TypeError(f"errors must be Errors, from LinearACE.errors; got {errors!r} of type {type(errors).__name__}")
-    return errors
-
-
 def _groups(errors: Errors, quantity: str) -> dict[int, tuple[str, Predictions]]:
     """Groups that have this label, by their number among all: one look in all figures."""
     _kind(quantity)
-    numbered = enumerate(_checked(errors).groups.items())
+    numbered = enumerate(check_kind("errors", errors, Errors).groups.items())
     found = {k: (name, group[quantity]) for k, (name, group) in numbered if quantity in group}
     if not found:
         labels = dict.fromkeys(label for group in errors.groups.values() for label in group)
@@ -314,7 +305,7 @@ def _groups(errors: Errors, quantity: str) -> dict[int, tuple[str, Predictions]]
 
 def _merged(parts: dict[str, Errors]) -> Errors:
     """All groups of each part as one group."""
-    merged = {name: {q: _checked(errors).all(q) for q in _QUANTITIES} for name, errors in parts.items()}
+    merged = {name: {q: errors.all(q) for q in _QUANTITIES} for name, errors in parts.items()}
     return Errors({name: {q: p for q, p in group.items() if p is not None} for name, group in merged.items()})
 
 

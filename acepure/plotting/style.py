@@ -13,7 +13,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BAR_COLORS",
+    "LINES",
+    "MARKERS",
     "PALETTE",
+    "check_kind",
     "color_sequence",
     "figure_format",
     "figure_formats",
@@ -27,8 +30,19 @@ __all__ = [
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 #: Colors of large areas.
 BAR_COLORS = ("#56B4E9", "#333333", "#E69F00", "#CC79A7")
+#: As many markers as lines, and no divisor of the number of colors: each curve has a look of its own, in gray too.
+MARKERS = ("o", "s", "^", "D", "v")
+LINES = ("-", "--", "-.", (0, (1, 1)), (0, (5, 1, 1, 1, 1, 1)))
 
 _GRID: dict[str, Any] = {"color": "0.9", "linewidth": 0.6}
+
+
+def check_kind(name: str, value: Any, *kinds: type) -> Any:
+    """Return the value if it is of one of these classes, else raise TypeError."""
+    if not isinstance(value, kinds):
+        known = " or ".join(f"a{'n' * (kind.__name__[0] in 'AEIOU')} {kind.__name__}" for kind in kinds)
+        raise TypeError(f"{name} must be {known}; got {value!r} of type {type(value).__name__}")
+    return value
 
 
 def new_figure(width: float, height: float) -> Figure:

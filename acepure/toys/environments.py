@@ -58,11 +58,6 @@ def random_environments(
     list of ase.Atoms
         Without cell, not periodic; the center is atom 0, at the origin.
 
-    Raises
-    ------
-    TypeError, ValueError
-        For wrong arguments.
-
     Examples
     --------
     >>> clusters = random_environments(3, 10, rcut=4.0, kind="ball")
@@ -103,8 +98,8 @@ def joined_environments(environments: Sequence[Atoms], rcut: float) -> tuple[Ato
 
     Raises
     ------
-    TypeError, ValueError
-        For wrong arguments, and for atoms farther than `rcut` from the origin.
+    ValueError
+        For atoms farther than `rcut` from the origin.
 
     Examples
     --------

@@ -72,11 +72,6 @@ def fit_particles(basis: ParticleBasis, x: ArrayLike, y: ArrayLike, ridge: float
     -------
     ParticleFit
 
-    Raises
-    ------
-    TypeError, ValueError
-        For wrong arguments.
-
     Examples
     --------
     >>> from acepure.toys import random_particles, runge

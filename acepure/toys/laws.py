@@ -89,11 +89,6 @@ def random_particles(n_samples: int, n_particles: int, law: str = "uniform", see
     numpy.ndarray of float64, shape (n_samples, n_particles)
         In [−1, 1].
 
-    Raises
-    ------
-    TypeError, ValueError
-        For wrong arguments.
-
     Examples
     --------
     >>> x = random_particles(1000, 4, "arcsine", seed=1)

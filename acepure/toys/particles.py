@@ -63,11 +63,6 @@ class ParticleBasis:
     mean : array_like of float, shape (totaldegree + 1,), optional
         μ; see also `centered`.
 
-    Raises
-    ------
-    TypeError, ValueError
-        For wrong arguments.
-
     Examples
     --------
     >>> basis = ParticleBasis("chebyshev", order=2, totaldegree=3)
@@ -214,11 +209,6 @@ class ParticleBasis:
         Returns
         -------
         numpy.ndarray of float64, shape (n_features, n_features)
-
-        Raises
-        ------
-        TypeError, ValueError
-            For wrong arguments.
         """
         R, columns, single, pair, placements = self._moments(n_particles, law, poisson)
         return R @ canonical_gram(columns, single, pair, placements) @ R.T

@@ -26,11 +26,6 @@ def runge(x: ArrayLike, c: float = 1.0) -> np.ndarray:
     c : float
         ≥ 0; the larger, the narrower the peak. Runge's own function is c = 25 with one particle.
 
-    Raises
-    ------
-    TypeError, ValueError
-        For wrong arguments.
-
     Examples
     --------
     >>> runge([[0.0, 0.0], [1.0, 1.0]], c=2.0)

@@ -243,7 +243,7 @@ def test_demo_looks_for_the_folder_first(capsys):
 def test_demo_is_called_with_its_arguments(monkeypatch, capsys, tmp_path):
     monkeypatch.chdir(tmp_path)
     calls = []
-    monkeypatch.setattr("acepure.cli.demonstration.run", lambda *arguments: calls.append(arguments))
+    monkeypatch.setattr("acepure.cli.demo.run", lambda *arguments: calls.append(arguments))
     assert run("demo", capsys)[0] == run("demo -o map.pdf --threads 2", capsys)[0] == 0
     assert calls == [("acepure_demo.png", None), ("map.pdf", 2)]
 

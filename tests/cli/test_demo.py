@@ -5,7 +5,7 @@ import pytest
 from ase import Atoms
 from ase.build import bulk
 
-from acepure.cli import demonstration as demo
+from acepure.cli import demo
 from acepure.neighbors.lists import neighbor_list
 
 
@@ -117,12 +117,6 @@ def test_table_and_output(tmp_path, capsys, monkeypatch, comparisons):
     assert out.rstrip().endswith("map.svg")
     assert (tmp_path / "map.svg").read_text().lstrip().startswith("<?xml")
     assert [path.name for path in tmp_path.iterdir()] == ["map.svg"]
-
-
-def test_figure_is_a_png_of_print_size(comparisons):
-    figure = demo.demo_figure(comparisons)
-    assert len(figure.axes) == 2
-    assert figure.dpi * figure.get_size_inches()[0] >= 1500
 
 
 @pytest.mark.parametrize("name", ["figure", "figure.docx"])

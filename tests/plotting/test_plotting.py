@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 
 import acepure
+from acepure.diagnostics import SelfInteraction
 from acepure.functions import PolynomialRadialBasis
 from acepure.plotting import (
+    features_figure,
     figure_format,
     plot_map,
     plot_purification,
@@ -48,7 +50,7 @@ def basis():
 
 
 def test_import_of_the_package_leaves_matplotlib_out():
-    modules = "sys, acepure, acepure.plotting, acepure.cli.demonstration, acepure.cli"
+    modules = "sys, acepure, acepure.plotting, acepure.cli.demo, acepure.cli"
     code = f"import {modules}; sys.exit('matplotlib' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
@@ -189,3 +191,20 @@ def test_self_interaction_bars(ax):
     assert [label.get_text() for label in ax.get_yticklabels()] == ["FCC", "BCC"]
     with pytest.raises(ValueError, match="shares is empty"):
         plot_self_interaction({})
+
+
+def test_self_interaction_of_a_result(ax):
+    result = SelfInteraction(np.array([0.0, 1.0]), np.array([1.0, 4.0]), 7, ("a", "b"), np.array([1, 2]))
+    plot_self_interaction(result, ax=ax)
+    assert [bar.get_width() for bar in ax.patches] == [25.0]
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["7 environments"]
+
+
+def test_features_figure_has_map_and_bars():
+    shares = {"FCC": {1: 0.0, 2: 0.25}, "BCC": {1: 0.0, 2: 0.1}}
+    figure = features_figure(np.eye(4), ["FCC", "BCC"] * 2, ["clean", "clean", "hot", "hot"], shares)
+    figure.canvas.draw()
+    map_, bars = figure.axes
+    assert sum(len(dots.get_offsets()) for dots in map_.collections) == 4
+    assert [bar.get_width() for bar in bars.patches] == [25.0, 10.0]
+    assert figure.dpi * figure.get_size_inches()[0] >= 1500  # print size

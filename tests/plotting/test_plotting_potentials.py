@@ -11,7 +11,6 @@ from acepure import ACEBasis, LinearACE
 from acepure.fitting import Errors, Predictions
 from acepure.models.repulsion import ZBLCore
 from acepure.plotting import (
-    plot,
     plot_calibration,
     plot_dimers,
     plot_error_distribution,
@@ -135,7 +134,7 @@ def test_error_distribution_of_many_labels_is_thinned_and_exact(ax):
 
 def test_predictions_and_errors_refuse(errors):
     for function in (plot_parity, plot_error_distribution):
-        with pytest.raises(TypeError, match="errors must be Errors"):
+        with pytest.raises(TypeError, match="errors must be an Errors"):
             function({"bulk": 1.0})
         with pytest.raises(ValueError, match="quantity must be one of energy, forces, virial, stress; got 'charge'"):
             function(errors, "charge")
@@ -295,16 +294,9 @@ def test_figure_of_a_model_that_is_exact_and_empty(model):
 
 
 def test_figure_refuses(model, found):
-    with pytest.raises(TypeError, match="errors must be Errors"):
+    with pytest.raises(TypeError, match="errors must be an Errors"):
         potential_figure(model, 3.0)
-    with pytest.raises(TypeError, match="errors must be Errors"):
+    with pytest.raises(TypeError, match="test must be an Errors"):
         potential_figure(model, found, 3.0)
     with pytest.raises(ValueError, match="errors has no labels"):
         potential_figure(model, Errors({"all": {}}))
-
-
-def test_plot_knows_models_and_errors(model, errors, ax):
-    assert plot(model, ax=ax) is ax
-    other = Figure().subplots()
-    assert plot(errors, quantity="forces", ax=other) is other
-    assert "force components" in other.get_xlabel() and "distance" in ax.get_xlabel()
