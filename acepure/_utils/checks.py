@@ -49,7 +49,7 @@ def symbol(name: str, value: Any) -> str:
     """Return `value` if it is a chemical symbol."""
     if not isinstance(value, str):
         raise TypeError(f'{name} must be a chemical symbol such as "Cu"; got {value!r} of type {type(value).__name__}')
-    if value not in atomic_numbers:
+    if value not in atomic_numbers or value == "X":  # X is ASE's name for what is no atom
         raise ValueError(f'{name} must be a chemical symbol such as "Cu"; got {value!r}')
     return str(value)
 

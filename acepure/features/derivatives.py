@@ -120,8 +120,7 @@ def pair_jacobian(
     values = np.empty(shape)
     _jacobian(basis, neighbors, species, values, threads)
     centers = np.repeat(neighbors.centers, np.diff(neighbors.offsets))
-    vectors = neighbors.vectors.copy()  # those of a `VerletList` change with the next step
-    return PairJacobian(centers, neighbors.neighbors, neighbors.shifts, vectors, values)
+    return PairJacobian(centers, neighbors.neighbors, neighbors.shifts, neighbors.vectors, values)
 
 
 def summed_gradients(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from ase import Atoms
 
@@ -10,9 +12,33 @@ from acepure._utils.checks import count, number
 from acepure._utils.threads import resolve_num_threads, useful_threads
 from acepure.features.basis import ACEBasis, check_basis
 from acepure.neighbors.lists import NeighborList, neighbor_list
-from acepure.structures.gate import check_structure
 
 __all__ = ["VerletList"]
+
+
+@dataclass(frozen=True)
+class _Made:
+    """A list, and what it was made for."""
+
+    pairs: NeighborList
+    positions: np.ndarray
+    cell: np.ndarray
+    pbc: np.ndarray
+    numbers: np.ndarray
+    n_centers: int | None
+
+    def serves(self, atoms: Atoms, n_centers: int | None, skin: float) -> bool:
+        """Whether the list is still complete."""
+        if not isinstance(atoms, Atoms) or n_centers != self.n_centers:
+            return False
+        if not (
+            np.array_equal(self.numbers, atoms.numbers)
+            and np.array_equal(self.pbc, atoms.pbc)
+            and np.array_equal(self.cell, atoms.cell.array)
+        ):
+            return False
+        moved2 = ((atoms.positions - self.positions) ** 2).sum(axis=1).max()
+        return bool(moved2 <= (0.5 * skin) ** 2)  # NaN compares false: a new list, which refuses it
 
 
 class VerletList:
@@ -46,9 +72,7 @@ class VerletList:
         self._basis = basis
         self._skin = number("skin", skin, least=0)
         self._num_threads = resolve_num_threads(num_threads)
-        self._list: NeighborList | None = None
-        self._vectors = np.empty((0, 3))
-        self._n_centers: int | None = None
+        self._made: _Made | None = None  # replaced as a whole: threads may share a Verlet list
         self.n_builds = 0  #: how many lists have been made
 
     def update(self, atoms: Atoms, n_centers: int | None = None) -> NeighborList:
@@ -64,50 +88,39 @@ class VerletList:
         Returns
         -------
         NeighborList
-            Pairs beyond the cutoff included; valid until the next call.
+            Pairs beyond the cutoff included.
         """
         n_centers = None if n_centers is None else count("n_centers", n_centers)
-        if self._list is not None and self._still_valid(atoms, n_centers) and self._moved(atoms, self._list):
-            return self._list.with_vectors(self._vectors.view())
-        check_structure(atoms)
+        made = self._made
+        if made is not None and made.serves(atoms, n_centers, self._skin):
+            moved = self._moved(atoms, made.pairs)
+            if moved is not None:
+                return moved
         species = self._basis.species_indices(atoms)
-        threads = useful_threads(len(atoms), self._num_threads)
-        self._list = neighbor_list(
+        pairs = neighbor_list(
             atoms,
             self._basis.cutoffs + self._skin,
             species=species,
             indices=None if n_centers is None else np.arange(n_centers),
-            num_threads=threads,
+            num_threads=useful_threads(len(atoms), self._num_threads),
         )
-        self._vectors = np.array(self._list.vectors)
-        self._made_for = (atoms.positions.copy(), atoms.cell.array.copy(), atoms.pbc.copy(), atoms.numbers.copy())
-        self._n_centers = n_centers
+        self._made = _Made(
+            pairs, atoms.positions.copy(), atoms.cell.array.copy(), atoms.pbc.copy(), atoms.numbers.copy(), n_centers
+        )
         self.n_builds += 1
-        return self._list
+        return pairs
 
-    def _moved(self, atoms: Atoms, listed: NeighborList) -> bool:
-        """Compute the present vectors; False if two atoms have met, which a new list reports with their names."""
+    def _moved(self, atoms: Atoms, pairs: NeighborList) -> NeighborList | None:
+        """The list with the present vectors; None if two atoms have met, which a new list reports with their names."""
+        vectors = np.empty((pairs.n_pairs, 3))
         met = update_vectors(
-            listed.offsets,
-            listed.centers,
-            listed.neighbors,
-            listed.shifts,
+            pairs.offsets,
+            pairs.centers,
+            pairs.neighbors,
+            pairs.shifts,
             np.ascontiguousarray(atoms.positions),
             np.ascontiguousarray(atoms.cell.array),
-            self._vectors,
+            vectors,
             useful_threads(len(atoms), self._num_threads),
         )
-        return met == 0
-
-    def _still_valid(self, atoms: Atoms, n_centers: int | None) -> bool:
-        if self._list is None or not isinstance(atoms, Atoms) or n_centers != self._n_centers:
-            return False
-        positions, cell, pbc, numbers = self._made_for
-        if not (
-            np.array_equal(numbers, atoms.numbers)
-            and np.array_equal(pbc, atoms.pbc)
-            and np.array_equal(cell, atoms.cell.array)
-        ):
-            return False
-        moved2 = ((atoms.positions - positions) ** 2).sum(axis=1).max()
-        return bool(moved2 <= (0.5 * self._skin) ** 2)  # NaN compares false: a new list, which refuses it
+        return None if met else pairs.with_vectors(vectors)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import warnings
 from collections.abc import Mapping, Sequence
 from itertools import combinations_with_replacement
@@ -52,7 +53,8 @@ class ACECalculator(Calculator):
         forces                  −∂E/∂r, eV/Å, shape (n_atoms, 3)
         stress                  (∂E/∂ε)/V, eV/Å³, order xx, yy, zz, yz, xz, xy; for three periodic axes only
 
-    A calculator may serve several structures in turn; threads need one each and may share the potential.
+    A calculator may serve several structures in turn. Threads that share one wait for each other; with one each, and
+    the same potential, they work at the same time.
 
     Parameters
     ----------
@@ -105,8 +107,19 @@ class ACECalculator(Calculator):
         self.potential = potential
         self._skin = number("skin", skin, least=0)
         self._num_threads = None if num_threads is None else resolve_num_threads(num_threads)
+        self._lock = threading.RLock()
         self._verlet: VerletList | None = None
         self._short_pairs = _ShortPairs(potential) if warn and potential.shortest_distances is not None else None
+
+    def get_property(self, name: str, atoms: Atoms | None = None, allow_calculation: bool = True) -> Any:
+        """Return a property of the structure, computed if need be, while other threads wait."""
+        with self._lock:
+            return super().get_property(name, atoms, allow_calculation)
+
+    def calculate_properties(self, atoms: Atoms, properties: Sequence[str]) -> Any:
+        """Return several properties at once, as ASE does."""
+        with self._lock:
+            return super().calculate_properties(atoms, properties)
 
     def calculate(
         self, atoms: Atoms | None = None, properties: Sequence[str] = ("energy",), system_changes: Any = all_changes
@@ -145,8 +158,11 @@ class ACECalculator(Calculator):
             self._short_pairs.check(structure, neighbors)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Copies make a neighbor list of their own: it is overwritten at every step."""
-        return self.__dict__ | {"_verlet": None}
+        """Copies make a neighbor list and a lock of their own."""
+        return {name: value for name, value in self.__dict__.items() if name != "_lock"} | {"_verlet": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _lock=threading.RLock())
 
 
 class _ShortPairs:

@@ -209,7 +209,8 @@ def _comment(name: str, text: str, line: str) -> dict[str, Any]:
 
 def _frames(path: str) -> Iterator[str]:
     """Yield the text of each structure of an extended XYZ file; ASE's own reader goes through the file twice."""
-    with open_with_compression(path, "r") as lines:
+    # Editors of Windows begin files with a byte-order mark.
+    with io.TextIOWrapper(open_with_compression(path, "rb"), encoding="utf-8-sig") as lines:
         number, line = 0, next(lines, "")
         while line:
             if not line.strip():

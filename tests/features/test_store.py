@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
 import sys
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk
+from cases.processes import running
 
 from acepure import ACEBasis, IdealGas
 from acepure.features.store import FeatureStore, layout, write_features, writer
@@ -234,7 +234,7 @@ def test_many_interruptions_of_one_run(uninterrupted):
 
 CHILD = """
 import sys, time
-sys.path.insert(0, {folder!r})
+sys.path[:0] = {folders!r}
 from acepure.features.store import layout, writer
 import test_store
 writer._ATOMS_PER_BATCH, layout._STRUCTURES_PER_CHUNK = 6, 3
@@ -250,8 +250,8 @@ test_store.write({path!r}, slowly())
 
 
 def test_a_killed_process(uninterrupted):
-    script = CHILD.format(folder=str(Path(__file__).parent), path=os.path.abspath("a.zarr"))
-    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as child:
+    script = CHILD.format(folders=[*map(str, Path(__file__).parents[:2])], path=os.path.abspath("a.zarr"))
+    with running(script, text=True) as child:
         assert [child.stdout.readline().strip() for _ in range(4)] == ["0", "1", "2", "3"]
         child.send_signal(signal.SIGKILL if hasattr(signal, "SIGKILL") else signal.SIGTERM)
     store = FeatureStore("a.zarr")

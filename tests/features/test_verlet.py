@@ -1,5 +1,6 @@
 """Verlet lists: the same results as a fresh list, and a new list exactly when one is needed."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -437,3 +438,23 @@ def test_the_first_atoms_as_centers():
     assert verlet.n_builds == 2
     with pytest.raises(ValueError, match="n_centers must be an integer >= 1"):
         verlet.update(atoms, 0)
+
+
+def test_threads_that_share_a_list():
+    """A list that was returned stays what it is while others move on."""
+    atoms = alloy()
+    verlet, several = VerletList(function_for(atoms).basis, skin=SKIN), []
+    for seed in range(4):
+        several.append(atoms.copy())
+        several[-1].rattle(0.01 if seed < 2 else 0.5, seed=seed)
+
+    def compute(k):
+        for _ in range(30):
+            pairs = verlet.update(several[k])
+            first = np.repeat(pairs.centers, np.diff(pairs.offsets))
+            shifts = pairs.shifts @ several[k].cell.array
+            vectors = several[k].positions[pairs.neighbors] - several[k].positions[first] + shifts
+            np.testing.assert_allclose(pairs.vectors, vectors, rtol=0, atol=1e-13)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(compute, range(4)))

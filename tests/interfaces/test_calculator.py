@@ -412,6 +412,26 @@ def test_threads_that_share_a_potential():
         list(pool.map(compute, [*range(6), *range(6)]))
 
 
+def test_threads_that_share_a_calculator():
+    """Each gets the results of its own structure."""
+    potential = stand_in()
+    several = [crystal(rattle=0.02 * k) for k in range(4)]
+    expected, calculator = [potential.evaluate(atoms) for atoms in several], ACECalculator(potential, num_threads=1)
+
+    def compute(k):
+        atoms = several[k]
+        atoms.calc = calculator
+        for _ in range(30):
+            scale = abs(expected[k].energies).max()
+            assert abs(atoms.get_potential_energy() - expected[k].energy) < len(atoms) * ROUND_OFF * scale
+            np.testing.assert_allclose(atoms.get_forces(), expected[k].forces, rtol=0, atol=ROUND_OFF * scale)
+            found = calculator.calculate_properties(atoms, ["energies"])
+            np.testing.assert_allclose(found["energies"], expected[k].energies, rtol=0, atol=ROUND_OFF * scale)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(compute, range(4)))
+
+
 @pytest.mark.parametrize(
     "change, error, message",
     [

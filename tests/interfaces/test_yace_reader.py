@@ -99,6 +99,12 @@ def test_a_file_by_hand(read):
     assert result.energies[2] == 2.5 and result.forces.shape == (3, 3)
 
 
+def test_byte_order_marks_are_passed_over(read):
+    atoms = Atoms("CuO", [(0, 0, 0), (0, 0, 2.0)])
+    with_mark = read(b"\xef\xbb\xbf" + BY_HAND.encode()).evaluate(atoms)
+    np.testing.assert_array_equal(with_mark.energies, read(BY_HAND).evaluate(atoms).energies)
+
+
 def test_polynomials_by_hand(read):
     r, atoms = 2.2, Atoms("Cu2", [(0, 0, 0), (0, 2.2, 0)])
     x = (2 / (1 + r)) ** 2
@@ -164,6 +170,7 @@ UNSUPPORTED = {
 }
 DAMAGED = {
     "element": ("[Cu, O]", "[Cu, Q]", "elements must be chemical symbols"),
+    "dummy element": ("[Cu, O]", "[Cu, X]", "elements must be chemical symbols"),
     "element twice": ("[Cu, O]", "[Cu, Cu]", "holds an element twice"),
     "E0": ("E0: [-1, 2.5e+0]", "E0: [-1]", r"E0 must have shape \(2,\)"),
     "no number": ("E0: [-1,", "E0: [x,", "E0 must hold numbers"),

@@ -360,3 +360,15 @@ def test_wrong_arguments(folder, paths, index, error, message):
     ase.io.write("a.extxyz", structures(1))
     with pytest.raises(error, match=message):
         StructureFiles(paths, index)
+
+
+@pytest.mark.parametrize("name", ["a.extxyz", "a.xyz", "a.extxyz.gz"])
+def test_byte_order_marks_are_passed_over(tmp_path, name):
+    """Some editors begin every text with one."""
+    path, expected = tmp_path / name, structures(3)
+    ase.io.write(tmp_path / "plain.extxyz", expected)
+    content = b"\xef\xbb\xbf" + (tmp_path / "plain.extxyz").read_bytes()
+    path.write_bytes(gzip.compress(content) if name.endswith("gz") else content)
+    files = StructureFiles(path)
+    assert len(files) == 3
+    assert_same(files, StructureFiles(tmp_path / "plain.extxyz"))

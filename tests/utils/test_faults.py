@@ -4,13 +4,13 @@ import errno
 import io
 import os
 import signal
-import subprocess
-import sys
 import time
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
 from ase.build import bulk
+from cases.processes import running
 
 from acepure import ACEBasis, LinearACE, LinearFunction, pair_jacobian, pullback
 from acepure._utils.files import atomic_write
@@ -119,17 +119,24 @@ while True:
 """
 
 
+@contextmanager
 def child(code, *arguments, **options):
     """A process that has begun to work."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", code, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options
-    )
-    assert process.stdout.readline() == b"ready\n", process.stderr.read()
-    return process
+    with running(code, *arguments, **options) as process:
+        assert process.stdout.readline() == b"ready\n", process.stderr.read()
+        yield process
+
+
+@pytest.fixture(params=[signal.default_int_handler, signal.SIG_IGN], ids=["terminal", "background"])
+def started(request):
+    """In the background of a script SIGINT is ignored, and children inherit that."""
+    before = signal.signal(signal.SIGINT, request.param)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.parametrize("number, delay", [(signal.SIGKILL, 0.11), (signal.SIGKILL, 0.23), (signal.SIGINT, 0.17)])
-def test_killed_while_writing(tmp_path, number, delay):
+def test_killed_while_writing(tmp_path, number, delay, started):
     """The file is one that was written in full; only a killed process leaves a temporary one, under a hidden name."""
     from acepure.models.files import read_model
 
@@ -138,7 +145,7 @@ def test_killed_while_writing(tmp_path, number, delay):
     with child(SAVING, path) as process:
         time.sleep(delay)
         process.send_signal(number)
-        process.wait(30)
+        process.wait(60)
     header, arrays = read_model(path)
     assert (arrays["a"] == header["k"]).all() and len(arrays["a"]) == 200_000
     left = [name for name in names(tmp_path) if name != "model.ace"]
@@ -175,7 +182,7 @@ def test_interrupted_fit(tmp_path):
     with child(FITTING, cwd=tmp_path) as process:
         time.sleep(0.3)
         process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=30)
+        _, said = process.communicate(timeout=60)
     assert process.returncode == 130 and said.decode().endswith("acepure: interrupted\n")
     assert names(tmp_path) == ["Cu.ace", "train.extxyz"] and (tmp_path / "Cu.ace").read_text() == "old"
 
@@ -226,6 +233,7 @@ def test_interrupt_is_seen_between_calls():
     neighbors = basis.neighbor_list(atoms)
     done = io.StringIO()
     signal.signal(signal.SIGALRM, lambda *_: signal.raise_signal(signal.SIGINT))
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.setitimer(signal.ITIMER_REAL, 0.15)
     try:
         with pytest.raises(KeyboardInterrupt):
@@ -235,4 +243,5 @@ def test_interrupt_is_seen_between_calls():
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, before)
     assert len(done.getvalue()) < 1000

@@ -4,8 +4,8 @@ import io
 import json
 import subprocess
 import sys
-import time
 import zipfile
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -32,8 +32,8 @@ TARGETS = fuzz.targets()
 @pytest.mark.parametrize("name", TARGETS)
 def test_mutations(tmp_path, name):
     """Every mutation is read as before, read as another file, or refused with the documented error."""
-    counts, slowest, wrong = fuzz.run(TARGETS[name], 250, 2024, tmp_path)
-    assert not wrong and slowest < fuzz.TIME_LIMIT
+    counts, _, wrong = fuzz.run(TARGETS[name], 250, 2024, tmp_path)
+    assert not wrong
     assert sum(counts.values()) == 250 and sum(n for what, n in counts.items() if what.endswith("Error")) > 100
 
 
@@ -76,15 +76,32 @@ def sealed(path, about, compression=zipfile.ZIP_STORED, members=()):
     return path
 
 
+@contextmanager
+def at_most_calls(most):
+    """Count the calls of functions in the block: work without end does not pass, and no clock is asked."""
+    n = 0
+
+    def counted(frame, event, argument):
+        nonlocal n
+        n += 1
+        if n == most:
+            raise AssertionError(f"more than {most} calls")
+
+    sys.setprofile(counted)
+    try:
+        yield
+    finally:
+        sys.setprofile(None)
+
+
 def about(**changes):
     return json.dumps({"format": "acepure model", "version": 1, "acepure": "0", "arrays": [], "header": {}} | changes)
 
 
 def refused(path, message):
-    start = time.perf_counter()
     with pytest.raises(ModelFileError, match=message) as error:
         read_model(path)
-    assert len(str(error.value)) < 2000 and time.perf_counter() - start < 5
+    assert len(str(error.value)) < 2000
 
 
 @pytest.mark.parametrize("compression", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
@@ -188,16 +205,14 @@ def test_other_byte_order_is_read(tmp_path):
     ids=lambda change: str(change)[:50],
 )
 def test_bases_beyond_all_bounds(tmp_path, change):
-    """A model whose basis is absurd is refused in no time; what is counted is bounded."""
+    """A model whose basis is absurd is refused after little work, however large its numbers."""
     path = tmp_path / "model"
     LinearACE(basis := ACEBasis(["Cu"], order=2, totaldegree=3), np.ones(len(basis))).save(path)
     header, arrays = read_model(path)
     changed = {k: v for k, v in (header["basis"] | change).items() if v is not None}
     write_model(path, header | {"basis": changed}, arrays)
-    start = time.perf_counter()
-    with pytest.raises(ModelFileError, match="holds no usable model"):
+    with at_most_calls(5_000_000), pytest.raises(ModelFileError, match="holds no usable model"):
         LinearACE.load(path)
-    assert time.perf_counter() - start < 10
 
 
 @pytest.mark.parametrize(
@@ -245,10 +260,9 @@ def test_hostile_yaml(tmp_path, name):
     content, message = YAML[name]
     path = tmp_path / "a.yace"
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    start = time.perf_counter()
     with pytest.raises(YaceError, match=message) as error:
         read_yace(path)
-    assert len(str(error.value)) < 1000 and time.perf_counter() - start < 10
+    assert len(str(error.value)) < 1000
 
 
 # --- bounded memory ---------------------------------------------------------------------------------------------------

@@ -4,8 +4,6 @@ import math
 import multiprocessing
 import os
 import signal
-import subprocess
-import sys
 import time
 from functools import partial
 from pathlib import Path
@@ -13,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ase import Atoms
+from cases.processes import running
 from cases.regression import known_model, labeled_by
 from cases.workers import (
     Bar,
@@ -172,18 +171,14 @@ if __name__ == "__main__":
 
 def test_an_interrupt_ends_all_processes(tmp_path):
     (tmp_path / "pids").mkdir()
-    script = tmp_path / "script.py"
-    script.write_text(_INTERRUPTED)
     path = os.pathsep.join([str(Path(__file__).parents[1]), str(Path(__file__).parents[2])])
-    command = [sys.executable, script, tmp_path / "pids"]
-    program = subprocess.Popen(
-        command, env={**os.environ, "PYTHONPATH": path}, stderr=subprocess.PIPE, start_new_session=True
-    )
-    while len(found := list((tmp_path / "pids").iterdir())) < 2:
-        assert program.poll() is None
-        time.sleep(0.05)
-    os.killpg(program.pid, signal.SIGINT)  # as Ctrl-C does: all of them
-    _, errors = program.communicate(timeout=60)
+    environment = {**os.environ, "PYTHONPATH": path}
+    with running(_INTERRUPTED, tmp_path / "pids", env=environment, start_new_session=True) as program:
+        while len(found := list((tmp_path / "pids").iterdir())) < 2:
+            assert program.poll() is None
+            time.sleep(0.05)
+        os.killpg(program.pid, signal.SIGINT)  # as Ctrl-C does: all of them
+        _, errors = program.communicate(timeout=60)
     assert program.returncode and b"KeyboardInterrupt" in errors
     for pid in found:
         with pytest.raises(ProcessLookupError):

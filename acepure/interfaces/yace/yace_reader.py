@@ -67,7 +67,7 @@ def read_yace(path: str | os.PathLike[str]) -> YacePotential:
     if file.stat().st_size * _EXPANSION > physical_memory() / 3:
         raise YaceError(f"{shown} is too large: {file.stat().st_size:,} bytes")
     try:
-        text = file.read_bytes().decode()
+        text = file.read_bytes().decode("utf-8-sig")
         if text.startswith(FIRST_LINE) and not text.rstrip().endswith(LAST_LINE):
             raise YaceError("is cut short")
         return _potential(yaml_tree(text))
@@ -100,7 +100,8 @@ def _potential(tree: Any) -> YacePotential:
 
 
 def _elements(value: Any) -> tuple[str, ...]:
-    if not isinstance(value, list) or not value or not all(isinstance(s, str) and s in atomic_numbers for s in value):
+    known = set(atomic_numbers) - {"X"}
+    if not isinstance(value, list) or not value or not all(isinstance(s, str) and s in known for s in value):
         raise YaceError(f"is damaged or foreign: elements must be chemical symbols; they are {_shown(value)}")
     if len(set(value)) < len(value):
         raise YaceError(f"is damaged: elements {_shown(value)} holds an element twice")
