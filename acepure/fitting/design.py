@@ -73,9 +73,16 @@ class Design:
 
     def n_rows(self, item: LabeledStructure) -> int:
         """Number of rows of a structure."""
+        return sum(self.rows_by_kind(item))
+
+    def rows_by_kind(self, item: LabeledStructure) -> tuple[int, int, int]:
+        """Number of rows of a structure for its energy, its forces and its virial, in this order."""
         w = self.weights.of(item.config_type)
-        rows = (item.energy is not None and w.energy > 0) + 6 * (item.virial is not None and w.virial > 0)
-        return rows + 3 * len(item.atoms) * (item.forces is not None and w.forces > 0)
+        return (
+            int(item.energy is not None and w.energy > 0),
+            3 * len(item.atoms) * (item.forces is not None and w.forces > 0),
+            6 * (item.virial is not None and w.virial > 0),
+        )
 
     def rows(self, item: LabeledStructure, num_threads: int | None = None) -> np.ndarray:
         """Return the weighted rows of a structure, right-hand side last, shape (n_rows, n_columns + 1)."""
