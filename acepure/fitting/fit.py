@@ -154,8 +154,11 @@ def _reference_energies(
     labeled: LabeledSet, basis: ACEBasis, E0s: Mapping[str, float] | str | float
 ) -> dict[str, float]:
     if isinstance(E0s, str) and E0s == "auto":
-        isolated = {item.atoms.symbols[0] for item in labeled if is_isolated(item.atoms, basis.rcut)}
+        with_energy = (item.atoms for item in labeled if item.energy is not None)
+        isolated = {atoms.symbols[0] for atoms in with_energy if is_isolated(atoms, basis.rcut)}
         E0s = "isolated" if isolated >= set(basis.species) else "lstsq"
+        if not labeled.has_energies:
+            E0s = 0
     return reference_energies(labeled, E0s, cutoff=basis.rcut, species=basis.species)
 
 

@@ -26,6 +26,8 @@ _KIND_OF_NAME = {"force": "forces", "virials": "virial"}
 _NOT_TOTAL = frozenset(
     "free kinetic formation cohesive binding atomization adsorption interaction surface zero_point correction".split()
 )
+# Of electrons at a finite temperature: taken where there is no other energy.
+_FREE_ENERGY = re.compile(r"(?P<prefix>.*?)[_\-. ]?free[_\-. ]?energy", re.IGNORECASE | re.DOTALL)
 _PLACES = ("info", "arrays", "calculator")
 
 
@@ -64,7 +66,10 @@ class LabelKeys:
     def __str__(self) -> str:
         virial = [] if self.virial is None else [self.virial]
         virial += [f"−V × {self.stress} (eV/Å³)"] * (self.stress is not None)
-        shown = {"energy (eV)": self.energy, "forces (eV/Å)": self.forces, "virial (eV)": " or ".join(virial) or None}
+        energy = self.energy
+        if energy and _FREE_ENERGY.fullmatch(energy):
+            energy += " (a free energy, that of electrons at a finite temperature)"
+        shown = {"energy (eV)": energy, "forces (eV/Å)": self.forces, "virial (eV)": " or ".join(virial) or None}
         return ", ".join(f"{name}: {key or 'not used'}" for name, key in shown.items())
 
 
@@ -83,8 +88,8 @@ def resolve_keys(
     Without a key, names such as `energy`, `forces` (or `force`), `virial` and `stress` are searched, in any case and
     with any prefix (`REF_energy`, `dft-forces`); all of them must have the same prefix.  Energies and tensors are
     searched in `atoms.info` and the calculator, forces in `atoms.arrays` and the calculator; a key that is named may
-    be in any of the three.  `free_energy`, `kinetic_energy`, `formation_energy` and the like are only taken by name
-    or prefix.
+    be in any of the three.  `free_energy` is taken where no other energy is found, and printed as such;
+    `kinetic_energy`, `formation_energy` and the like are only taken by name or prefix.
 
     Parameters
     ----------
@@ -193,6 +198,8 @@ class _FoundKeys:
     def search(self, kinds: Sequence[str], prefix: str | None) -> dict[str, str]:
         """Keys of these labels by name; all must have one prefix, and each one key."""
         candidates = list(self._candidates(kinds, prefix))
+        if "energy" in kinds and not any(kind == "energy" for _, kind, *_ in candidates):
+            candidates += self._free_energies(prefix)
         keys = {kind: key for _, kind, key, _ in candidates}
         if len({own for own, *_ in candidates}) > 1 or len({key for *_, key, _ in candidates}) > len(keys):
             counts = self.counts
@@ -207,7 +214,7 @@ class _FoundKeys:
         """Yield (prefix, kind, key, place) of names of these labels with this prefix, or with any."""
         for place, key in sorted(self.counts):
             match = _NAME.fullmatch(key)
-            if match is None:
+            if match is None or (prefix is None and _FREE_ENERGY.fullmatch(key)):
                 continue
             own, name = match["prefix"], match["name"].lower()
             kind = _KIND_OF_NAME.get(name, name)
@@ -215,6 +222,13 @@ class _FoundKeys:
                 continue
             if own.lower() not in _NOT_TOTAL if prefix is None else own == prefix.rstrip("_-. "):
                 yield own, kind, key, place
+
+    def _free_energies(self, prefix: str | None) -> Iterator[tuple[str, str, str, str]]:
+        """Yield the same of free energies."""
+        for place, key in sorted(self.counts):
+            match = _FREE_ENERGY.fullmatch(key)
+            if match and place != "arrays" and (prefix is None or match["prefix"] == prefix.rstrip("_-. ")):
+                yield match["prefix"], "energy", key, place
 
 
 def places(atoms: Atoms) -> Iterator[tuple[str, Mapping[str, Any]]]:

@@ -74,6 +74,11 @@ class LabeledSet(ABC):
         """Chemical symbols that occur, sorted by atomic number."""
         return self._census.species
 
+    @property
+    def has_energies(self) -> bool:
+        """Whether any structure has an energy."""
+        return any(row[2] for row in self._census.counts.values())
+
     def table(self) -> str:
         """Numbers of structures, atoms and structures with each label per group, and the keys."""
         counts = self._census.counts

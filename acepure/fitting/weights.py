@@ -34,6 +34,9 @@ class LabelWeights(NamedTuple):
     virial: float
 
 
+# A fit in double precision has 16 digits for all weights together.
+_LEAST, _MOST = 1e-6, 1e6
+
 #: What holds for groups and labels that no weight is given for.
 DEFAULT_WEIGHTS = LabelWeights(30.0, 1.0, 1.0)
 
@@ -118,7 +121,8 @@ def resolve_weights(
     Raises
     ------
     TypeError, ValueError
-        For weights that are negative, not finite, all zero, or not three; for unknown labels and groups.
+        For weights that are negative, not finite, all zero, not three, or neither 0 nor from 1e-6 to 1e6; for unknown
+        labels and groups.
 
     Examples
     --------
@@ -137,7 +141,19 @@ def resolve_weights(
         groups = {name: given.get(name, default) for name in known if name != "default"}
     if not any(any(w) for w in (default, *groups.values())):
         raise ValueError("weights are all 0; at least one must be > 0")
+    for name, values in {"default": default, **groups}.items():
+        _refuse_extreme(name, values)
     return Weights(default, groups)
+
+
+def _refuse_extreme(group: str, weights: LabelWeights) -> None:
+    """Raise for weights so far apart that rows of one kind are rounding in the sums of the others."""
+    for label, weight in weights._asdict().items():
+        if weight and not _LEAST <= weight <= _MOST:
+            raise ValueError(
+                f'the weight of {label} of config_type "{group}" must be 0 or from {_LEAST:g} to {_MOST:g}; '
+                f"got {weight:g}"
+            )
 
 
 def _by_group(weights: Any) -> tuple[LabelWeights, dict[str, LabelWeights]]:

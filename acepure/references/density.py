@@ -131,6 +131,8 @@ class RadialDensity(DensityReference):
         Share β of an ideal gas, with as many neighbors, in the density that radial functions are orthonormal for;
         0 ≤ β < 1. Without any, functions grow without bound at distances that no structure has: at those between the
         bonds of a molecule, say, where the next structure may have some. Means are those of the structures alone.
+        With a background, a pair that no structure holds within its cutoff is served too: its means are 0, and its
+        functions are orthonormal for an ideal gas with as many neighbors as the pairs that are there have on average.
 
     Examples
     --------
@@ -207,16 +209,31 @@ class RadialDensity(DensityReference):
 
     def orthonormality(self, center: str, neighbor: str, cutoff: float) -> Measure:
         """Return the density that radial functions are orthonormal for: that of the data and β of an ideal gas."""
+        gas = IdealGas(1.0).measure(center, neighbor, cutoff)
+        if self._is_unseen(center, neighbor, cutoff):
+            n_neighbors = np.mean([measure.weights.sum() for measure in self.measures.values()])
+            return Measure(gas.nodes, gas.weights * (n_neighbors / gas.weights.sum()))
         data = self.measure(center, neighbor, cutoff)
         if not self.background:
             return data
-        gas = IdealGas(1.0).measure(center, neighbor, cutoff)
         inside = data.nodes < cutoff
         nodes, weights = data.nodes[inside], data.weights[inside]
         share = self.background * weights.sum() / gas.weights.sum()
         return Measure(
             np.concatenate([nodes, gas.nodes]), np.concatenate([(1 - self.background) * weights, share * gas.weights])
         )
+
+    def means(self, radial: RadialBasis, center: str, neighbor: str, labels: Sequence[Any]) -> np.ndarray:
+        if self._is_unseen(center, neighbor, radial.cutoff(center, neighbor)):
+            return np.zeros(len(labels))
+        return super().means(radial, center, neighbor, labels)
+
+    def _is_unseen(self, center: str, neighbor: str, cutoff: float) -> bool:
+        """Whether a pair is left to the background alone."""
+        if not self.background or cutoff > self.rcut * (1 + 1e-12):
+            return False
+        pair = (center, neighbor)
+        return pair not in self.measures or not self.measures[pair].weights[self.measures[pair].nodes < cutoff].any()
 
     def measure(self, center: str, neighbor: str, cutoff: float) -> Measure:
         """Return the measure of an ordered pair."""
@@ -225,7 +242,7 @@ class RadialDensity(DensityReference):
         if (center, neighbor) not in self.measures:
             raise ValueError(
                 f"the structures of the reference hold no neighbor {neighbor} of {center} within {self.rcut:g} Å; "
-                "use structures that do"
+                "use structures that do, or background > 0"
             )
         return self.measures[center, neighbor]
 
