@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable, Mapping
 from copy import copy
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from acepure.errors import ModelFileError, SpeciesError
 from acepure.features.basis import ACEBasis, check_basis
 from acepure.features.derivatives import summed_gradients
 from acepure.features.linear import EnergyAndForces, LinearFunction, features_of_isolated_atoms
+from acepure.models.by_order import TermsByOrder
 from acepure.models.files import read_model, write_model
 from acepure.models.repulsion import PairCore
 from acepure.neighbors.lists import NeighborList
@@ -262,6 +264,32 @@ class LinearACE:
             return EnergyAndForces(energies, result.forces, result.virial)
         core = self.core.energy_and_forces(atoms, neighbors)
         return EnergyAndForces(energies + core.energies, result.forces + core.forces, result.virial + core.virial)
+
+    def energies_by_order(self, atoms: Atoms, *, num_threads: int | None = None) -> np.ndarray:
+        """Return the true body orders of the energy in eV, shape (1 + order, n_atoms).
+
+            E_i = Σ_ν E_i^ν,      E_i^ν = Σ_{j_1 < ... < j_ν} V_ν(i; j_1, ..., j_ν)  over distinct neighbors
+
+        Row 0 is E0, row ν the (ν + 1)-body term, zero on atoms with fewer than ν neighbors; a core is in row 1. Exact
+        in every basis: see `acepure.features.body_orders.body_order_functions`.
+
+        Examples
+        --------
+        >>> basis = ACEBasis(["Cu"], order=2, canonical=False)
+        >>> model = LinearACE(basis, np.full(len(basis), 0.01), E0s={"Cu": -0.5})
+        >>> E0, pair, triple = model.energies_by_order(Atoms("Cu2", [[0, 0, 0], [0, 0, 2.5]])).sum(axis=1)
+        >>> float(E0), bool(pair == 0), bool(abs(triple) < 1e-12)
+        (-1.0, False, True)
+        """
+        return np.array([term.energies for term in self._by_order(atoms, num_threads)])
+
+    def forces_by_order(self, atoms: Atoms, *, num_threads: int | None = None) -> np.ndarray:
+        """Return the forces of each body order in eV/Å, shape (1 + order, n_atoms, 3); rows as `energies_by_order`."""
+        return np.array([term.forces for term in self._by_order(atoms, num_threads)])
+
+    @cached_property
+    def _by_order(self) -> TermsByOrder:
+        return TermsByOrder(self)
 
     def errors(
         self,
