@@ -17,7 +17,7 @@ An assertion takes a function from structures to arrays, of this library or any 
 
 The strategies are in `acepure.testing.strategies`, which needs hypothesis (``pip install "acepure[test]"``).
 
-    comparison.py       two arrays, a tolerance, and what is said when they differ
+    comparison.py       the engine: move the structure, move the values, compare
     moves.py            rotated, translated, repeated structures
     symmetry.py         rotations, reflections, translations, permutations
     cells.py            supercells, other vectors of the same lattice

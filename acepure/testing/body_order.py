@@ -21,7 +21,7 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import ArrayLike
 
-from acepure.testing.comparison import DEFAULT_TOLERANCE, Comparison, Function, values_of
+from acepure.testing.comparison import DEFAULT_TOLERANCE, Comparison, Function, check_rows, values_of
 
 __all__ = ["assert_body_order", "assert_no_self_interaction"]
 
@@ -160,13 +160,10 @@ def _values_of_subsets(
 
 def _value(function: Function, atoms: Atoms, neighbors: tuple[int, ...], center: int | None) -> np.ndarray:
     kept = list(neighbors) if center is None else [center, *neighbors]
-    part = atoms[kept]
-    part.calc = atoms.calc
-    values = values_of(function, part)
+    values = values_of(function, atoms[kept], atoms.calc)
     if center is None:
         return values
-    if not values.ndim or len(values) != len(kept):
-        raise ValueError(f"function must return one row per atom; got shape {values.shape} for {len(kept)} atoms")
+    check_rows(values, atoms[kept])
     return values[0]
 
 

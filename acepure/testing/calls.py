@@ -11,7 +11,7 @@ import numpy as np
 from ase import Atoms
 
 from acepure._utils.checks import count
-from acepure.testing.comparison import Function, check_call, reproduction, values_of
+from acepure.testing.comparison import Comparison, Function, check_call, reproduction, values_of
 
 __all__ = ["assert_deterministic", "assert_inputs_unchanged"]
 
@@ -163,10 +163,5 @@ def _check_bits(got: np.ndarray, expected: np.ndarray, what: str, atoms: Atoms) 
     __tracebackhide__ = True
     if _same_bits(got, expected):
         return
-    if got.shape != expected.shape:
-        detail = f"shape {got.shape} instead of {expected.shape}"
-    else:
-        where = tuple(int(k) for k in np.unravel_index(abs(got - expected).argmax(), got.shape))
-        detail = f"{got[where].item()!r} instead of {expected[where].item()!r} at {where}"
-        detail += f"; {(got != expected).sum()} of {got.size} values differ"
-    raise AssertionError(f"{what} gives other bits than the first call: {detail}\n{reproduction(atoms)}")
+    Comparison(0.0, 1.0, atoms).check(got, expected, f"{what} gives other bits than the first call")
+    raise AssertionError(f"{what} gives other bits than the first call: another sign of zero\n{reproduction(atoms)}")

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from ase import Atoms
 from numpy.typing import ArrayLike
 
 from acepure._utils.checks import count
-from acepure.testing.comparison import DEFAULT_TOLERANCE, Comparison, Function, values_of
+from acepure.testing.comparison import DEFAULT_TOLERANCE, Function, Move, check_moves
 from acepure.testing.moves import lattice_change, with_lattice_basis
-from acepure.testing.symmetry import check_rows
 
 __all__ = ["assert_cell_choice", "assert_supercell"]
 
@@ -56,24 +55,24 @@ def assert_supercell(
     >>> assert_supercell(ACEBasis(["Cu"]).descriptors, bulk("Cu"))
     """
     __tracebackhide__ = True
-    values = values_of(function, atoms)
-    check_rows(values, atoms, per_atom)
+    moves = _repeated(atoms, repeats, per_atom, extensive)
+    check_moves(function, atoms, moves, tolerance, scale, per_atom=per_atom)
+
+
+def _repeated(atoms: Atoms, repeats: Sequence[Sequence[int]] | None, per_atom: bool, extensive: bool) -> Iterator[Move]:
     for repeat in _default_repeats(atoms) if repeats is None else repeats:
         numbers = tuple(count(f"repeats: {repeat!r}", k) for k in repeat)
         if len(numbers) != 3 or any(k > 1 and not periodic for k, periodic in zip(numbers, atoms.pbc)):
             raise ValueError(f"repeats must be 1 along axes that are not periodic; got {repeat!r} for {atoms.pbc}")
-        n_cells = int(np.prod(numbers))
-        larger = atoms.repeat(numbers)
-        larger.calc = atoms.calc
-        got = values_of(function, larger)
-        if per_atom:
-            got = got.reshape(n_cells, *values.shape) if len(got) == len(larger) else got
-            expected = np.broadcast_to(values, (n_cells, *values.shape))
-        else:
-            expected = values
-            got = got / n_cells if extensive else got
         what = f"not repeated with the cell, repeat {numbers}" + (" (row: cell, column: atom, ...)" if per_atom else "")
-        Comparison(tolerance, scale, atoms).check(got, expected, what)
+
+        def pair(values: np.ndarray, got: np.ndarray, n: int = int(np.prod(numbers))) -> tuple[np.ndarray, np.ndarray]:
+            if not per_atom:
+                return got / n if extensive else got, values
+            rows = got.reshape(n, *values.shape) if len(got) == n * len(values) else got
+            return rows, np.broadcast_to(values, (n, *values.shape))
+
+        yield Move(atoms.repeat(numbers), what, pair)
 
 
 def _default_repeats(atoms: Atoms) -> list[tuple[int, ...]]:
@@ -124,18 +123,23 @@ def assert_cell_choice(
     >>> assert_cell_choice(ACEBasis(["H", "O"]).descriptors, molecule("H2O"))
     """
     __tracebackhide__ = True
-    comparison, values = Comparison(tolerance, scale, atoms), values_of(function, atoms)
+    check_moves(function, atoms, _other_bases(atoms, changes, left_handed), tolerance, scale)
+
+
+def _other_bases(atoms: Atoms, changes: Sequence[ArrayLike] | None, left_handed: bool) -> Iterator[Move]:
     for change in _default_changes(atoms) if changes is None else changes:
-        got = values_of(function, with_lattice_basis(atoms, _checked_change(change, atoms)))
-        comparison.check(got, values, "not the same for other vectors of the lattice", change=change)
+        other = with_lattice_basis(atoms, _checked_change(change, atoms))
+        yield Move(other, "not the same for other vectors of the lattice", used={"change": change})
     if left_handed and atoms.cell.any():
         reverse = with_lattice_basis(atoms, np.eye(3)[::-1])
         reverse.pbc = atoms.pbc[::-1]
-        comparison.check(values_of(function, reverse), values, "not the same for lattice vectors in reversed order")
-    if not atoms.pbc.all():
-        for other in _other_cells(atoms):
-            got = values_of(function, other)
-            comparison.check(got, values, "depends on the cell along axes without periodicity", cell=other.cell.array)
+        yield Move(reverse, "not the same for lattice vectors in reversed order")
+    if not atoms.pbc.all():  # zero, short and long vectors along axes without periodicity, not parallel to the others
+        filled = atoms.cell.complete().array
+        for factor in (0.0, 1.0, 50.0):
+            other = atoms.copy()
+            other.set_cell(np.where(atoms.pbc[:, None], atoms.cell.array, factor * filled))
+            yield Move(other, "depends on the cell along axes without periodicity", used={"cell": other.cell.array})
 
 
 def _default_changes(atoms: Atoms) -> list[np.ndarray]:
@@ -153,16 +157,3 @@ def _checked_change(change: ArrayLike, atoms: Atoms) -> np.ndarray:
     if matrix[np.not_equal.outer(atoms.pbc, atoms.pbc)].any():
         raise ValueError(f"changes must not mix periodic axes with others, pbc = {atoms.pbc}; got {matrix.tolist()}")
     return matrix
-
-
-def _other_cells(atoms: Atoms) -> list[Atoms]:
-    """Zero, short and long vectors along the axes without periodicity, not parallel to the others."""
-    result = []
-    filled = atoms.cell.complete().array  # for vectors that are zero: unit vectors across the others
-    for factor in (0.0, 1.0, 50.0):
-        vectors = np.where(atoms.pbc[:, None], atoms.cell.array, factor * filled)
-        other = atoms.copy()
-        other.set_cell(vectors)
-        other.calc = atoms.calc
-        result.append(other)
-    return result

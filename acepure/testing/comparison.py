@@ -1,9 +1,13 @@
-"""Values of a function of structures, compared: |a − b| ≤ tolerance · scale, and what is said when it fails."""
+"""The engine of the assertions: move the structure, move the values, compare.
+
+Most assertions are a list of moves: structures made of the given one, each with a rule that says what its values must
+be. `check_moves` calls the function on all of them and compares, |a − b| ≤ tolerance · scale.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
 
 import numpy as np
 from ase import Atoms
@@ -12,7 +16,18 @@ from numpy.typing import ArrayLike
 
 from acepure._utils.checks import number
 
-__all__ = ["DEFAULT_TOLERANCE", "Comparison", "Function", "calculated", "check_call", "reproduction", "values_of"]
+__all__ = [
+    "DEFAULT_TOLERANCE",
+    "Comparison",
+    "Function",
+    "Move",
+    "calculated",
+    "check_call",
+    "check_moves",
+    "check_rows",
+    "reproduction",
+    "values_of",
+]
 
 #: From a structure to an array (or a number).
 Function = Callable[[Atoms], ArrayLike]
@@ -53,10 +68,55 @@ def calculated(calculator: BaseCalculator | Callable[[], BaseCalculator], name: 
     return function
 
 
-def values_of(function: Function, atoms: Atoms) -> np.ndarray:
-    """Call the function on a copy of the structure; return finite floats of any shape."""
+class Move(NamedTuple):
+    """A structure made of another one, and what must be equal then.
+
+    Attributes
+    ----------
+    atoms : ase.Atoms
+    what : str
+        What is wrong if the values differ.
+    pair : callable, optional
+        From the values of the original and of the moved structure to the two arrays that must be equal: what was got,
+        and what is expected. By default the values stay.
+    used : dict, optional
+        Printed for reproduction.
+    """
+
+    atoms: Atoms
+    what: str
+    pair: Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]] = lambda values, got: (got, values)
+    used: dict[str, Any] = {}  # noqa: RUF012 - never changed
+
+
+def check_moves(
+    function: Function,
+    atoms: Atoms,
+    moves: Iterable[Move],
+    tolerance: float,
+    scale: ArrayLike | None,
+    *,
+    per_atom: bool = False,
+) -> None:
+    """Raise AssertionError unless the values of each moved structure are what its rule says."""
+    __tracebackhide__ = True
+    comparison, values = Comparison(tolerance, scale, atoms), values_of(function, atoms)
+    if per_atom:
+        check_rows(values, atoms)
+    for move in moves:
+        got, expected = move.pair(values, values_of(function, move.atoms, atoms.calc))
+        comparison.check(got, expected, move.what, **move.used)
+
+
+def values_of(function: Function, atoms: Atoms, calculator: BaseCalculator | None = None) -> np.ndarray:
+    """Call the function on a copy of the structure; return finite floats of any shape.
+
+    A function may ask the structure for its calculator; one that was made of another gets that of the other.
+    """
     check_call(function, atoms)
-    result = np.asarray(function(_copy(atoms)))
+    copy = atoms.copy()
+    copy.calc = atoms.calc if calculator is None else calculator
+    result = np.asarray(function(copy))
     if result.dtype.kind not in "fiuc":
         raise TypeError(f"function must return numbers; got an array of type {result.dtype}")
     if not np.isfinite(result).all():
@@ -72,10 +132,13 @@ def check_call(function: Function, atoms: Atoms) -> None:
         raise TypeError(f"atoms must be an ase.Atoms, got {type(atoms).__name__}")
 
 
-def _copy(atoms: Atoms) -> Atoms:
-    copy = atoms.copy()
-    copy.calc = atoms.calc
-    return copy
+def check_rows(values: np.ndarray, atoms: Atoms) -> None:
+    """Raise ValueError for values without one row per atom."""
+    if not values.ndim or len(values) != len(atoms):
+        raise ValueError(
+            f"function must return one row per atom; got an array of shape {values.shape} for {len(atoms)} atoms "
+            "(global values: per_atom=False, or center=None)"
+        )
 
 
 def reproduction(atoms: Atoms, **used: Any) -> str:

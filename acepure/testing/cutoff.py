@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 from ase import Atoms
@@ -11,8 +10,7 @@ from ase.neighborlist import neighbor_list
 from numpy.typing import ArrayLike
 
 from acepure._utils.checks import count, number
-from acepure.testing.comparison import DEFAULT_TOLERANCE, Comparison, Function, reproduction, values_of
-from acepure.testing.symmetry import check_rows
+from acepure.testing.comparison import DEFAULT_TOLERANCE, Function, Move, check_moves, reproduction, values_of
 
 __all__ = ["assert_local", "assert_smooth_at_cutoff"]
 
@@ -67,31 +65,29 @@ def assert_local(
     AssertionError: row 0 depends on atoms beyond 3 Å, ...
     """
     __tracebackhide__ = True
-    rcut, comparison = number("rcut", rcut, above=0), Comparison(tolerance, scale, atoms)
-    values, rng, tried = values_of(function, atoms), np.random.default_rng(seed), 0
-    check_rows(values, atoms, True)
+    moves = _without_far_atoms(atoms, number("rcut", rcut, above=0), np.random.default_rng(seed))
+    check_moves(function, atoms, moves, tolerance, scale, per_atom=True)
+
+
+def _without_far_atoms(atoms: Atoms, rcut: float, rng: np.random.Generator) -> Iterator[Move]:
+    far = np.empty(0)
     for center, far in _far_atoms(atoms, rcut):
-        tried += 1
         kept = np.setdiff1d(np.arange(len(atoms)), far)
-        shorter = atoms[kept]
-        shorter.calc = atoms.calc
         row = int(np.searchsorted(kept, center))
-        changed = {"removed": values_of(function, shorter)[row], "moved": None}
-        moved = _moved_outside(atoms, center, far, rcut, rng)
-        changed["moved"] = values_of(function, moved)[center]
-        for verb, got in changed.items():
+        changed = {"removed": (atoms[kept], row), "moved": (_moved_outside(atoms, center, far, rcut, rng), center)}
+        for verb, (other, there) in changed.items():
+
+            def pair(
+                values: np.ndarray, got: np.ndarray, center: int = center, there: int = there
+            ) -> tuple[np.ndarray, np.ndarray]:
+                rows = values.copy()  # one row is compared, at the scale of all of them
+                rows[center] = got[there]
+                return rows, values
+
             what = f"row {center} depends on atoms beyond {rcut:g} Å, {len(far)} of which were {verb}"
-            _check_row(comparison, got, values, center, what, far=far)
-    if not tried:
+            yield Move(other, what, pair, {"far": far})
+    if not far.size:
         raise ValueError(f"atoms must hold atoms that are farther than rcut={rcut:g} Å from others, images included")
-
-
-def _check_row(comparison: Comparison, got: np.ndarray, values: np.ndarray, row: int, what: str, **used: Any) -> None:
-    """Compare one row, at the scale of all of them."""
-    __tracebackhide__ = True
-    all_rows = values.copy()
-    all_rows[row] = got
-    comparison.check(all_rows, values, what, **used)
 
 
 def _far_atoms(atoms: Atoms, rcut: float) -> Iterator[tuple[int, np.ndarray]]:
@@ -111,7 +107,6 @@ def _moved_outside(atoms: Atoms, center: int, far: np.ndarray, rcut: float, rng:
     first, second = neighbor_list("ij", moved, rcut * (1 + 1e-9))
     back = np.intersect1d(second[first == center], far)
     moved.positions[back] = atoms.positions[back]
-    moved.calc = atoms.calc
     return moved
 
 
@@ -183,9 +178,7 @@ def assert_smooth_at_cutoff(
 
     def at(distance: float) -> np.ndarray:
         entering = Atoms([symbol or atoms[center].symbol], [atoms.positions[center] + distance * direction])
-        larger = atoms + entering
-        larger.calc = atoms.calc
-        values = values_of(function, larger)
+        values = values_of(function, atoms + entering, atoms.calc)
         return values[center] if per_atom else values
 
     outside = at(1.2 * rcut)

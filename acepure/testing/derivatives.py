@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import itertools
-from dataclasses import dataclass
-
 import numpy as np
 from ase import Atoms
 
 from acepure._utils.checks import count, number
-from acepure.testing.comparison import Function, reproduction, values_of
+from acepure.testing.comparison import Comparison, Function, reproduction, values_of
+from acepure.testing.moves import transformed, translated
 
 __all__ = ["assert_gradients"]
 
@@ -23,16 +21,6 @@ _HALVINGS = 3
 _SAFETY = 10
 # Roundings of a value, in units of its last place: values are sums of many terms.
 _ROUNDINGS = 100
-
-
-@dataclass(frozen=True)
-class _Differences:
-    """Derivatives along all directions, shape (n_directions, ...), with the error they are known to and their step."""
-
-    values: np.ndarray
-    error: float
-    rounding: float
-    step: float
 
 
 def assert_gradients(
@@ -89,7 +77,7 @@ def assert_gradients(
     >>> assert_gradients(energy, forces, atoms, directions=2)
     Traceback (most recent call last):
     ...
-    AssertionError: the gradient along direction 0 is not that of finite differences: ...
+    AssertionError: the gradient along direction 0 is not that of finite differences...
     """
     __tracebackhide__ = True
     step, precision = number("step", step, above=0), number("precision", precision, above=0)
@@ -101,26 +89,21 @@ def assert_gradients(
             f"gradient must return shape {(n_axes, 3, *values.shape)} for values of shape {values.shape}; "
             f"got {computed.shape}"
         )
-    expected = _best(function, atoms, along, step / 10 if strain else step, strain)
-    scale = abs(expected.values).max()
-    if expected.error > max(precision * max(scale, abs(computed).max()), 2 * expected.rounding):
+    expected, error, rounding, step = _differences(function, atoms, along, step / 10 if strain else step, strain)
+    scale = abs(expected).max()
+    if error > max(precision * max(scale, abs(computed).max()), 2 * rounding):
         raise AssertionError(
-            f"finite differences are known to {expected.error:.2g} only, at a step of {expected.step:g}, for "
-            f"derivatives up to {scale:.3g}: the function is noisy or not smooth here\n{reproduction(atoms)}"
+            f"finite differences are known to {error:.2g} only, at a step of {step:g}, for derivatives up to "
+            f"{scale:.3g}: the function is noisy or not smooth here\n{reproduction(atoms)}"
         )
     got = np.tensordot(along, computed, axes=2)
-    deviation = abs(got - expected.values)
-    allowed = _SAFETY * expected.error
-    if (deviation <= allowed).all():
-        return
-    where = np.unravel_index(deviation.argmax(), deviation.shape)
-    raise AssertionError(
-        f"the gradient along {_named(int(where[0]), directions, strain)} is not that of finite differences: "
-        f"{got[where].item()!r} instead of {expected.values[where].item()!r}"
-        f"{f', component {tuple(map(int, where[1:]))}' if where[1:] else ''}\n"
-        f"largest deviation {deviation[where]:.3g}, allowed {allowed:.3g} = {_SAFETY} times the error of the "
-        f"differences at a step of {expected.step:g}; {(deviation > allowed).sum()} of {got.size} values deviate\n"
-        f"{reproduction(atoms, direction=along[where[0]])}"
+    worst = int(abs(got - expected).reshape(len(along), -1).max(axis=1, initial=0.0).argmax())
+    Comparison(_SAFETY, error, atoms).check(
+        got[worst],
+        expected[worst],
+        f"the gradient along {_named(worst, directions, strain)} is not that of finite differences at a step of "
+        f"{step:g}, whose error is the scale",
+        direction=along[worst],
     )
 
 
@@ -140,41 +123,21 @@ def _directions(n: int, directions: int | None, strain: bool, seed: int) -> np.n
     return (along + along.transpose(0, 2, 1)) / 2 if strain else along
 
 
-def _best(function: Function, atoms: Atoms, along: np.ndarray, step: float, strain: bool) -> _Differences:
-    tried, largest = [], 0.0
-    for h in step / 2.0 ** np.arange(_HALVINGS + 1):
-        differences, size = _differences(function, atoms, along, h, strain)
-        largest = max(largest, size)
-        tried.append((h, differences))
-    best: _Differences | None = None
-    for (_, coarse), (h, fine) in itertools.pairwise(tried):
-        rounding = _ROUNDINGS * np.finfo(fine.dtype).eps * largest * abs(_WEIGHTS).sum() / h
-        error = float(abs(coarse - fine).max(initial=0.0) + rounding)
-        if best is None or error < best.error:
-            best = _Differences(fine, error, rounding, h)
-    assert best is not None  # there are several steps
-    return best
-
-
 def _differences(
-    function: Function, atoms: Atoms, along: np.ndarray, h: float, strain: bool
-) -> tuple[np.ndarray, float]:
-    """Central differences along all directions, and the largest |value| met."""
-    rows, largest = [], 0.0
-    for direction in along:
-        points = np.array([values_of(function, _displaced(atoms, k * h * direction, strain)) for k in _POINTS])
-        largest = max(largest, float(abs(points).max(initial=0.0)))
-        rows.append(np.tensordot(_WEIGHTS, points, axes=1) / h)
-    return np.array(rows), largest
+    function: Function, atoms: Atoms, along: np.ndarray, step: float, strain: bool
+) -> tuple[np.ndarray, float, float, float]:
+    """Derivatives along all directions, the error they are known to, rounding in it, and the step, of least error."""
+    steps = step / 2.0 ** np.arange(_HALVINGS + 1)
+    moved = ([[_displaced(atoms, k * h * d, strain) for k in _POINTS] for d in along] for h in steps)
+    points = np.array([[[values_of(function, a, atoms.calc) for a in row] for row in rows] for rows in moved])
+    differences = np.einsum("k,hdk...->hd...", _WEIGHTS, points)
+    differences /= steps.reshape(-1, *[1] * (differences.ndim - 1))
+    size = abs(points).max(initial=0.0)
+    rounding = _ROUNDINGS * np.finfo(points.dtype).eps * size * abs(_WEIGHTS).sum() / steps[1:]
+    change = abs(np.diff(differences, axis=0)).reshape(_HALVINGS, -1).max(axis=1, initial=0.0)
+    best = int((change + rounding).argmin())
+    return differences[best + 1], change[best] + rounding[best], rounding[best], steps[best + 1]
 
 
 def _displaced(atoms: Atoms, displacement: np.ndarray, strain: bool) -> Atoms:
-    moved = atoms.copy()
-    if strain:
-        deformation = np.eye(3) + displacement
-        moved.set_cell(atoms.cell.array @ deformation)
-        moved.positions = atoms.positions @ deformation
-    else:
-        moved.positions += displacement
-    moved.calc = atoms.calc
-    return moved
+    return transformed(atoms, np.eye(3) + displacement.T) if strain else translated(atoms, displacement)

@@ -69,14 +69,14 @@ def transformed(atoms: Atoms, matrix: np.ndarray) -> Atoms:
     moved = atoms.copy()
     moved.set_cell(atoms.cell.array @ matrix.T)
     moved.positions = atoms.positions @ matrix.T
-    return _with_calculator(moved, atoms)
+    return moved
 
 
-def translated(atoms: Atoms, vector: ArrayLike) -> Atoms:
-    """Return the structure with r ↦ r + t."""
+def translated(atoms: Atoms, vectors: ArrayLike) -> Atoms:
+    """Return the structure with r ↦ r + t, one t or one for each atom."""
     moved = atoms.copy()
-    moved.positions += np.asarray(vector)
-    return _with_calculator(moved, atoms)
+    moved.positions += np.asarray(vectors)
+    return moved
 
 
 def moved_to_images(atoms: Atoms, seed: int) -> tuple[Atoms, np.ndarray]:
@@ -101,9 +101,4 @@ def with_lattice_basis(atoms: Atoms, change: ArrayLike) -> Atoms:
     """Return the structure with lattice vectors Z·cell: another basis of the same lattice, if det Z = ±1."""
     other = atoms.copy()
     other.set_cell(np.asarray(change) @ atoms.cell.array)
-    return _with_calculator(other, atoms)
-
-
-def _with_calculator(moved: Atoms, atoms: Atoms) -> Atoms:
-    moved.calc = atoms.calc  # a function may ask the structure for its calculator
-    return moved
+    return other

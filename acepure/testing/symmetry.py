@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from itertools import chain
+from typing import Any
 
 import numpy as np
 from ase import Atoms
@@ -10,7 +13,7 @@ from ase.stress import full_3x3_to_voigt_6_stress, voigt_6_to_full_3x3_stress
 from numpy.typing import ArrayLike
 
 from acepure._utils.checks import real_array
-from acepure.testing.comparison import DEFAULT_TOLERANCE, Comparison, Function, values_of
+from acepure.testing.comparison import DEFAULT_TOLERANCE, Function, Move, check_moves
 from acepure.testing.moves import (
     SPECIAL_ORTHOGONAL,
     moved_to_images,
@@ -38,21 +41,10 @@ def _voigt(values: np.ndarray, Q: np.ndarray) -> np.ndarray:
     return full_3x3_to_voigt_6_stress(_tensor(voigt_6_to_full_3x3_stress(values), Q))
 
 
-ACTIONS: dict[str, Action] = {"vector": _vector, "tensor": _tensor, "voigt": _voigt}
+ACTIONS: dict[str, Action] = {"scalar": lambda values, Q: values, "vector": _vector, "tensor": _tensor, "voigt": _voigt}
 
 
-def assert_invariant(
-    function: Function,
-    atoms: Atoms,
-    *,
-    operations: Sequence[ArrayLike] | None = None,
-    reflections: bool = True,
-    translations: Sequence[ArrayLike] | None = None,
-    wrapping: bool = True,
-    seed: int = 0,
-    tolerance: float = DEFAULT_TOLERANCE,
-    scale: ArrayLike | None = None,
-) -> None:
+def assert_invariant(function: Function, atoms: Atoms, **options: Any) -> None:
     """Assert f(Q r + t) = f(r) for rotations, reflections and translations, and for atoms in other periodic images.
 
     Parameters
@@ -61,20 +53,8 @@ def assert_invariant(
         From an ase.Atoms to an array; rows stay with their atoms, and global values stay.
     atoms : ase.Atoms
         Lattice vectors rotate with the atoms.
-    operations : sequence of array_like, shape (3, 3), optional
-        Orthogonal matrices Q; by default two of those that map the axes onto themselves and two random ones, each
-        also times the inversion.
-    reflections : bool, optional
-        False leaves out improper matrices of the default, for functions that tell left from right.
-    translations : sequence of array_like, shape (3,), optional
-        t in Å; by default two random ones of a few Å. Rounding grows with them.
-    wrapping : bool, optional
-        Also move single atoms by lattice vectors of periodic axes, and into the cell.
-    seed : int, optional
-        For all that is random.
-    tolerance : float, optional
-    scale : array_like, optional
-        A deviation may be tolerance · scale; by default the largest |value|.
+    **options
+        Of `assert_equivariant`, without `kind`.
 
     Raises
     ------
@@ -92,10 +72,7 @@ def assert_invariant(
     AssertionError: not invariant under a rotation...
     """
     __tracebackhide__ = True
-    _assert_action(
-        function, atoms, lambda values, Q: values, operations, reflections, translations, wrapping, seed,
-        Comparison(tolerance, scale, atoms), "invariant",
-    )  # fmt: skip
+    assert_equivariant(function, atoms, "scalar", **options)
 
 
 def assert_equivariant(
@@ -115,13 +92,27 @@ def assert_equivariant(
 
     Parameters
     ----------
-    function, atoms
-        As for `assert_invariant`.
-    kind : {"vector", "tensor", "voigt"} or callable
-        What D(Q) does: Q v on the last axis, Q T Qᵀ on the last two, the same for the six components of a stress in
-        the order of ASE (xx, yy, zz, yz, xz, xy); or your own function from (values, Q) to values.
-    operations, reflections, translations, wrapping, seed, tolerance, scale
-        As for `assert_invariant`.
+    function : callable
+        From an ase.Atoms to an array; rows stay with their atoms, and global values stay.
+    atoms : ase.Atoms
+        Lattice vectors rotate with the atoms.
+    kind : {"scalar", "vector", "tensor", "voigt"} or callable
+        What D(Q) does: nothing, Q v on the last axis, Q T Qᵀ on the last two, the same for the six components of a
+        stress in the order of ASE (xx, yy, zz, yz, xz, xy); or your own function from (values, Q) to values.
+    operations : sequence of array_like, shape (3, 3), optional
+        Orthogonal matrices Q; by default two of those that map the axes onto themselves and two random ones, each
+        also times the inversion.
+    reflections : bool, optional
+        False leaves out improper matrices of the default, for functions that tell left from right.
+    translations : sequence of array_like, shape (3,), optional
+        t in Å; by default two random ones of a few Å. Rounding grows with them.
+    wrapping : bool, optional
+        Also move single atoms by lattice vectors of periodic axes, and into the cell.
+    seed : int, optional
+        For all that is random.
+    tolerance : float, optional
+    scale : array_like, optional
+        A deviation may be tolerance · scale; by default the largest |value|.
 
     Raises
     ------
@@ -140,41 +131,33 @@ def assert_equivariant(
     __tracebackhide__ = True
     if not callable(kind) and kind not in ACTIONS:
         raise ValueError(f"kind must be one of {', '.join(map(repr, ACTIONS))} or a function; got {kind!r}")
+    turned, shifted = _turned(atoms, kind, operations, reflections, seed), _shifted(atoms, translations, wrapping, seed)
+    check_moves(function, atoms, chain(turned, shifted), tolerance, scale)
+
+
+def _turned(
+    atoms: Atoms, kind: str | Action, operations: Sequence[ArrayLike] | None, reflections: bool, seed: int
+) -> Iterator[Move]:
     action = kind if callable(kind) else ACTIONS[kind]
-    _assert_action(
-        function, atoms, action, operations, reflections, translations, wrapping, seed,
-        Comparison(tolerance, scale, atoms), "equivariant",
-    )  # fmt: skip
-
-
-def _assert_action(
-    function: Function,
-    atoms: Atoms,
-    action: Action,
-    operations: Sequence[ArrayLike] | None,
-    reflections: bool,
-    translations: Sequence[ArrayLike] | None,
-    wrapping: bool,
-    seed: int,
-    comparison: Comparison,
-    adjective: str,
-) -> None:
-    __tracebackhide__ = True
-    values = values_of(function, atoms)
+    adjective = "invariant" if kind == "scalar" else "equivariant"
     for Q in _matrices(operations, reflections, seed):
-        name = "a rotation" if np.linalg.det(Q) > 0 else "a reflection"
-        got, expected = values_of(function, transformed(atoms, Q)), action(values, Q)
-        comparison.check(got, expected, f"not {adjective} under {name}", Q=Q)
+        what = f"not {adjective} under a {'rotation' if np.linalg.det(Q) > 0 else 'reflection'}"
+        yield Move(transformed(atoms, Q), what, partial(_acted, action, Q), {"Q": Q})
+
+
+def _acted(action: Action, Q: np.ndarray, values: np.ndarray, got: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return got, action(values, Q)
+
+
+def _shifted(atoms: Atoms, translations: Sequence[ArrayLike] | None, wrapping: bool, seed: int) -> Iterator[Move]:
     for vector in _vectors(translations, seed):
-        got = values_of(function, translated(atoms, vector))
-        comparison.check(got, values, "not invariant under a translation", vector=vector)
-    if not (wrapping and atoms.pbc.any()):
-        return
-    moved, cells = moved_to_images(atoms, seed)
-    what = "not invariant when single atoms are moved by lattice vectors"
-    comparison.check(values_of(function, moved), values, what, cells=cells)
-    moved.wrap()
-    comparison.check(values_of(function, moved), values, "not invariant when atoms are wrapped into the cell")
+        yield Move(translated(atoms, vector), "not invariant under a translation", used={"vector": vector})
+    if wrapping and atoms.pbc.any():
+        moved, cells = moved_to_images(atoms, seed)
+        yield Move(moved, "not invariant when single atoms are moved by lattice vectors", used={"cells": cells})
+        wrapped = moved.copy()
+        wrapped.wrap()
+        yield Move(wrapped, "not invariant when atoms are wrapped into the cell")
 
 
 def _matrices(operations: Sequence[ArrayLike] | None, reflections: bool, seed: int) -> Iterator[np.ndarray]:
@@ -231,8 +214,11 @@ def assert_permutation_invariant(
     >>> assert_permutation_invariant(ACEBasis(["H", "O"], rcut=4.0).descriptors, molecule("H2O"))
     """
     __tracebackhide__ = True
-    comparison, values = Comparison(tolerance, scale, atoms), values_of(function, atoms)
-    check_rows(values, atoms, per_atom)
+    moves = _permuted(atoms, permutations, per_atom, seed)
+    check_moves(function, atoms, moves, tolerance, scale, per_atom=per_atom)
+
+
+def _permuted(atoms: Atoms, permutations: Sequence[ArrayLike] | None, per_atom: bool, seed: int) -> Iterator[Move]:
     n = len(atoms)
     if permutations is None:
         rng = np.random.default_rng(seed)
@@ -241,16 +227,13 @@ def assert_permutation_invariant(
         order = np.asarray(permutation)
         if sorted(order.tolist()) != list(range(n)):
             raise ValueError(f"permutations must hold each of 0..{n - 1} once; got {order.tolist()}")
-        moved = atoms[order]
-        moved.calc = atoms.calc
-        got, expected = values_of(function, moved), values[order] if per_atom else values
-        comparison.check(got, expected, "not the same for another order of the atoms", permutation=order)
-
-
-def check_rows(values: np.ndarray, atoms: Atoms, per_atom: bool) -> None:
-    """Refuse values without one row per atom, if there should be."""
-    if per_atom and (not values.ndim or len(values) != len(atoms)):
-        raise ValueError(
-            f"function must return one row per atom; got an array of shape {values.shape} for {len(atoms)} atoms "
-            "(per_atom=False is for global values)"
+        yield Move(
+            atoms[order],
+            "not the same for another order of the atoms",
+            partial(_reordered, order if per_atom else ...),
+            {"permutation": order},
         )
+
+
+def _reordered(order: Any, values: np.ndarray, got: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return got, values[order]

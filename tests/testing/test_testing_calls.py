@@ -107,7 +107,7 @@ def test_a_late_change_is_caught():
 
 
 def test_other_ways_are_compared():
-    with pytest.raises(AssertionError, match=r"same_as\[1\] gives other bits .* values differ"):
+    with pytest.raises(AssertionError, match=r"same_as\[1\] gives other bits [\s\S]* values deviate"):
         assert_deterministic(descriptor, copper(), same_as=[descriptor, lambda atoms: descriptor(atoms) * (1 + 3e-16)])
 
 
@@ -133,3 +133,8 @@ def test_wrong_arguments():
         assert_deterministic(descriptor, [])
     with pytest.raises(TypeError, match=r"function must take an ase\.Atoms"):
         assert_inputs_unchanged(None, copper())
+
+
+def test_signs_of_zero_are_bits():
+    with pytest.raises(AssertionError, match="another sign of zero"):
+        assert_deterministic(lambda atoms: np.zeros(2), copper(), same_as=[lambda atoms: -np.zeros(2)])

@@ -216,8 +216,8 @@ def test_wrong_options():
         assert_invariant(descriptor, water(), operations=[np.ones((3, 3))])
     with pytest.raises(ValueError, match="tolerance must be a finite number >= 0"):
         assert_invariant(descriptor, water(), tolerance=-1)
-    with pytest.raises(ValueError, match="kind must be one of 'vector', 'tensor', 'voigt'"):
-        assert_equivariant(descriptor, water(), "scalar")
+    with pytest.raises(ValueError, match="kind must be one of 'scalar', 'vector', 'tensor', 'voigt'"):
+        assert_equivariant(descriptor, water(), "spinor")
     with pytest.raises(ValueError, match="one row per atom"):
         assert_permutation_invariant(lambda atoms: np.ones(5), water())
     with pytest.raises(ValueError, match=r"each of 0\.\.2 once"):
