@@ -48,6 +48,7 @@ _HOMES = {
     "StructureFiles": "structures.files",
     "VerletList": "features.verlet",
     "descriptors": "features.descriptors",
+    "jvp": "features.directional",
     "pair_jacobian": "features.derivatives",
     "pullback": "features.derivatives",
     "show_config": "config",
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
     from acepure.features.basis import ACEBasis
     from acepure.features.derivatives import pair_jacobian, pullback, summed_gradients
     from acepure.features.descriptors import descriptors
+    from acepure.features.directional import jvp
     from acepure.features.labels import FeatureLabel
     from acepure.features.linear import LinearFunction
     from acepure.features.verlet import VerletList
@@ -78,6 +80,7 @@ __all__ = [
     "VerletList",
     "__version__",
     "descriptors",
+    "jvp",
     "pair_jacobian",
     "pullback",
     "show_config",

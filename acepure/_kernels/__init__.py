@@ -10,6 +10,7 @@
     evaluator        for blocks of centers; compiled once per instruction set, as evaluator_avx512 and so on, from
       pooling.pxi      pairs → A, and ∂E/∂A → ∂E/∂r_ij
       features.pxi     A → features
+      pushforward.pxi  A and features with their derivatives along one motion, forward
       jacobian.pxi     ∂ features / ∂r_ij, forward
       linear.pxi       weighted products and their gradients, in reverse
       pullback.pxi     vector-Jacobian products, in reverse

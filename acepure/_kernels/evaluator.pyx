@@ -1,5 +1,6 @@
 """The evaluators; the build compiles them once per instruction set, see setup.py."""
 include "pooling.pxi"
+include "pushforward.pxi"
 include "features.pxi"
 include "jacobian.pxi"
 include "linear.pxi"

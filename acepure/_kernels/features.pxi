@@ -9,8 +9,10 @@ from cython.parallel cimport prange, threadid
 from libc.stdlib cimport free, malloc
 
 from acepure._kernels.products cimport (
+    multiply_moving_nodes,
     multiply_nodes,
     sparse_apply,
+    sparse_apply_moving_products,
     sparse_apply_products,
     sparse_apply_tangents,
 )
@@ -78,7 +80,7 @@ cdef void features_block(
     cdef PairScratch scratch = pair_scratch_at(pooling, features + <Py_ssize_t> plan.n_features * LANES)
     cdef Py_ssize_t f
     cdef int c
-    pool_block(pooling, pairs, count, rows, &scratch, nodes)
+    pool_block(pooling, pairs, NULL, count, rows, &scratch, nodes, NULL)
     for c in range(LANES):
         nodes[pooling.n_leaves * LANES + c] = 1.0
     multiply_nodes(plan.n_products, plan.left, plan.right, pooling.n_leaves + 1, nodes)
@@ -160,6 +162,48 @@ cdef class Features:
             features_block(
                 pooling, plan, &pairs, min(<Py_ssize_t> LANES, n - block * LANES), &rows[block * LANES],
                 &targets[block * LANES], memory + threadid() * size, &out[0, 0],
+            )
+        free(memory)
+
+    def pushforward(
+        self,
+        const offset_t[::1] rows,
+        const offset_t[::1] offsets,
+        const real_t[:, ::1] vectors,
+        const index_t[::1] center_species,
+        const index_t[::1] pair_species,
+        const real_t[:, ::1] table,
+        const real_t[:, ::1] table_gradients,
+        const index_t[::1] centers,
+        const index_t[::1] neighbors,
+        const real_t[:, ::1] displacements,
+        const real_t[:, ::1] strain,
+        const offset_t[::1] targets,
+        real_t[:, ::1] out,
+        real_t[:, ::1] derivatives,
+        int num_threads,
+    ):
+        """As `evaluate`, with the derivatives along a motion of the atoms."""
+        cdef Py_ssize_t n = rows.shape[0], n_blocks = (n + LANES - 1) // LANES, block, size
+        cdef const PoolingPlan* pooling = &self.pooling.plan
+        cdef const FeaturePlan* plan = &self.plan
+        cdef Pairs pairs
+        cdef Motion motion
+        cdef real_t* memory
+        if n == 0:
+            return
+        pairs = pairs_of(offsets, vectors, center_species, pair_species, table, table_gradients)
+        motion = motion_of(centers, neighbors, displacements, strain)
+        size = pair_scratch_size(pooling) + 2 * LANES * (
+            <Py_ssize_t> pooling.n_leaves + 1 + plan.n_products + plan.n_rows + plan.n_features
+        )
+        memory = <real_t*> malloc(num_threads * size * sizeof(real_t))
+        if memory == NULL:
+            raise MemoryError(f"scratch of {num_threads * size * sizeof(real_t)} bytes")
+        for block in prange(n_blocks, nogil=True, num_threads=num_threads, schedule="dynamic"):
+            pushforward_block(
+                pooling, plan, &pairs, &motion, min(<Py_ssize_t> LANES, n - block * LANES), &rows[block * LANES],
+                &targets[block * LANES], memory + threadid() * size, &out[0, 0], &derivatives[0, 0],
             )
         free(memory)
 

@@ -73,7 +73,7 @@ cdef void jacobian_block(
     cdef offset_t[LANES] targets
     cdef Py_ssize_t pair, end
     cdef int c, z, a, lane
-    pool_block(pooling, pairs, count, rows, &scratch, nodes)
+    pool_block(pooling, pairs, NULL, count, rows, &scratch, nodes, NULL)
     for c in range(LANES):
         nodes[pooling.n_leaves * LANES + c] = 1.0
         tangents[pooling.n_leaves * LANES + c] = 0.0

@@ -83,7 +83,7 @@ cdef void linear_block(
     cdef PairScratch scratch = pair_scratch_at(pooling, adjoints + n_nodes * LANES)
     cdef real_t[LANES] energy
     cdef int c
-    pool_block(pooling, pairs, count, rows, &scratch, nodes)
+    pool_block(pooling, pairs, NULL, count, rows, &scratch, nodes, NULL)
     for c in range(LANES):
         nodes[pooling.n_leaves * LANES + c] = 1.0
     linear_products(pooling, plan, gradients != NULL, nodes, adjoints, energy)

@@ -1,6 +1,6 @@
 # From pairs to sums and back, for one block of LANES centers:
 #
-#   pool_block    pairs -> A          A_v = Σ_j R_q(r_j) Y_lm(r̂_j)
+#   pool_block    pairs -> A          A_v = Σ_j R_q(r_j) Y_lm(r̂_j), and Ȧ along a motion of the atoms (pushforward.pxi)
 #   pull_block    ∂E/∂A -> ∂E/∂r_ij
 #
 # Both visit the pairs of a block in the same way, LANES at a time, and compute R and Y anew: keeping them would cost
@@ -81,12 +81,15 @@ cdef struct PairScratch:
     real_t* Y         # (n_lm_blocks * LANES, LANES)
     real_t* G         # (3, n_lm, LANES)
     real_t* T         # (LANES, n_lm_blocks * LANES)
+    real_t* moving    # as pooled: Ȧ
+    real_t* dY        # as Y: ∇Y · ṙ
+    real_t* dT        # as T
 
 
 cdef Py_ssize_t pair_scratch_size(const PoolingPlan* plan) noexcept nogil:
     return LANES * (
-        plan.pooled_size + 2 * <Py_ssize_t> plan.n_channels + 3 * <Py_ssize_t> plan.n_lm
-        + 2 * <Py_ssize_t> plan.n_lm_blocks * LANES
+        2 * plan.pooled_size + 2 * <Py_ssize_t> plan.n_channels + 3 * <Py_ssize_t> plan.n_lm
+        + 4 * <Py_ssize_t> plan.n_lm_blocks * LANES
     )
 
 
@@ -98,6 +101,9 @@ cdef PairScratch pair_scratch_at(const PoolingPlan* plan, real_t* memory) noexce
     scratch.Y = scratch.dR + LANES * plan.n_channels
     scratch.G = scratch.Y + <Py_ssize_t> LANES * plan.n_lm_blocks * LANES
     scratch.T = scratch.G + 3 * LANES * plan.n_lm
+    scratch.moving = scratch.T + <Py_ssize_t> LANES * plan.n_lm_blocks * LANES
+    scratch.dY = scratch.moving + LANES * plan.pooled_size
+    scratch.dT = scratch.dY + <Py_ssize_t> LANES * plan.n_lm_blocks * LANES
     return scratch
 
 
@@ -249,18 +255,41 @@ cdef void pool_chunk(
     chunk.count = 0
 
 
-# A of up to LANES centers into nodes[leaf * LANES + center], shifted by μ.
+# One chunk: A, or A and Ȧ
+cdef inline void flush(
+    const PoolingPlan* plan, const Pairs* pairs, const Motion* motion, const offset_t* rows, Chunk* chunk,
+    const PairScratch* scratch,
+) noexcept nogil:
+    if motion == NULL:
+        pool_chunk(plan, pairs, chunk, scratch)
+    else:
+        push_chunk(plan, pairs, motion, rows, chunk, scratch)
+
+
+# nodes[leaf * LANES + center] from the sums of each center
+cdef inline void gather_leaves(const PoolingPlan* plan, const real_t* pooled, real_t* nodes) noexcept nogil:
+    cdef Py_ssize_t i
+    cdef int c
+    for i in range(plan.n_leaves):
+        for c in range(LANES):
+            nodes[i * LANES + c] = pooled[c * plan.pooled_size + plan.leaf_position[i]]
+
+
+# A of up to LANES centers into nodes[leaf * LANES + center], shifted by μ; Ȧ into tangents, where there is a motion.
 cdef void pool_block(
-    const PoolingPlan* plan, const Pairs* pairs, int count, const offset_t* rows, const PairScratch* scratch,
-    real_t* nodes,
+    const PoolingPlan* plan, const Pairs* pairs, const Motion* motion, int count, const offset_t* rows,
+    const PairScratch* scratch, real_t* nodes, real_t* tangents,
 ) noexcept nogil:
     cdef Chunk chunk
     cdef offset_t[LANES] cursor
-    cdef Py_ssize_t i
+    cdef Py_ssize_t i, padding = (<Py_ssize_t> plan.n_lm_blocks * LANES - plan.n_lm) * LANES * sizeof(real_t)
     cdef int c, z, kind
     cdef const real_t* shift
     memset(scratch.pooled, 0, LANES * plan.pooled_size * sizeof(real_t))
-    memset(scratch.Y + plan.n_lm * LANES, 0, (plan.n_lm_blocks * LANES - plan.n_lm) * LANES * sizeof(real_t))
+    memset(scratch.Y + plan.n_lm * LANES, 0, padding)
+    if motion != NULL:
+        memset(scratch.moving, 0, LANES * plan.pooled_size * sizeof(real_t))
+        memset(scratch.dY + plan.n_lm * LANES, 0, padding)
     chunk.count = 0
     for c in range(count):
         cursor[c] = pairs.offsets[rows[c]]
@@ -268,22 +297,22 @@ cdef void pool_block(
         for c in range(count):
             kind = pairs.center_species[rows[c]] * plan.n_species + z
             if chunk.count > 0 and chunk.kind != kind:
-                pool_chunk(plan, pairs, &chunk, scratch)
+                flush(plan, pairs, motion, rows, &chunk, scratch)
             while cursor[c] < pairs.offsets[rows[c] + 1] and pairs.pair_species[cursor[c]] == z:
                 append(plan, pairs, &chunk, kind, c, cursor[c])
                 cursor[c] = cursor[c] + 1
                 if chunk.count == LANES:
-                    pool_chunk(plan, pairs, &chunk, scratch)
+                    flush(plan, pairs, motion, rows, &chunk, scratch)
     if chunk.count > 0:
-        pool_chunk(plan, pairs, &chunk, scratch)
-    for i in range(plan.n_leaves):
-        for c in range(LANES):
-            nodes[i * LANES + c] = scratch.pooled[c * plan.pooled_size + plan.leaf_position[i]]
+        flush(plan, pairs, motion, rows, &chunk, scratch)
+    gather_leaves(plan, scratch.pooled, nodes)
     if plan.has_shift:                     # Ã = A − μ
         for c in range(count):
             shift = plan.shift + pairs.center_species[rows[c]] * <Py_ssize_t> plan.n_leaves
             for i in range(plan.n_leaves):
                 nodes[i * LANES + c] = nodes[i * LANES + c] - shift[i]
+    if motion != NULL:
+        gather_leaves(plan, scratch.moving, tangents)
 
 
 # Harmonics lm..lm + n of one l: adds Σ_m of the terms of ∂E/∂r_ij along r and across it.

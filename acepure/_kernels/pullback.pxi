@@ -27,7 +27,7 @@ cdef void pullback_block(
     cdef real_t* features = invariants + <Py_ssize_t> plan.n_rows * LANES
     cdef PairScratch scratch = pair_scratch_at(pooling, features + <Py_ssize_t> plan.n_features * LANES)
     cdef int c
-    pool_block(pooling, pairs, count, rows, &scratch, nodes)
+    pool_block(pooling, pairs, NULL, count, rows, &scratch, nodes, NULL)
     for c in range(LANES):
         nodes[pooling.n_leaves * LANES + c] = 1.0
     multiply_nodes(plan.n_products, plan.left, plan.right, pooling.n_leaves + 1, nodes)

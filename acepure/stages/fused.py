@@ -212,6 +212,33 @@ class FeatureEvaluator:
             chosen = (rows >= centers.start) & (rows < centers.stop)
             self._kernel.evaluate(*arguments, targets[chosen], out, threads)
 
+    def pushforward(
+        self,
+        neighbors: NeighborList,
+        rows: np.ndarray,
+        species: np.ndarray,
+        motion: tuple[np.ndarray, np.ndarray],
+        out: np.ndarray,
+        derivatives: np.ndarray,
+        targets: np.ndarray,
+        num_threads: int,
+    ) -> None:
+        """Write the features of some centers, and their derivatives along a motion.
+
+        Parameters
+        ----------
+        neighbors, rows, species, out, targets, num_threads
+            As in `evaluate`.
+        motion : tuple of numpy.ndarray, shapes (n_atoms, 3) and (3, 3)
+            w and ε of ṙ_ij = w_j − w_i + ε r_ij.
+        derivatives : numpy.ndarray of float64, in the shape of `out`
+        """
+        threads = useful_threads(len(rows), num_threads)
+        for centers, pairs, arguments in self._geometry.parts(neighbors, rows, species, True):
+            chosen = (rows >= centers.start) & (rows < centers.stop)
+            atoms = neighbors.centers[centers], neighbors.neighbors[pairs]
+            self._kernel.pushforward(*arguments, *atoms, *motion, targets[chosen], out, derivatives, threads)
+
     def jacobian(
         self, neighbors: NeighborList, rows: np.ndarray, species: np.ndarray, out: np.ndarray, num_threads: int
     ) -> None:
