@@ -45,7 +45,7 @@ from acepure.structures.gate import species_of
 
 __all__ = ["add"]
 
-#: Of a first fit: on sets of a few hundred structures a minute, and errors that larger bases do not lower by much.
+#: Of a basis of which only the cutoff, the radial functions or the species are given.
 N_FUNCTIONS = 500
 
 _CHOICES = ("totaldegree", "n_max", "l_max", "n_functions")

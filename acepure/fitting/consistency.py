@@ -117,6 +117,11 @@ class ConsistencyReport:
         )
         return (*virials, *forces)
 
+    @property
+    def wrong_virials(self) -> tuple[str, ...]:
+        """Groups whose virials contradict their energies."""
+        return tuple(check.config_type for check in self.virials if self._wrong_virials(check))
+
     def _wrong_virials(self, check: VirialCheck) -> bool:
         # abs(NaN) > x is False: no volume changes, no offset
         return check.discrepancy > self.stress_tolerance or abs(check.pressure_offset) > self.stress_tolerance

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations_with_replacement, islice
 from typing import TYPE_CHECKING, Any
 
@@ -11,15 +11,20 @@ import numpy as np
 from ase import Atoms
 from ase.data import atomic_numbers, covalent_radii
 
+from acepure._utils.checks import count
 from acepure._utils.workers import checked_workers, naming_structure
 from acepure.features.basis import ACEBasis, check_basis
 from acepure.fitting.consistency import check_consistency
-from acepure.fitting.design import Design, assemble
+from acepure.fitting.design import Design, Triangle, assemble
 from acepure.fitting.labeled import LabeledSet, LabeledStream, label_structures
 from acepure.fitting.priors import SmoothnessPrior, resolve_prior
+from acepure.fitting.recipe import ENERGY_WEIGHTS, best_energy_weight, choose_basis
+from acepure.fitting.recipe_errors import HeldOut
+from acepure.fitting.recipe_triangles import assemble_folds
+from acepure.fitting.recipe_weights import relative_weights, scaled_weights, without_virials
 from acepure.fitting.reference_energies import is_isolated, reference_energies, reference_table
 from acepure.fitting.solvers import checked_options, solve
-from acepure.fitting.system import unknowns
+from acepure.fitting.system import Unknowns, unknowns
 from acepure.fitting.weights import Weights, resolve_weights
 from acepure.functions.radial import PolynomialRadialBasis
 from acepure.models.repulsion import PairCore, ZBLCore
@@ -33,6 +38,8 @@ __all__ = ["FitResult", "fit_coefficients", "labeled_data", "shortest_distances"
 # Share of an ideal gas in the density of the coordinates. Without it, fits to molecules, whose distances are a few
 # narrow peaks, had errors of hundreds of eV/Å on structures a little outside; from 0.01 to 0.5 it does not matter.
 _BACKGROUND = 0.1
+# Of a fit that chooses its basis.
+_FOLDS = 5
 # So many structures of a stream are held for a moment, to compare their labels with each other.
 _MOST_COMPARED = 10_000
 
@@ -58,6 +65,8 @@ class FitResult:
     core : PairCore, optional
     shortest : dict
         Shortest distance of each ordered pair of species in the structures, Å.
+    choices : dict
+        Basis before it was referred to data, weights and folds: what makes the same fit again. JSON types.
     """
 
     basis: ACEBasis
@@ -68,6 +77,7 @@ class FitResult:
     summary: list[str]
     core: PairCore | None
     shortest: dict[tuple[str, str], float]
+    choices: dict[str, Any]
 
 
 def labeled_data(structures: Iterable[Atoms] | LabeledSet, **keys: Any) -> LabeledSet:
@@ -81,8 +91,11 @@ def labeled_data(structures: Iterable[Atoms] | LabeledSet, **keys: Any) -> Label
 
 def fit_coefficients(
     labeled: LabeledSet,
-    basis: ACEBasis,
+    basis: ACEBasis | None = None,
     *,
+    size: int | None = None,
+    canonical: bool = True,
+    folds: int | None = None,
     reference: Reference | str | None = "density",
     weights: Weights | Mapping[str, Any] | Sequence[float] | None = None,
     E0s: Mapping[str, float] | str | float = "auto",
@@ -103,17 +116,48 @@ def fit_coefficients(
     report : callable
         Called with each piece of text for the user.
     """
-    check_basis(basis)
     workers = checked_workers(workers)
+    options = checked_options(solver, options or {})
+    prior = resolve_prior(prior)
+    _check_choice(basis, size, canonical, folds, labeled)
+    given = weights is not None
+    weights = resolve_weights(weights, labeled.config_types)
+    report(f"{labeled}\n" if basis is None else f"{labeled}\n\n{weights}\n")
+    contradictions = _compare_labels(labeled, report) if check else ()
+    work: dict[str, Any] = {"workers": workers, "num_threads": num_threads, "progress": progress}
+    summary: list[str] = []
+    energy_weights: Sequence[float] = ()
+    if basis is None:
+        energy_weights = () if given else ENERGY_WEIGHTS
+        weights = weights if given else without_virials(weights, contradictions, labeled.config_types)
+        if not given and contradictions:
+            summary.append(f"virials contradict energies and are not used: {', '.join(contradictions)}")
+            report(f"{summary[-1]}\n")
+        folds = min(_FOLDS if folds is None else folds, len(labeled))
+        relative, base = relative_weights(weights)
+
+        def trial_design(trial: ACEBasis) -> Design:
+            referred = _referred(trial, reference, labeled, workers, progress)
+            fixed = core if isinstance(core, PairCore) else None
+            return Design(referred, relative, _reference_energies(labeled, trial, E0s), fixed)
+
+        recipe = choose_basis(
+            labeled,
+            trial_design,
+            prior,
+            base,
+            size=size,
+            canonical=canonical,
+            energy_weights=energy_weights,
+            folds=folds,
+            report=report,
+            **work,
+        )
+        basis, summary = recipe.basis, [*summary, *recipe.summary]
+    plain = basis
     _check_species(basis, labeled)
     shortest = shortest_distances(basis, labeled)
     core = _core(core, basis, shortest)
-    options = checked_options(solver, options or {})
-    prior = resolve_prior(prior)
-    weights = resolve_weights(weights, labeled.config_types)
-    report(f"{labeled}\n\n{weights}\n")
-    if check:
-        _compare_labels(labeled, report)
     E0s = _reference_energies(labeled, basis, E0s)
     report(f"{reference_table(E0s)}\n")
     basis = _referred(basis, reference, labeled, workers, progress)
@@ -123,15 +167,55 @@ def fit_coefficients(
         f"design matrix: {n_rows:,} × {design.n_columns:,}, {8 * n_rows * design.n_columns / 2**30:.2f} GiB, "
         f"reduced in parts to {8 * (design.n_columns + 1) ** 2 / 2**20:.1f} MiB\n"
     )
-    triangle = assemble(design, labeled, workers=workers, num_threads=num_threads, progress=progress)
     coordinates = unknowns(basis, prior)
+    if folds is None:
+        triangle = assemble(design, labeled, **work)
+    else:
+        triangle, weights, text = _cross_validated(design, labeled, coordinates, folds, energy_weights, work)
+        report(f"{text}\n\n{weights}\n")
+        summary.append(text)
     problem = coordinates.problem(triangle)
     solution = solve(problem, solver, **options)
     report(f"{solution.summary}\n")
-    summary = [f"{n_rows:,} rows of {len(labeled):,} structures", solution.summary]
+    summary = [*summary, f"{n_rows:,} rows of {len(labeled):,} structures", solution.summary]
     posterior = coordinates.feature_rows() @ solution.root
-    return FitResult(
-        basis, coordinates.coefficients(solution.u), E0s, posterior, solution.noise, summary, core, shortest
+    theta = coordinates.coefficients(solution.u)
+    choices = {"basis": plain.to_dict(), "weights": weights.to_dict(), "folds": folds}
+    return FitResult(basis, theta, E0s, posterior, solution.noise, summary, core, shortest, choices)
+
+
+def _check_choice(
+    basis: ACEBasis | None, size: int | None, canonical: bool, folds: int | None, labeled: LabeledSet
+) -> None:
+    if basis is not None:
+        check_basis(basis)
+        if size is not None:
+            raise ValueError(f"size={size!r} is for a basis that is chosen here; the basis given has its own size")
+    if not isinstance(canonical, (bool, np.bool_)):
+        raise TypeError(f"canonical must be True or False, got {canonical!r}")
+    if folds is not None and count("folds", folds, least=2) > len(labeled):
+        raise ValueError(f"folds must be at most the number of structures, {len(labeled)}; got {folds}")
+
+
+def _cross_validated(
+    design: Design,
+    labeled: LabeledSet,
+    coordinates: Unknowns,
+    folds: int,
+    energy_weights: Sequence[float],
+    work: Mapping[str, Any],
+) -> tuple[Triangle, Weights, str]:
+    """Rows by folds, reduced to one triangle with the best weight of energies, or that of the design."""
+    relative, base = relative_weights(design.weights)
+    rows = assemble_folds(replace(design, weights=relative), labeled, folds, **work)
+    held_out = HeldOut.of(rows, coordinates, base)
+    errors, energy = best_energy_weight(held_out, base, energy_weights)
+    weights = scaled_weights(relative, (energy, *base[1:])) if energy_weights else design.weights
+    chosen = f"energies weigh {energy:g}, the best of {len(energy_weights)}; " if energy_weights else ""
+    return (
+        rows.weighted((energy, *base[1:])),
+        weights,
+        f"{chosen}errors of {folds} folds left out: {errors}",
     )
 
 
@@ -142,12 +226,16 @@ def _check_species(basis: ACEBasis, labeled: LabeledSet) -> None:
         basis.species_indices(item.atoms, f"structures[{k}]")  # raises for one of them, and names it
 
 
-def _compare_labels(labeled: LabeledSet, report: Callable[[str], None]) -> None:
-    """Warn of contradictions; structures that are not held in memory are compared up to a number."""
+def _compare_labels(labeled: LabeledSet, report: Callable[[str], None]) -> tuple[str, ...]:
+    """Warn of contradictions, and return the groups whose virials contradict energies.
+
+    Structures that are not held in memory are compared up to a number.
+    """
     held = list(islice(labeled, _MOST_COMPARED)) if isinstance(labeled, LabeledStream) else labeled
-    check_consistency(held)
+    found = check_consistency(held)
     if len(held) < len(labeled):
         report(f"labels were compared with each other for the first {len(held):,} of {len(labeled):,} structures\n")
+    return found.wrong_virials
 
 
 def _reference_energies(

@@ -87,6 +87,10 @@ class Weights:
         energy, forces, virial = self.of(config_type)
         return LabelWeights(energy / root, forces, virial / root)
 
+    def to_dict(self) -> dict[str, list[float]]:
+        """Return what `resolve_weights` takes: three numbers for each group and for "default"."""
+        return {"default": list(self.default), **{name: list(found) for name, found in self.groups.items()}}
+
     def table(self) -> str:
         """Weights of all groups, and the formula."""
         header = ["config_type", "w_E (1/eV)", "w_F (Å/eV)", "w_V (1/eV)"]

@@ -128,8 +128,11 @@ class LinearACE:
     def fit(
         cls,
         structures: Iterable[Atoms] | LabeledSet,
-        basis: ACEBasis,
+        basis: ACEBasis | None = None,
         *,
+        size: int | None = None,
+        canonical: bool = True,
+        folds: int | None = None,
         reference: Reference | str | None = "density",
         weights: Any = None,
         E0s: Mapping[str, float] | str | float = "auto",
@@ -152,7 +155,19 @@ class LinearACE:
         structures : iterable of ase.Atoms, or LabeledData
             With labels in `info`, `arrays` or a calculator; they are found by name, see `keys`. `StructureFiles`
             are not held in memory but read for every pass, some eight of them.
-        basis : ACEBasis
+        basis : ACEBasis, optional
+            Without it, cutoff, radial functions and functions are chosen from the structures: by errors of folds left
+            out, and by forward selection from three times as many functions; virials count unless they contradict
+            energies, and the weight of energies is that of the smallest product of errors, unless weights are given.
+            `report["choices"]` of the model holds what was chosen.
+        size : int, optional
+            Number of unknowns in all, that is functions times species, of a basis that is chosen here; default
+            300 n^1.5 for n species.
+        canonical : bool
+            False chooses among self-interacting functions.
+        folds : int, optional
+            Report errors of so many folds left out. Rows are reduced by folds then, which changes the last bits.
+            Always for a basis that is chosen here, 5 by default.
         reference : Reference, "density" or None
             The coordinates of the fit: the basis is centered on it. "density" takes the radial density of the
             structures with a tenth of an ideal gas (unless the basis has a reference already), None the basis as it
@@ -208,11 +223,15 @@ class LinearACE:
         True
         """
         from acepure.fitting.fit import fit_coefficients, labeled_data
+        from acepure.fitting.recipe_cost import measure_cost
 
         labeled = labeled_data(structures, **keys)
         result = fit_coefficients(
             labeled,
             basis,
+            size=size,
+            canonical=canonical,
+            folds=folds,
             reference=reference,
             weights=weights,
             E0s=E0s,
@@ -233,9 +252,10 @@ class LinearACE:
             core=result.core,
             posterior=result.posterior if uncertainty else None,
             shortest=result.shortest,
-            report={"summary": result.summary},
+            report={"summary": result.summary, "choices": result.choices},
         )
         if verbose:
+            print(f"cost: {measure_cost(model, labeled):.3g} µs per atom for energy and forces, on one thread\n")
             print("errors on the structures of the fit")
             print(model.errors(labeled, workers=workers, num_threads=num_threads, progress=progress))
         return model
