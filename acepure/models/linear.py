@@ -13,12 +13,12 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import ArrayLike
 
-from acepure._utils.checks import count, distances, number, real_array, symbol
-from acepure._utils.pairs import PairTable
+from acepure._utils.checks import count, distances, symbol
 from acepure.errors import ModelFileError, SpeciesError
 from acepure.features.basis import ACEBasis, check_basis
 from acepure.features.derivatives import summed_gradients
 from acepure.features.linear import EnergyAndForces, LinearFunction, features_of_isolated_atoms
+from acepure.models.arguments import checked_energies, checked_posterior, checked_report, checked_shortest
 from acepure.models.by_order import TermsByOrder
 from acepure.models.files import read_model, write_model
 from acepure.models.repulsion import PairCore
@@ -114,11 +114,11 @@ class LinearACE:
         self._function = LinearFunction(basis, coefficients)
         self.basis = basis
         self.coefficients = self._function.coefficients
-        self.E0s = _checked_energies(basis, E0s)
+        self.E0s = checked_energies(basis, E0s)
         self.core = core
-        self.posterior = None if posterior is None else _checked_posterior(basis, posterior)
-        self.shortest_distances = None if shortest is None else _checked_shortest(shortest)
-        self.report = _checked_report(report)
+        self.posterior = None if posterior is None else checked_posterior(basis, posterior)
+        self.shortest_distances = None if shortest is None else checked_shortest(shortest)
+        self.report = checked_report(report)
         vacuum = (self.coefficients * features_of_isolated_atoms(basis)).sum(axis=1)
         self._constants = np.array([self.E0s[s] for s in basis.species]) - vacuum
 
@@ -490,29 +490,3 @@ class LinearACE:
 
     def __repr__(self) -> str:
         return f"LinearACE({', '.join(self.basis.species)}; {len(self.basis)} features, order {self.basis.order})"
-
-
-def _checked_energies(basis: ACEBasis, E0s: Mapping[str, float] | None) -> dict[str, float]:
-    given = dict.fromkeys(basis.species, 0.0) if E0s is None else dict(E0s)
-    missing = [s for s in basis.species if s not in given]
-    if missing:
-        raise ValueError(f"E0s lacks {', '.join(missing)}; the basis is for {', '.join(basis.species)}")
-    return {s: number(f"E0s[{s!r}]", given[s]) for s in basis.species}
-
-
-def _checked_shortest(shortest: Mapping[tuple[str, str], float]) -> dict[tuple[str, str], float]:
-    if isinstance(shortest, Mapping) and not shortest:
-        return {}  # of structures in which no atom had a neighbor
-    return dict(PairTable("shortest", shortest, lambda name, value: number(name, value, above=0)))
-
-
-def _checked_report(report: Mapping[str, Any] | None) -> dict[str, Any]:
-    if not isinstance(report, (Mapping, type(None))):
-        raise TypeError(f"report must be a mapping or None; got {report!r}")
-    return dict(report or {})
-
-
-def _checked_posterior(basis: ACEBasis, posterior: ArrayLike) -> np.ndarray:
-    root = real_array("posterior", posterior, (len(basis.species), len(basis), None)).copy()
-    root.flags.writeable = False
-    return root
