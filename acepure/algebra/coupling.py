@@ -139,12 +139,14 @@ def _coupling_trees(ls: tuple[int, ...]) -> dict[tuple[int, ...], np.ndarray]:
 
 
 @cache
-def couplings(ls: tuple[int, ...], L: int = 0) -> tuple[np.ndarray, tuple[tuple[int, ...], ...]]:
+def couplings(
+    ls: tuple[int, ...], L: int = 0, parity: int | None = None
+) -> tuple[np.ndarray, tuple[tuple[int, ...], ...]]:
     """All O(3) couplings of distinguishable factors, orthonormal.
 
     Generalized Clebsch–Gordan coefficients, coupled from the left, ((l_1 l_2) L_2 l_3) L_3 ... → L
     (Drautz, Phys. Rev. B 99, 014104 (2019); Dusson et al., J. Comput. Phys. 454, 110946 (2022)).
-    Parity: Σ l_t + L must be even, otherwise there is none.
+    Parity: (−1)^Σl must be that of the target, otherwise there is none.
 
     Parameters
     ----------
@@ -152,6 +154,8 @@ def couplings(ls: tuple[int, ...], L: int = 0) -> tuple[np.ndarray, tuple[tuple[
         Degrees l_1, ..., l_ν.
     L : int
         Target degree; 0 for invariants.
+    parity : int, optional
+        Target parity, ±1; default (−1)^L, that of true tensors.
 
     Returns
     -------
@@ -167,7 +171,7 @@ def couplings(ls: tuple[int, ...], L: int = 0) -> tuple[np.ndarray, tuple[tuple[
     ((3, 3, 3, 5, 5, 1), ((0, 2), (1, 2), (2, 2)))
     """
     shape = tuple(2 * l + 1 for l in (*ls, L))
-    if (sum(ls) + L) % 2:
+    if (-1) ** sum(ls) != ((-1) ** L if parity is None else parity):
         return np.zeros((0, *shape)), ()
     if len(ls) == 1:
         matching = ls[0] == L
@@ -214,7 +218,7 @@ def _symmetrizer(tensors: np.ndarray, groups: tuple[int, ...]) -> np.ndarray:
 
 @cache
 def symmetric_couplings(
-    ls: tuple[int, ...], groups: tuple[int, ...], L: int = 0
+    ls: tuple[int, ...], groups: tuple[int, ...], L: int = 0, parity: int | None = None
 ) -> tuple[np.ndarray, tuple[tuple[int, ...], ...]]:
     """Couplings that are symmetric under exchange of equal factors.
 
@@ -230,11 +234,13 @@ def symmetric_couplings(
         groups[t] names the factor at t; equal numbers are equal factors.
     L : int
         Target degree.
+    parity : int, optional
+        Target parity, ±1; default (−1)^L.
 
     Returns
     -------
     coefficients : numpy.ndarray, shape (d_sym, d)
-        Rows orthonormal; row i is the combination of `couplings(ls, L)` that is the i-th symmetric one.
+        Rows orthonormal; row i is the combination of `couplings` that is the i-th symmetric one.
     paths : tuple of tuple of int
         The coupling tree each row was projected from.
 
@@ -243,8 +249,8 @@ def symmetric_couplings(
     ArithmeticError
         If the rank differs from the character count (a defect of this library).
     """
-    tensors, paths = couplings(ls, L)
-    expected = coupling_count(_multiplicities(ls, groups), L)
+    tensors, paths = couplings(ls, L, parity)
+    expected = coupling_count(_multiplicities(ls, groups), L, parity)
     projector = _symmetrizer(tensors, groups) if len(tensors) else np.zeros((0, 0))
     rows: list[np.ndarray] = []
     kept = []

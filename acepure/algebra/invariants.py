@@ -9,6 +9,10 @@ with weight (−1)^{|b|−1} (|b| − 1)!, or *contracted* to the constant c(b_1
 
 the mean over the orders in which the recursion may take the factors.  The radial and angular parts of a scheme
 factorize: Gaunt coefficients reduce the coupling tensor, the radial algebra multiplies the labels.
+
+A target L adds one free index M to the coupling tensors, a factor that occurs once and that no scheme touches
+(a *probe*). By Schur's lemma the map between couplings of two blocks is the same for every M, so P_B acts on whole
+features.
 """
 
 from __future__ import annotations
@@ -26,6 +30,7 @@ from acepure.algebra.coupling import couplings, gaunt_product, symmetric_couplin
 from acepure.algebra.radial_algebra import RadialAlgebra
 from acepure.algebra.symmetrization import multiplicity_factor
 from acepure.labels.factors import Block, Factor, equality_pattern
+from acepure.labels.irreps import INVARIANT, Irrep
 
 __all__ = ["purified_invariants"]
 
@@ -44,7 +49,11 @@ class Scheme(NamedTuple):
 
 
 def purified_invariants(
-    blocks: Sequence[Block], radial: RadialAlgebra | None, pairs: PairConstants | None = None
+    blocks: Sequence[Block],
+    radial: RadialAlgebra | None,
+    pairs: PairConstants | None = None,
+    L: int = 0,
+    parity: int | None = None,
 ) -> tuple[csr_array, list[Block]]:
     """Build P_B of :eq:`eq-purified-invariants`, B = P_B C_ext AA_ext, and the extended blocks.
 
@@ -56,6 +65,10 @@ def purified_invariants(
         Supplies the products of radial functions; None leaves the κ-terms out.
     pairs : callable, optional
         c(u, v) of two factors with equal l, the constant of Σ_m for each m: c_{um,vm'} = δ_mm' c(u, v).
+    L : int
+        Target degree.
+    parity : int, optional
+        Target parity, ±1; default (−1)^L.
 
     Returns
     -------
@@ -74,12 +87,13 @@ def purified_invariants(
     >>> operator.shape, [len(b) for b in extended]
     ((1, 2), [2, 1])
     """
-    builder = _Builder(radial, pairs)
+    target_irrep = Irrep(L, (-1) ** L if parity is None else parity)
+    builder = _Builder(radial, pairs, target_irrep)
     source = {block: i for i, block in enumerate(blocks)}
     entries = [list(builder.terms(block)) for block in blocks]
     extra = {target for terms in entries for target, _ in terms if target not in source}
     extended = [*blocks, *sorted(extra, key=lambda block: (len(block), block))]
-    offsets = np.cumsum([0] + [_size(block) for block in extended])
+    offsets = np.cumsum([0] + [_size(block, target_irrep) for block in extended])
     position = {block: i for i, block in enumerate(extended)}
     rows, columns, values = [], [], []
     for b, terms in enumerate(entries):
@@ -96,23 +110,25 @@ def purified_invariants(
     return operator, extended
 
 
-def _size(block: Block) -> int:
-    return len(_symmetric_basis(tuple(f.l for f in block), equality_pattern(block))) if block else 1
+def _size(block: Block, irrep: Irrep) -> int:
+    return len(_symmetric_basis(tuple(f.l for f in block), equality_pattern(block), irrep)) if block else 1
 
 
 @cache
-def _symmetric_basis(ls: tuple[int, ...], pattern: tuple[int, ...]) -> np.ndarray:
-    """Orthonormal symmetric invariants û, flattened: shape (d_sym, Π (2 l_t + 1))."""
-    tensors, _ = couplings(ls)
-    return symmetric_couplings(ls, pattern)[0] @ tensors.reshape(len(tensors), prod(2 * l + 1 for l in ls))
+def _symmetric_basis(ls: tuple[int, ...], pattern: tuple[int, ...], irrep: Irrep) -> np.ndarray:
+    """Orthonormal symmetric couplings û, flattened: shape (d_sym, Π (2 l_t + 1) (2 L + 1))."""
+    tensors, _ = couplings(ls, *irrep)
+    flat = tensors.reshape(len(tensors), prod(2 * l + 1 for l in ls) * (2 * irrep.L + 1))
+    return symmetric_couplings(ls, pattern, *irrep)[0] @ flat
 
 
 class _Builder:
     """Collects, for a block, {extended block: matrix (couplings of the block, couplings of the extended one)}."""
 
-    def __init__(self, radial: RadialAlgebra | None, pairs: PairConstants | None) -> None:
+    def __init__(self, radial: RadialAlgebra | None, pairs: PairConstants | None, irrep: Irrep) -> None:
         self.radial = radial
         self.pairs = pairs
+        self.irrep = irrep
         self._chains: dict[tuple[Any, ...], tuple[Any, ...]] = {}
         self._maps: dict[tuple[Any, ...], np.ndarray | None] = {}
 
@@ -125,7 +141,7 @@ class _Builder:
                 continue
             pooled = [self._chain(block, part) for part in scheme.pooled]
             halves = [(self._chain(block, a), self._chain(block, b)) for a, b in scheme.contracted]
-            for degrees in _reductions(ls, scheme):
+            for degrees in _reductions(ls, scheme, self.irrep):
                 constant = self._constant(block, scheme, halves, degrees[len(pooled) :])
                 if constant == 0.0:
                     continue
@@ -185,7 +201,7 @@ class _Builder:
         """Matrix from the couplings of the block to those of the target; None where it vanishes."""
         key = (ls, pattern, scheme.pooled, scheme.contracted, degrees, order, target_pattern)
         if key not in self._maps:
-            self._maps[key] = _angular_map(ls, pattern, scheme, degrees, order, target_pattern)
+            self._maps[key] = _angular_map(ls, pattern, scheme, degrees, order, target_pattern, self.irrep)
         return self._maps[key]
 
 
@@ -196,29 +212,32 @@ def _angular_map(
     degrees: tuple[int, ...],
     order: tuple[int, ...],
     target_pattern: tuple[int, ...],
+    irrep: Irrep,
 ) -> np.ndarray | None:
-    reduced = _reductions(ls, scheme)[degrees]
+    reduced = _reductions(ls, scheme, irrep)[degrees]
     d = len(reduced)
-    matrix = symmetric_couplings(ls, pattern)[0] / multiplicity_factor(pattern)
+    matrix = symmetric_couplings(ls, pattern, *irrep)[0] / multiplicity_factor(pattern)
     if order:
-        tensor = reduced.transpose(0, *(1 + t for t in order)).reshape(d, -1)
-        target = _symmetric_basis(tuple(degrees[t] for t in order), target_pattern)
+        tensor = reduced.transpose(0, *(1 + t for t in order), len(order) + 1).reshape(d, -1)
+        target = _symmetric_basis(tuple(degrees[t] for t in order), target_pattern, irrep)
         matrix = matrix @ (tensor @ target.T) * multiplicity_factor(target_pattern)
     else:
+        assert irrep == INVARIANT  # no constant transforms otherwise, and what vanishes is left out of the reductions
         matrix = matrix @ reduced.reshape(d, 1)
     return matrix if matrix.size and np.abs(matrix).max() > _ZERO else None
 
 
 @cache
-def _reductions(ls: tuple[int, ...], scheme: Scheme) -> dict[tuple[int, ...], np.ndarray]:
+def _reductions(ls: tuple[int, ...], scheme: Scheme, irrep: Irrep) -> dict[tuple[int, ...], np.ndarray]:
     """Coupling tensors of ls with the parts multiplied out.
 
     Returns {(degrees of the pooled parts, degrees of the contracted pairs): tensor of shape
-    (d, 2 L_1 + 1, ..., 2 L_p + 1)} over the pooled parts; vanishing ones are left out.
+    (d, 2 L_1 + 1, ..., 2 L_p + 1, 2 L + 1)} over the pooled parts and M; vanishing ones are left out.
     """
-    tensors, _ = couplings(ls)
-    partial: dict[tuple[int, ...], np.ndarray] = {(): tensors.reshape(tensors.shape[:-1])}
-    axes = list(range(len(ls)))  # the factor, or for a finished part −1, that each axis (but the first) stands for
+    tensors, _ = couplings(ls, *irrep)
+    partial: dict[tuple[int, ...], np.ndarray] = {(): tensors}
+    # the factor that each axis (but the first) stands for; −1 for a finished part, −2 for M
+    axes = [*range(len(ls)), -2]
     for part in scheme.pooled:
         expansion = gaunt_product(tuple(ls[t] for t in part))
         where = [1 + axes.index(t) for t in part]
@@ -238,7 +257,9 @@ def _reductions(ls: tuple[int, ...], scheme: Scheme) -> dict[tuple[int, ...], np
             for L, gaunt in trace.items()
         }
         axes = [t for t in axes if t not in (*first, *second)]
-    return {degrees: t for degrees, t in partial.items() if t.size and np.abs(t).max() > _ZERO}
+    M = 1 + axes.index(-2)
+    found = {degrees: np.moveaxis(t, M, -1) for degrees, t in partial.items() if t.size}
+    return {degrees: t for degrees, t in found.items() if np.abs(t).max() > _ZERO}
 
 
 @cache

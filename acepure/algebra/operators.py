@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from scipy.sparse import csr_array
+import numpy as np
+from scipy.sparse import csr_array, kron
 
 from acepure.algebra.invariants import purified_invariants
 from acepure.algebra.linearization import AtomicAlgebra
@@ -20,6 +21,7 @@ from acepure.algebra.radial_algebra import RadialAlgebra
 from acepure.algebra.recursion import purification
 from acepure.algebra.symmetrization import symmetrization
 from acepure.labels.factors import Block, ProductSet
+from acepure.labels.irreps import INVARIANT, Irrep
 
 __all__ = ["Operators", "assemble"]
 
@@ -31,12 +33,12 @@ class Operators:
     Attributes
     ----------
     algebra : RadialAlgebra
-    symmetrization : scipy.sparse.csr_array, shape (n_features, n_products)
-        C; columns named by `products`.
+    symmetrization : scipy.sparse.csr_array, shape (n_features (2L + 1), n_products)
+        C; rows by feature and M, columns named by `products`.
     products : ProductSet
-    invariant_purification : scipy.sparse.csr_array or None, shape (n_features, n_invariants)
-        P_B; None for bases without purification.
-    extended_symmetrization : scipy.sparse.csr_array, shape (n_invariants, n_extended)
+    invariant_purification : scipy.sparse.csr_array or None, shape (n_features (2L + 1), n_invariants (2L + 1))
+        P_B ⊗ 1; None for bases without purification.
+    extended_symmetrization : scipy.sparse.csr_array, shape (n_invariants (2L + 1), n_extended)
         C_ext; columns named by `extended_products`.
     extended_products : ProductSet
         Products that evaluation computes.
@@ -65,6 +67,7 @@ def assemble(
     algebra: RadialAlgebra,
     canonical: bool = True,
     pairs: Callable[[Any, Any], float] | None = None,
+    irrep: Irrep = INVARIANT,
 ) -> Operators:
     """Build the operators of a set of blocks.
 
@@ -77,12 +80,16 @@ def assemble(
         Whether to take the κ-terms out.
     pairs : callable, optional
         c(u, v) of two indices with equal l (and equal m); see `purification`.
+    irrep : Irrep
+        What the features are.
     """
-    C, products, _ = symmetrization(blocks)
+    C, products, _ = symmetrization(blocks, *irrep)
     if not canonical and pairs is None:
         return Operators(algebra, C, products, None, C, products, canonical)
-    P_B, extended = purified_invariants(blocks, algebra if canonical else None, pairs)
-    C_ext, extended_products, _ = symmetrization(extended)
+    P_B, extended = purified_invariants(blocks, algebra if canonical else None, pairs, *irrep)
+    C_ext, extended_products, _ = symmetrization(extended, *irrep)
+    if irrep.L:
+        P_B = csr_array(kron(P_B, np.eye(len(irrep.components))))
     return Operators(algebra, C, products, P_B, C_ext, extended_products, canonical, _tuple_pairs(pairs))
 
 

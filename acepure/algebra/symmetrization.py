@@ -43,7 +43,9 @@ def multiplicity_factor(pattern: tuple[int, ...]) -> float:
     return sqrt(prod(factorial(pattern.count(group)) for group in set(pattern)))
 
 
-def symmetrization(blocks: Sequence[Block], L: int = 0) -> tuple[csr_array, ProductSet, np.ndarray]:
+def symmetrization(
+    blocks: Sequence[Block], L: int = 0, parity: int | None = None
+) -> tuple[csr_array, ProductSet, np.ndarray]:
     """Build C, block by block, orthonormal as in :eq:`eq-orthonormal-couplings`: Σ_k mult(k)! C_ik C_i'k = δ_ii'.
 
     Parameters
@@ -52,6 +54,8 @@ def symmetrization(blocks: Sequence[Block], L: int = 0) -> tuple[csr_array, Prod
         Sorted multisets of factors, all different.  The empty block is the constant 1.
     L : int
         Target degree; each coupling has 2L + 1 rows, M = −L..L.
+    parity : int, optional
+        Target parity, ±1; default (−1)^L.
 
     Returns
     -------
@@ -78,7 +82,7 @@ def symmetrization(blocks: Sequence[Block], L: int = 0) -> tuple[csr_array, Prod
     runs: list[list[np.ndarray]] = []
     n_products = 0
     for b, block in enumerate(blocks):
-        ms, coefficients = _block_coefficients(tuple(f.l for f in block), equality_pattern(block), L)
+        ms, coefficients = _block_coefficients(tuple(f.l for f in block), equality_pattern(block), L, parity)
         n_rows, n_columns = coefficients.shape
         row, column = np.nonzero(coefficients)
         rows.append(row + offsets[b])
@@ -102,12 +106,14 @@ def _join(arrays: list[np.ndarray], dtype: type) -> np.ndarray:
 
 
 @cache
-def _block_coefficients(ls: tuple[int, ...], pattern: tuple[int, ...], L: int) -> tuple[np.ndarray, np.ndarray]:
+def _block_coefficients(
+    ls: tuple[int, ...], pattern: tuple[int, ...], L: int, parity: int | None
+) -> tuple[np.ndarray, np.ndarray]:
     """Columns (l + m of each factor, shape (n, ν)) and coefficients, shape (n_couplings (2L + 1), n)."""
     if not ls:
-        return np.zeros((1, 0), dtype=np.int64), np.ones((1 if L == 0 else 0, 1))
-    tensors, _ = couplings(ls, L)
-    symmetric, _ = symmetric_couplings(ls, pattern, L)
+        return np.zeros((1, 0), dtype=np.int64), np.ones((1 if L == 0 and parity != -1 else 0, 1))
+    tensors, _ = couplings(ls, L, parity)
+    symmetric, _ = symmetric_couplings(ls, pattern, L, parity)
     d, n_products = len(symmetric), prod(2 * l + 1 for l in ls)
     flat = tensors.reshape(len(tensors), n_products * (2 * L + 1))
     dense = (symmetric @ flat).reshape(d, n_products, 2 * L + 1) * sqrt(2 * L + 1)

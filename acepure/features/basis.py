@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any, overload
@@ -19,6 +20,7 @@ from acepure.algebra.operators import Operators
 from acepure.errors import CoincidentAtomsError, SpeciesError
 from acepure.features.centers import CenterGroup, center_groups, only_group
 from acepure.features.labels import FeatureLabel, feature_labels
+from acepure.features.resolved import Resolved
 from acepure.functions.radial import PolynomialRadialBasis, RadialBasis
 from acepure.labels.factors import Block, ProductSet
 from acepure.labels.selection import Specification, with_default
@@ -34,7 +36,7 @@ __all__ = ["ACEBasis", "check_basis"]
 DEFAULT_RCUT = 5.0
 
 
-class ACEBasis:
+class ACEBasis(Resolved):
     """Canonical (or self-interacting) ACE features of atomic environments.
 
     For a center i with neighbors j inside the cutoff, φ_v(r) = f(r) P_n(x(r)) Y_lm(r̂) for v = (z, n, l, m), and
@@ -55,6 +57,9 @@ class ACEBasis:
         Largest correlation order; default 3.
     totaldegree, wL, n_max, l_max, n_functions, functions, n_start
         Which functions, in exactly one way, see `Specification`; default totaldegree=6.
+    L, irrep : int or str, optional
+        What the features are: L for true tensors, which transform like Y_LM, or "1o" (vector), "1e" (pseudovector) and
+        so on; default invariants.
     radial : RadialBasis, optional
         Radial functions; default `PolynomialRadialBasis(rcut)`.
     canonical : bool, optional
@@ -92,6 +97,8 @@ class ACEBasis:
         n_functions: int | None = None,
         functions: Iterable[Sequence[Sequence[Any]]] | None = None,
         n_start: int | None = None,
+        L: int | None = None,
+        irrep: str | None = None,
         radial: RadialBasis | None = None,
         canonical: bool = True,
         reference: Reference | None = None,
@@ -118,51 +125,6 @@ class ACEBasis:
         self._species_of_number[[atomic_numbers[symbol] for symbol in symbols]] = np.arange(len(symbols))
         self._cutoffs = np.array([[float(self._radial.cutoff(a, b)) for b in symbols] for a in symbols])
         self._cutoffs.flags.writeable = False
-
-    # --- what it is ---------------------------------------------------------------------------------------
-
-    @property
-    def species(self) -> tuple[str, ...]:
-        """Chemical symbols, sorted by atomic number."""
-        return self._specification.species
-
-    @property
-    def specification(self) -> Specification:
-        """The resolved index sets."""
-        return self._specification
-
-    @property
-    def radial(self) -> RadialBasis:
-        """The radial functions."""
-        return self._radial
-
-    @property
-    def canonical(self) -> bool:
-        """Whether self-interactions are taken out."""
-        return self._canonical
-
-    @property
-    def reference(self) -> Reference | None:
-        """What the basis is centered on, if anything."""
-        return self._reference
-
-    @property
-    def order(self) -> int:
-        """Largest correlation order ν."""
-        return self._specification.order
-
-    @property
-    def rcut(self) -> float:
-        """Largest cutoff of all pairs, in Å."""
-        return float(self._cutoffs.max())
-
-    @property
-    def cutoffs(self) -> np.ndarray:
-        """Cutoffs in Å of (center, neighbor), shape (n_species, n_species); read-only."""
-        return self._cutoffs
-
-    def __len__(self) -> int:
-        return len(self._specification)
 
     def centered(self, reference: Reference, *, orthonormal: bool = True) -> ACEBasis:
         """Return the basis with the same labels, referred to the statistics of an ideal gas or of data.
@@ -209,7 +171,7 @@ class ACEBasis:
     @cached_property
     def labels(self) -> tuple[FeatureLabel, ...]:
         """One label per feature, in column order; the same for canonical and self-interacting bases."""
-        return feature_labels(self._blocks, self.species)
+        return feature_labels(self._blocks, self.species, self._specification.irrep)
 
     @property
     def order_slices(self) -> dict[str, slice]:
@@ -226,8 +188,8 @@ class ACEBasis:
     @cached_property
     def groups(self) -> list[CenterGroup]:
         """Species of center by product algebra, with their operators."""
-        n_start = self._specification.n_start
-        return center_groups(self.species, self._blocks, n_start, self._radial, self._canonical, self._reference)
+        n_start, irrep = self._specification.n_start, self._specification.irrep
+        return center_groups(self.species, self._blocks, n_start, self._radial, self._canonical, self._reference, irrep)
 
     def operators(self, center: str) -> Operators:
         """Return the sparse maps for one species of center.
@@ -244,7 +206,7 @@ class ACEBasis:
 
     @property
     def symmetrization(self) -> csr_array:
-        """C, shape (n_features, n_products): rows `labels`, columns `products`."""
+        """C, shape (n_features (2L + 1), n_products): rows `labels` by M, columns `products`."""
         return self.groups[0].operators.symmetrization
 
     @property
@@ -336,8 +298,8 @@ class ACEBasis:
 
         Returns
         -------
-        numpy.ndarray of float64, shape (n_atoms, n_features), or a list of such arrays
-            In units of the radial functions; dimensionless by default.
+        numpy.ndarray of float64, shape (n_atoms, n_features) or (n_atoms, n_features, 2L + 1), or a list of such arrays
+            M = −L..L last; in units of the radial functions; dimensionless by default.
 
         Raises
         ------
@@ -381,7 +343,7 @@ class ACEBasis:
         threads = resolve_num_threads(num_threads)
         species = self.species_indices(atoms)
         for block in neighbor_blocks(atoms, self.cutoffs, species, num_threads=useful_threads(len(atoms), threads)):
-            features = np.empty((block.n_centers, len(self)))
+            features = np.empty((block.n_centers, *self.feature_shape))
             self._evaluate(block, species, features, np.arange(block.n_centers), threads)
             yield block.centers.astype(np.int64), features
 
@@ -400,10 +362,10 @@ class ACEBasis:
         species = self.species_indices(atoms)
         if neighbors is not None:
             check_neighbors(neighbors, species, self.cutoffs)
-            out = np.empty((neighbors.n_centers, len(self)))
+            out = np.empty((neighbors.n_centers, *self.feature_shape))
             self._evaluate(neighbors, species, out, np.arange(neighbors.n_centers), threads)
             return out
-        shape = (len(atoms), len(self))
+        shape = (len(atoms), *self.feature_shape)
         refuse_larger("the array of features", shape, physical_memory(), "use descriptor_blocks or indices")
         out = np.empty(shape)
         for block in neighbor_blocks(atoms, self.cutoffs, species, num_threads=useful_threads(len(atoms), threads)):
@@ -413,6 +375,7 @@ class ACEBasis:
     def _evaluate(self, neighbors: NeighborList, species: Any, out: Any, targets: Any, threads: int) -> None:
         """Write the features of the centers of a list into the rows `targets` of `out`."""
         center_species = species[neighbors.centers]
+        out = out.reshape(len(out), math.prod(self.feature_shape))
         for group, evaluator in zip(self.groups, self.evaluators):
             # Equal species side by side, so that the lanes of a block are of one kind.
             rows = np.concatenate([np.flatnonzero(center_species == z) for z in group.species])
@@ -493,7 +456,9 @@ class ACEBasis:
         return f"ACEBasis({arguments}): {len(self)} features = {' + '.join(map(str, self._specification.sizes))}"
 
 
-def check_basis(basis: object) -> None:
-    """Raise TypeError unless `basis` is an ACEBasis."""
+def check_basis(basis: object, tensors: bool = False) -> None:
+    """Raise TypeError unless `basis` is an ACEBasis; ValueError for tensors or pseudoscalars unless they serve."""
     if not isinstance(basis, ACEBasis):
         raise TypeError(f"basis must be an ACEBasis, got {basis!r} of type {type(basis).__name__}")
+    if not tensors and basis.irrep != "0e":
+        raise ValueError(f'basis must hold invariants (irrep "0e") here; got one with irrep "{basis.irrep}"')

@@ -13,6 +13,7 @@ from acepure.algebra.operators import Operators, assemble
 from acepure.algebra.radial_algebra import RadialAlgebra
 from acepure.functions.radial import RadialBasis
 from acepure.labels.factors import Block, Factor
+from acepure.labels.irreps import INVARIANT, Irrep
 from acepure.references import Reference
 
 __all__ = ["CenterGroup", "center_groups", "only_group"]
@@ -46,6 +47,7 @@ def center_groups(
     radial: RadialBasis,
     canonical: bool,
     reference: Reference | None = None,
+    irrep: Irrep = INVARIANT,
 ) -> list[CenterGroup]:
     """Build the operators of a basis.
 
@@ -60,6 +62,8 @@ def center_groups(
     radial : RadialBasis
     canonical : bool
     reference : Reference, optional
+    irrep : Irrep
+        What the features are.
 
     Returns
     -------
@@ -81,9 +85,9 @@ def center_groups(
             tuple(sorted(Factor(f.l, f.z, algebra.basis_label(f.q - n_start, f.l)) for f in block)) for block in blocks
         ]
         if reference is None:
-            groups.append(CenterGroup(tuple(centers), assemble(labeled, algebra, canonical)))
+            groups.append(CenterGroup(tuple(centers), assemble(labeled, algebra, canonical, None, irrep)))
         else:
-            groups.append(_referred(species, centers[0], labeled, algebra, radial, canonical, reference))
+            groups.append(_referred(species, centers[0], labeled, algebra, radial, canonical, reference, irrep))
     return groups
 
 
@@ -105,6 +109,7 @@ def _referred(
     radial: RadialBasis,
     canonical: bool,
     reference: Reference,
+    irrep: Irrep,
 ) -> CenterGroup:
     """The group of one species of center, with the constants of the reference."""
 
@@ -115,7 +120,7 @@ def _referred(
     pairs = reference.pairs(radial, species[z], species)
     if pairs is None and canonical:
         pairs = mean_pair_constants(algebra, mean)
-    operators = assemble(blocks, algebra, canonical, pairs)
+    operators = assemble(blocks, algebra, canonical, pairs, irrep)
     one_particle = operators.extended_products.one_particle
     shift = np.zeros((len(species), len(one_particle)))
     shift[z] = [mean(v.z, v.q) if v.l == 0 else 0.0 for v in one_particle]

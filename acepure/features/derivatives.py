@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -39,7 +40,7 @@ class PairJacobian:
         Periodic image of j.
     vectors : numpy.ndarray of float64, shape (n_pairs, 3)
         r_ij = r_j − r_i + S·cell, Å.
-    values : numpy.ndarray of float64, shape (n_pairs, 3, n_features)
+    values : numpy.ndarray of float64, shape (n_pairs, 3, n_features), for L > 0 (n_pairs, 3, n_features, 2L + 1)
         Per Å. Moving atom j changes B_f(i) by it, moving atom i by minus it; zero for a pair beyond the cutoff, as
         lists with a skin hold them.
     """
@@ -57,9 +58,9 @@ class SummedGradients:
 
     Attributes
     ----------
-    positions : numpy.ndarray of float64, shape (n_species, n_atoms, 3, n_features)
+    positions : numpy.ndarray of float64, shape (n_species, n_atoms, 3, n_features), for L > 0 with 2L + 1 behind
         ∂(Σ_{i of species z} B_f(i)) / ∂r_k, per Å.
-    strain : numpy.ndarray of float64, shape (n_species, 3, 3, n_features)
+    strain : numpy.ndarray of float64, shape (n_species, 3, 3, n_features), for L > 0 with 2L + 1 behind
         The same with respect to the strain ε_ab, at r ↦ (1 + ε) r.
     """
 
@@ -108,17 +109,17 @@ def pair_jacobian(
     >>> pair_jacobian(ACEBasis(["Cu"], order=2), bulk("Cu")).values.shape
     (42, 3, 37)
     """
-    check_basis(basis)
+    check_basis(basis, tensors=True)
     max_bytes, threads = _checked_limit(max_bytes), resolve_num_threads(num_threads)
     if neighbors is not None and indices is not None:
         raise ValueError("indices and neighbors exclude each other: the list has its centers")
     species = basis.species_indices(atoms)
     neighbors = _checked_list(basis, atoms, indices, neighbors, threads)
-    shape = (neighbors.n_pairs, 3, len(basis))
+    shape = (neighbors.n_pairs, 3, *basis.feature_shape)
     advice = "select centers with indices, use summed_gradients, or raise max_bytes"
     refuse_larger("the Jacobian", shape, max_bytes, advice)
     values = np.empty(shape)
-    _jacobian(basis, neighbors, species, values, threads)
+    _jacobian(basis, neighbors, species, values.reshape(neighbors.n_pairs, 3, prod(basis.feature_shape)), threads)
     centers = np.repeat(neighbors.centers, np.diff(neighbors.offsets))
     return PairJacobian(centers, neighbors.neighbors, neighbors.shifts, neighbors.vectors, values)
 
@@ -160,10 +161,10 @@ def summed_gradients(
     >>> summed_gradients(ACEBasis(["Cu"], order=2), bulk("Cu", cubic=True)).positions.shape
     (1, 4, 3, 37)
     """
-    check_basis(basis)
+    check_basis(basis, tensors=True)
     max_bytes, threads = _checked_limit(max_bytes), resolve_num_threads(num_threads)
     species = basis.species_indices(atoms)
-    n_species, n_features = len(basis.species), len(basis)
+    n_species, n_features = len(basis.species), prod(basis.feature_shape)
     shape = (n_species, len(atoms), 3, n_features)
     refuse_larger("the result", shape, max_bytes, "use pullback for one function of the features, or raise max_bytes")
     neighbors = _checked_list(basis, atoms, None, neighbors, threads)
@@ -185,7 +186,10 @@ def summed_gradients(
             strain[z],
             useful_threads(part.n_pairs, threads),
         )
-    return SummedGradients(positions, strain)
+    return SummedGradients(
+        positions.reshape(n_species, len(atoms), 3, *basis.feature_shape),
+        strain.reshape(n_species, 3, 3, *basis.feature_shape),
+    )
 
 
 def pullback(
@@ -205,7 +209,7 @@ def pullback(
     basis : ACEBasis
     atoms : ase.Atoms
     cotangents : array_like of float64, shape (n_atoms, n_features)
-        g, in the shape of the features: (n_centers, n_features) for a list of some centers.
+        g, in the shape of the features: for L > 0 with 2L + 1 behind; with n_centers for a list of some centers.
     neighbors : NeighborList, optional
         As for `pair_jacobian`; the sum is over the centers of the list.
     num_threads : int, optional
@@ -230,11 +234,12 @@ def pullback(
     >>> positions.shape, strain.shape
     ((1, 3), (3, 3))
     """
-    check_basis(basis)
+    check_basis(basis, tensors=True)
     threads = resolve_num_threads(num_threads)
     species = basis.species_indices(atoms)
     neighbors = _checked_list(basis, atoms, None, neighbors, threads)
-    cotangents = real_array("cotangents", cotangents, (neighbors.n_centers, len(basis)))
+    cotangents = real_array("cotangents", cotangents, (neighbors.n_centers, *basis.feature_shape))
+    cotangents = cotangents.reshape(neighbors.n_centers, prod(basis.feature_shape))
     gradients = np.zeros((neighbors.n_pairs, 3))
     center_species = species[neighbors.centers]
     for group, evaluator in zip(basis.groups, basis.pullback_evaluators):

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from acepure.algebra.coupling import symmetric_couplings
 from acepure.labels.factors import Block, equality_pattern
+from acepure.labels.irreps import INVARIANT, Irrep
 
 __all__ = ["FeatureLabel", "feature_labels"]
 
@@ -40,7 +41,9 @@ class FeatureLabel(NamedTuple):
         return factors + (f" L={','.join(map(str, self.coupling))}" if self.coupling else "")
 
 
-def feature_labels(blocks: Sequence[Block], symbols: Sequence[str]) -> tuple[FeatureLabel, ...]:
+def feature_labels(
+    blocks: Sequence[Block], symbols: Sequence[str], irrep: Irrep = INVARIANT
+) -> tuple[FeatureLabel, ...]:
     """Return one label per feature, in the order of the blocks and of their couplings.
 
     Parameters
@@ -49,10 +52,12 @@ def feature_labels(blocks: Sequence[Block], symbols: Sequence[str]) -> tuple[Fea
         With n as the label of radial functions.
     symbols : sequence of str
         Chemical symbols of the species indices.
+    irrep : Irrep
+        What the features are; one label serves all M.
     """
     return tuple(
         FeatureLabel(tuple(symbols[f.z] for f in block), tuple(f.q for f in block), ls, path)
         for block in blocks
         for ls in [tuple(f.l for f in block)]
-        for path in symmetric_couplings(ls, equality_pattern(block))[1]
+        for path in symmetric_couplings(ls, equality_pattern(block), *irrep)[1]
     )

@@ -68,7 +68,7 @@ class VerletList:
     """
 
     def __init__(self, basis: ACEBasis, skin: float = 0.5, num_threads: int | None = None) -> None:
-        check_basis(basis)
+        check_basis(basis, tensors=True)
         self._basis = basis
         self._skin = number("skin", skin, least=0)
         self._num_threads = resolve_num_threads(num_threads)

@@ -1,4 +1,4 @@
-"""Counting by characters: how many invariants there are, before any is built.
+"""Counting by characters: how many functions of each symmetry there are, before any is built.
 
 The weights m of the harmonics of degree l are −l..l; a product of factors has weight Σm.  The couplings to
 degree L number N(Σm = L) − N(Σm = L + 1), with N the number of products of that weight.
@@ -14,7 +14,7 @@ __all__ = ["coupling_count", "product_counts"]
 
 
 @cache
-def coupling_count(multiplicities: tuple[tuple[int, int], ...], L: int = 0) -> int:
+def coupling_count(multiplicities: tuple[tuple[int, int], ...], L: int = 0, parity: int | None = None) -> int:
     """Number of symmetric O(3) couplings, by characters.
 
     The number of multisets with total Σm = M of a factor of degree l that occurs g times is a
@@ -26,14 +26,18 @@ def coupling_count(multiplicities: tuple[tuple[int, int], ...], L: int = 0) -> i
         Degree and multiplicity of each distinct factor.
     L : int
         Target degree.
+    parity : int, optional
+        Target parity, ±1; default (−1)^L. Factors have the parity (−1)^Σl.
 
     Examples
     --------
     >>> coupling_count(((1, 1), (1, 1), (1, 1), (1, 1))), coupling_count(((1, 4),))
     (3, 1)
+    >>> coupling_count(((1, 1), (1, 1)), 1), coupling_count(((1, 1), (1, 1)), 1, +1)  # a vector; the cross product
+    (0, 1)
     """
     top = sum(l * g for l, g in multiplicities)
-    if (top + L) % 2 or L > top:
+    if (-1) ** top != ((-1) ** L if parity is None else parity) or L > top:
         return 0
     polynomial = [1]
     for l, g in multiplicities:
@@ -64,15 +68,17 @@ def _gaussian_binomial(n: int, k: int) -> list[int]:
 
 
 @cache
-def product_counts(groups: tuple[tuple[int, int], ...], n_species: int, width: int, step: int) -> tuple[float, float]:
-    """Number of products with Σm = 0 and with Σm = 1; Σn < width if step = 1, n < width each if step = 0."""
+def product_counts(
+    groups: tuple[tuple[int, int], ...], n_species: int, width: int, step: int, L: int = 0
+) -> tuple[float, ...]:
+    """Number of products with Σm = 0, 1, ..., L + 1; Σn < width if step = 1, n < width each if step = 0."""
     degrees = width if step else 1
     M = sum(l * g for l, g in groups)
     total = np.zeros((degrees, 2 * M + 1))
     total[0, M] = 1.0
     for l, g in groups:
         total = _product(total, _complete_homogeneous(l, g, n_species, width, step), M)
-    return float(total[:, M].sum()), float(total[:, M + 1].sum()) if M else 0.0
+    return tuple(float(total[:, M + m].sum()) if m <= M else 0.0 for m in range(L + 2))
 
 
 @cache

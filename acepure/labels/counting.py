@@ -59,6 +59,10 @@ class IndexSets(Protocol):
     def n_start(self) -> int: ...
     @property
     def functions(self) -> tuple[Block, ...] | None: ...
+    @property
+    def L(self) -> int: ...
+    @property
+    def parity(self) -> int: ...
     def limits(self, nu: int) -> tuple[int, Callable[[int], int]]: ...
     def __hash__(self) -> int: ...
 
@@ -68,11 +72,13 @@ def function_counts(spec: IndexSets) -> tuple[tuple[int, int], ...]:
     """Return (number of functions, exact; of products with purification, estimated) for each order.
 
     For each multiset of l's, the multisets of (species, n) and their m's are counted by generating functions in
-    (Σ n, Σ m); invariants are N(Σm = 0) − N(Σm = 1).  Complex harmonics need N(Σm = 0) products, real ones about 1.4
-    times as many; purification adds about as many again at order 4, and doubles the total with each further order.
+    (Σ n, Σ m); functions are N(Σm = L) − N(Σm = L + 1).  Complex harmonics need the products with |Σm| ≤ L, real ones
+    about 1.4 times as many; purification adds about as many again at order 4, and doubles the total with each further
+    order.
     """
     if spec.functions is not None:
-        return tuple(_count_explicit([b for b in spec.functions if len(b) == nu]) for nu in range(1, spec.order + 1))
+        orders = range(1, spec.order + 1)
+        return tuple(_count_explicit(spec, [b for b in spec.functions if len(b) == nu]) for nu in orders)
     result = []
     for nu in range(1, spec.order + 1):
         functions = products = 0.0
@@ -82,20 +88,25 @@ def function_counts(spec: IndexSets) -> tuple[tuple[int, int], ...]:
             else:
                 width, step = math.floor(_spare(spec, nu) - spec.wL * sum(ls)) + 1, 1
             if nu == 1:
-                functions, products = (float(len(spec.species) * width),) * 2
+                functions = float(len(spec.species) * width)
+                products = (2 * spec.L + 1) * functions
                 continue
-            zero, one = product_counts(tuple(sorted({(l, ls.count(l)) for l in ls})), len(spec.species), width, step)
-            functions += zero - one
-            products += 1.4 * zero
+            groups = tuple(sorted({(l, ls.count(l)) for l in ls}))
+            counts = product_counts(groups, len(spec.species), width, step, spec.L)
+            functions += counts[spec.L] - counts[spec.L + 1]
+            products += 1.4 * (2 * sum(counts[: spec.L + 1]) - counts[0])
         result.append((round(functions), round(products * max(1, 2 ** (nu - 3)))))
     return tuple(result)
 
 
 def _largest_l(spec: IndexSets, nu: int) -> float:
-    """Largest l that couples at one order; two factors at least have it, or share it."""
+    """Largest l that couples at one order: it is at most the sum of the others and L."""
     if nu == 1:
-        return 0
-    return spec.limits(nu)[0] if spec.totaldegree is None else _spare(spec, nu) / spec.wL // 2
+        return spec.L
+    if spec.totaldegree is None:
+        return spec.limits(nu)[0]
+    total = _spare(spec, nu) / spec.wL
+    return min(total, (total + spec.L) // 2) if spec.L else total // 2
 
 
 def _width(spec: IndexSets, nu: int) -> int:
@@ -111,7 +122,8 @@ def _spare(spec: IndexSets, nu: int) -> float:
 
 
 def _coupled_degrees(spec: IndexSets, nu: int) -> Iterator[tuple[int, ...]]:
-    """Multisets of ν degrees l that may couple to an invariant: Σ l even, the largest at most the sum of the others."""
+    """Multisets of ν degrees l that may couple to L: Σ l of its parity, each at most the sum of the others and L."""
+    odd = int(spec.parity < 0)
     l_top = spec.limits(nu)[0]
     most = nu * l_top if spec.totaldegree is None else math.floor(_spare(spec, nu) / spec.wL)
 
@@ -121,18 +133,19 @@ def _coupled_degrees(spec: IndexSets, nu: int) -> Iterator[tuple[int, ...]]:
             for l in range(low, min(l_top, (most - total) // missing) + 1):
                 yield from extend((*chosen, l), total + l)
             return
-        for l in range(low + (low + total) % 2, min(l_top, total, most - total) + 1, 2):
+        low = max(low, spec.L - total)
+        for l in range(low + (low + total + odd) % 2, min(l_top, total + spec.L, most - total) + 1, 2):
             yield (*chosen, l)
 
     return extend((), 0) if most >= 0 else iter(())
 
 
-def _count_explicit(blocks: list[Block]) -> tuple[int, int]:
+def _count_explicit(spec: IndexSets, blocks: list[Block]) -> tuple[int, int]:
     functions = products = 0
     for block in blocks:
         pattern = equality_pattern(block)
         groups = tuple(sorted((block[pattern.index(g)].l, pattern.count(g)) for g in set(pattern)))
-        functions += coupling_count(groups)
+        functions += coupling_count(groups, spec.L, spec.parity)
         products += 2 * math.prod(2 * f.l + 1 for f in block)
     return functions, products
 
@@ -160,6 +173,11 @@ def check_memory(spec: IndexSets, available: float | None = None) -> None:
     check_label("l", l_top, "l")
     counts = function_counts(spec)
     functions, products = (sum(column) for column in zip(*counts))
+    if not functions:
+        raise ValueError(
+            f"no function of this specification couples to L={spec.L}, parity={spec.parity:+d}: got {spec!r}; "
+            "raise the degree or the order"
+        )
     estimate = _BYTES_PER_PRODUCT * float(products)
     if estimate > available:
         per_order = ", ".join(f"{n:,}" for n, _ in counts)
@@ -190,12 +208,15 @@ def _at_least(spec: IndexSets, enough: float, steps: int | None) -> float:
     for nu in range(spec.order, 0, -1):
         # ordered ν-tuples of (species, n), of which at most ν! are one multiset
         same = math.factorial(nu) / float(n_species) ** nu
+        # equal factors may have no coupling to a pseudotensor: then n's that differ are counted
+        differ = nu * (nu - 1) // 2 if spec.parity != (-1) ** spec.L else 0
         for ls in islice(_coupled_degrees(spec, nu), steps):
             if spec.totaldegree is None:
-                total += max(1.0, float(_width(spec, nu)) ** nu / same)
+                width = _width(spec, nu)
+                total += math.perm(width, nu) / same if differ else max(1.0, float(width) ** nu / same)
             else:
-                rest = math.floor(min(_spare(spec, nu) - spec.wL * sum(ls), 1e6))
-                total += max(1.0, math.comb(rest + nu, nu) / same)
+                rest = math.floor(min(_spare(spec, nu) - spec.wL * sum(ls), 1e6)) - differ
+                total += max(0.0 if differ else 1.0, math.comb(max(0, rest + nu), nu) / same)
             if total > enough:
                 return total
     return total

@@ -1,6 +1,7 @@
 """Which functions a basis holds: index sets of radial and angular labels, and their exact sizes.
 
-A *function* of correlation order ν is a multiset of ν factors (species, n, l) with an O(3)-invariant coupling.
+A *function* of correlation order ν is a multiset of ν factors (species, n, l) with an O(3)-invariant coupling, or with
+one to a target, L and parity.
 Four ways to choose them:
 
     totaldegree, wL      Σ_t (n_t + wL l_t) ≤ D_ν, one D or one per order (the ACEpotentials convention: n_start=1)
@@ -13,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from acepure._utils.checks import count, number, symbol
 from acepure.labels.characters import coupling_count
 from acepure.labels.counting import ROUNDING, check_label, check_memory, function_counts, refuse_at_least
 from acepure.labels.factors import Block, Factor, equality_pattern
+from acepure.labels.irreps import INVARIANT, Irrep, resolve_irrep
 
 __all__ = ["Specification"]
 
@@ -54,6 +56,8 @@ class Specification:
         First radial label.
     functions : tuple, or None
         Explicit list; each function a sorted tuple of (l, species index, n).
+    L, parity : int
+        Target of the couplings.
     """
 
     species: tuple[str, ...]
@@ -64,6 +68,8 @@ class Specification:
     wL: float = 1.0
     n_start: int = 0
     functions: tuple[Block, ...] | None = field(default=None, repr=False)
+    L: int = 0
+    parity: int = 1
 
     @classmethod
     def create(
@@ -78,6 +84,8 @@ class Specification:
         n_functions: int | None = None,
         functions: Iterable[Sequence[Sequence[Any]]] | None = None,
         n_start: int = 0,
+        L: int | None = None,
+        irrep: str | None = None,
     ) -> Specification:
         """Check the arguments and resolve them.
 
@@ -91,6 +99,8 @@ class Specification:
         totaldegree, wL, n_max, l_max, n_functions, functions, n_start
             See the module; exactly one way of choosing. An explicit function is a sequence of factors (n, l), for a
             single species, or (symbol, n, l).
+        L, irrep
+            What the functions are: L for true tensors, or "0e", "1o", "1e", ...; default invariants, "0e".
 
         Raises
         ------
@@ -106,6 +116,7 @@ class Specification:
         """
         symbols = _check_species(species)
         n_start = count("n_start", n_start, least=0)
+        target = resolve_irrep(L, irrep)
         if wL is not None and (functions is not None or n_max is not None or l_max is not None):
             raise ValueError(f"wL={wL!r} is the weight of l in a total degree; it has no meaning for a box or a list")
         wL = 1.0 if wL is None else number("wL", wL, above=0)
@@ -120,30 +131,29 @@ class Specification:
             names = " and ".join(name for named in given.values() for name in named)
             raise ValueError(f"choose the functions in exactly one way, of {', '.join(ways)}; got {names or 'none'}")
         if functions is not None:
-            blocks = _explicit(functions, symbols, n_start)
+            blocks = _explicit(functions, symbols, n_start, target)
             longest = max(len(block) for block in blocks)
             order = longest if order is None else count("order", order)
             if order != longest:
                 raise ValueError(f"order={order}, but the longest of the explicit functions has order {longest}")
-            return cls(symbols, order, wL=wL, n_start=n_start, functions=blocks)
+            return cls(symbols, order, None, None, None, wL, n_start, blocks, *target)
         order = _resolve_order(order, totaldegree=totaldegree, n_max=n_max, l_max=l_max)
+        if order < target.lowest_order:
+            raise ValueError(f'irrep="{target}" has no functions below order {target.lowest_order}; got order={order}')
+        empty = cls(symbols, order, wL=wL, n_start=n_start, L=target.L, parity=target.parity)
         if totaldegree is not None:
             degrees = tuple(number("totaldegree", d, least=0) for d in _per_order("totaldegree", totaldegree, order))
-            return cls(symbols, order, totaldegree=degrees, wL=wL, n_start=n_start)._checked()
+            return replace(empty, totaldegree=degrees)._checked()
         if n_functions is not None:
             n_functions = count("n_functions", n_functions)
             refuse_at_least("n_functions", n_functions)
-            template = cls(symbols, order, totaldegree=(0.0,) * order, wL=wL, n_start=n_start)
-            return _largest_within(template, n_functions)
+            return _largest_within(empty, n_functions)
         if n_max is None or l_max is None:
             raise ValueError(f"a box needs both n_max and l_max; got n_max={n_max!r}, l_max={l_max!r}")
-        return cls(
-            symbols,
-            order,
+        return replace(
+            empty,
             n_max=tuple(count("n_max", n) for n in _per_order("n_max", n_max, order)),
             l_max=tuple(count("l_max", l, least=0) for l in _per_order("l_max", l_max, order)),
-            wL=wL,
-            n_start=n_start,
         )
 
     def _checked(self) -> Specification:
@@ -154,6 +164,11 @@ class Specification:
                     f"degree is {nu * self.n_start}"
                 )
         return self
+
+    @property
+    def irrep(self) -> Irrep:
+        """Target of the couplings."""
+        return Irrep(self.L, self.parity)
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -200,7 +215,7 @@ class Specification:
         def extend(start: int, chosen: Block, rest: float) -> Iterator[Block]:
             missing = nu - len(chosen)
             if missing == 0:
-                if _has_coupling(chosen):
+                if _has_coupling(chosen, self):
                     yield chosen
                 return
             for i in range(start, len(labels)):
@@ -221,7 +236,8 @@ class Specification:
             n_max, l_max = self._box
             return l_max[nu - 1], lambda l: n_max[nu - 1] - 1
         spare = self.totaldegree[nu - 1] - nu * self.n_start + ROUNDING
-        l_top = math.floor(spare / self.wL) if nu > 1 else 0
+        l_top = math.floor(spare / self.wL)
+        l_top = l_top if nu > 1 else min(l_top, self.L)
         return l_top, lambda l: math.floor(spare - self.wL * l)
 
     def to_dict(self) -> dict[str, Any]:
@@ -234,6 +250,8 @@ class Specification:
         else:
             n_max, l_max = self._box
             result.update(n_max=list(n_max), l_max=list(l_max))
+        if self.irrep != INVARIANT:
+            result["irrep"] = str(self.irrep)
         return result
 
     @classmethod
@@ -248,12 +266,12 @@ def _feature_order(block: Block) -> tuple[Any, ...]:
     return len(block), tuple(sorted(species)), tuple(f.l for f in block), species, tuple(f.q for f in block)
 
 
-def _has_coupling(block: Block) -> bool:
-    if sum(f.l for f in block) % 2:
+def _has_coupling(block: Block, target: Specification | Irrep) -> bool:
+    if (-1) ** sum(f.l for f in block) != target.parity:
         return False
     pattern = equality_pattern(block)
     groups = [(block[pattern.index(g)].l, pattern.count(g)) for g in range(pattern[-1] + 1)]
-    return coupling_count(tuple(sorted(groups))) > 0
+    return coupling_count(tuple(sorted(groups)), target.L, target.parity) > 0
 
 
 def _largest_within(template: Specification, n_functions: int) -> Specification:
@@ -263,9 +281,7 @@ def _largest_within(template: Specification, n_functions: int) -> Specification:
         degrees = tuple(
             _achievable(top * BUDGET_RATIO ** (nu - 1), nu, template) for nu in range(1, template.order + 1)
         )
-        return Specification(
-            template.species, template.order, totaldegree=degrees, wL=template.wL, n_start=template.n_start
-        )
+        return replace(template, totaldegree=degrees)
 
     lowest = max(template.n_start * nu / BUDGET_RATIO ** (nu - 1) for nu in range(1, template.order + 1))
     minimum = len(with_degree(lowest))
@@ -344,7 +360,7 @@ def _per_order(name: str, value: Any, order: int) -> list[Any]:
     return list(value)
 
 
-def _explicit(functions: Iterable[Any], species: tuple[str, ...], n_start: int) -> tuple[Block, ...]:
+def _explicit(functions: Iterable[Any], species: tuple[str, ...], n_start: int, target: Irrep) -> tuple[Block, ...]:
     if not isinstance(functions, Iterable):
         raise TypeError(f"functions must be a sequence of functions, each a sequence of factors; got {functions!r}")
     blocks: dict[Block, None] = {}
@@ -372,8 +388,9 @@ def _explicit(functions: Iterable[Any], species: tuple[str, ...], n_start: int) 
         block = tuple(sorted(factors))
         if not block:
             raise ValueError("functions holds an empty function; the constant is not part of a basis")
-        if not _has_coupling(block):
-            raise ValueError(f"functions: {function!r} has no invariant coupling under rotations and reflections")
+        if not _has_coupling(block, target):
+            kind = "invariant coupling" if target == INVARIANT else f"coupling to {target}"
+            raise ValueError(f"functions: {function!r} has no {kind} under rotations and reflections")
         if block in blocks:
             raise ValueError(f"functions holds {function!r} twice")
         blocks[block] = None
