@@ -1,10 +1,10 @@
 """Product algebras: φ_u φ_v = Σ_κ p^κ_uv φ_κ, pointwise."""
 
 import itertools
-from dataclasses import dataclass
 
 import numpy as np
 import pytest
+from cases.radial import Gaussians
 from oracles import canonical as reference
 
 from acepure.algebra.linearization import AtomicAlgebra, ChebyshevParticles, LegendreParticles
@@ -19,7 +19,6 @@ from acepure.functions import (
     Orthonormal,
     PolynomialEnvelope,
     PolynomialRadialBasis,
-    RadialBasis,
     SmoothEnvelope,
 )
 from acepure.labels.factors import OneParticle
@@ -91,19 +90,6 @@ def measure():
     return Measure(r, r**2 * np.exp(-((r - 3) ** 2)))
 
 
-@dataclass(frozen=True)
-class Gaussians(RadialBasis):
-    """A user's own radial functions, no envelope times polynomials."""
-
-    def cutoff(self, center, neighbor):
-        return RCUT
-
-    def evaluate(self, r, center, neighbor, n_radial):
-        r = np.asarray(r, dtype=float)[:, None]
-        width = 1.0 if neighbor == "Cu" else 1.3
-        return np.where(r < RCUT, (1 - r / RCUT) ** 2, 0) * np.exp(-(((r - 0.7 * np.arange(n_radial)) / width) ** 2))
-
-
 GRADED = [
     PolynomialRadialBasis(RCUT, transform, envelope, family)
     for transform, envelope in ((LinearTransform(), PolynomialEnvelope(2)), (AgnesiTransform(), CosineEnvelope()))
@@ -111,7 +97,7 @@ GRADED = [
 ] + [
     PolynomialRadialBasis({("Cu", "Cu"): 4.5, ("Cu", "Zr"): 5.0}, polynomials=Legendre(), envelope=SmoothEnvelope(2.5))
 ]
-RADIAL = [*GRADED, Gaussians()]
+RADIAL = [*GRADED, Gaussians(rcut=RCUT, more=0.0)]
 SPECIES = ("Cu", "Zr")
 
 
@@ -198,7 +184,7 @@ def atomic_values(radial, z, indices, vectors):
     return np.stack([values[:, labels.index(v.q)] * y[:, v.l * v.l + v.l + v.m] for v in indices], axis=1)
 
 
-@pytest.mark.parametrize("radial", [GRADED[0], GRADED[4], GRADED[5], Gaussians()], ids=repr)
+@pytest.mark.parametrize("radial", [GRADED[0], GRADED[4], GRADED[5], RADIAL[-1]], ids=repr)
 def test_atomic_products_pointwise(radial):
     rng = np.random.default_rng(1)
     vectors = 2 * rng.normal(size=(15, 3))  # some beyond the cutoff

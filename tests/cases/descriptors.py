@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from ase import Atoms
+from cases.radial import Gaussians
 from oracles.atoms import (
     agnesi_transform,
     canonical_products,
@@ -26,7 +27,6 @@ from acepure.functions import (
     Orthonormal,
     PolynomialEnvelope,
     PolynomialRadialBasis,
-    RadialBasis,
     SmoothEnvelope,
     Transform,
 )
@@ -48,23 +48,10 @@ class SquareTransform(Transform):
         return 2 * (r / rcut) ** 2 - 1
 
 
-@dataclass(frozen=True)
-class Gaussians(RadialBasis):
-    """A user's own radial functions, which differ between pairs of species."""
-
-    width: float = 1.1
-
-    def cutoff(self, center, neighbor):
-        return 4.5
-
-    def evaluate(self, r, center, neighbor, n_radial):
-        return gaussians(r, center, neighbor, n_radial, self.width)
-
-
 def gaussians(r, center, neighbor, n, width=1.1):
     r = np.asarray(r, dtype=float)[:, None]
     shift = 0.2 * (center == "Zr") + 0.1 * (neighbor == "Zr")
-    return np.where(r < 4.5, (1 - r / 4.5) ** 2, 0) * np.exp(-(((r - shift - 0.8 * np.arange(n)) / width) ** 2))
+    return np.where(r < 4.5, (1 - r / 4.5) ** 3, 0) * np.exp(-(((r - shift - 0.8 * np.arange(n)) / width) ** 2))
 
 
 NODES = np.linspace(0.8, 4.4, 80)
@@ -139,7 +126,7 @@ RADIAL = {
         polynomial_radial(five, square_transform, "smooth", 2, "chebyshev"),
         five,
     ),
-    "own functions": (Gaussians(), gaussians, lambda center, neighbor: 4.5),
+    "own functions": (Gaussians(more=0.0), gaussians, lambda center, neighbor: 4.5),
 }
 
 

@@ -9,14 +9,12 @@ times the few roundings and cancellations that make a feature f.
 """
 
 import itertools
-from dataclasses import dataclass
 
 import numpy as np
 from ase import Atoms
 from oracles.structures import STEP, STEP_WEIGHTS, STEPS, assert_clear_of_cutoff, random_environment
 
 from acepure import pair_jacobian, pullback
-from acepure.functions import RadialBasis
 from acepure.neighbors.lists import NeighborList
 
 # Error of a derivative, of the largest one of features up to the same order: 15 times the rounding above.
@@ -37,28 +35,6 @@ def cluster(vectors):
 def random_cluster(n_neighbors=8, seed=0):
     """Neighbors of a center at distances from 1.4 to 4 Å."""
     return cluster(random_environment(np.random.default_rng(seed), n_neighbors, 4.0, r_min=0.35))
-
-
-@dataclass(frozen=True)
-class Gaussians(RadialBasis):
-    """A user's own radial functions: no envelope, no polynomials, and different for each ordered pair."""
-
-    width: float = 1.1
-
-    def cutoff(self, center, neighbor):
-        return {"CuCu": 4.5, "CuZr": 4.4, "ZrCu": 4.2}.get(center + neighbor, 4.6)
-
-    def evaluate(self, r, center, neighbor, n_radial):
-        return self.evaluate_with_gradients(r, center, neighbor, n_radial)[0]
-
-    def evaluate_with_gradients(self, r, center, neighbor, n_radial):
-        rcut = self.cutoff(center, neighbor)
-        r = np.asarray(r, dtype=float)[:, None]
-        inside = r < rcut
-        u = (r - np.linspace(1, 4, n_radial)) / self.width
-        f, bell = inside * (1 - r / rcut) ** 3, np.exp(-(u**2))
-        slope = inside * -3 / rcut * (1 - r / rcut) ** 2
-        return f * bell, (slope - 2 * f * u / self.width) * bell
 
 
 # --- finite differences, and the same derivatives from the derivatives of pairs ---------------------------------------

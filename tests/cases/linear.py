@@ -1,11 +1,11 @@
 """Tests of linear functions of features: random functions, scales of rounding, finite differences, radial functions."""
 
 import itertools
-from dataclasses import dataclass
 
 import numpy as np
 from ase.build import bulk
 from cases.derivatives import SquareTransform
+from cases.radial import Gaussians
 from oracles.structures import assert_clear_of_cutoff, position_differences, strain_differences
 
 from acepure import ACEBasis, LinearFunction
@@ -20,7 +20,6 @@ from acepure.functions import (
     PolynomialEnvelope,
     PolynomialRadialBasis,
     PowerTransform,
-    RadialBasis,
     SmoothEnvelope,
 )
 
@@ -74,28 +73,6 @@ def assert_derivatives(function, atoms, n_moved=4):
 # --- radial functions -------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Gaussians(RadialBasis):
-    """A user's own radial functions, different for each ordered pair."""
-
-    width: float = 1.2
-
-    def cutoff(self, center, neighbor):
-        return 3.1 if center == neighbor else 3.25
-
-    def evaluate(self, r, center, neighbor, n_radial):
-        return self.evaluate_with_gradients(r, center, neighbor, n_radial)[0]
-
-    def evaluate_with_gradients(self, r, center, neighbor, n_radial):
-        rcut = self.cutoff(center, neighbor)
-        r = np.asarray(r, dtype=float)[:, None]
-        inside = r < rcut
-        u = (r - np.linspace(2, 3, n_radial)) / self.width
-        f, bell = inside * (1 - r / rcut) ** 2, np.exp(-(u**2))
-        slope = inside * -2 / rcut * (1 - r / rcut)
-        return f * bell, (slope - 2 * f * u / self.width) * bell
-
-
 def measures():
     """Different functions for every pair, so that each species of center has its own operators."""
     r = np.linspace(0.5, 3.2, 60)
@@ -113,7 +90,7 @@ RADIAL = {
     "user's, measures per pair": PolynomialRadialBasis(
         PER_PAIR, SquareTransform(), CosineEnvelope(), Orthonormal(measures())
     ),
-    "user's functions": Gaussians(),
+    "user's functions": Gaussians(1.2, 3.1, 0.15),
 }
 
 

@@ -6,7 +6,8 @@ from functools import cache
 import numpy as np
 import pytest
 from ase import Atoms
-from cases.descriptors import Gaussians, cluster
+from cases.descriptors import cluster
+from cases.radial import Gaussians
 from cases.references import DENSITY, RCUT, SPECIES, cutoff, one_particle_values, polynomials, setup, structures
 from oracles.atoms import environment
 

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk, molecule
-from cases.descriptors import BASIS, SPECIES, Gaussians, cluster, crystal
+from cases.descriptors import BASIS, SPECIES, cluster, crystal
+from cases.radial import Gaussians
 
 from acepure import ACEBasis, descriptors
 from acepure.errors import CoincidentAtomsError, SpeciesError

@@ -8,7 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 from ase.io import write
-from cases.descriptors import BASIS, RADIAL, ROUND_OFF, SPECIES, Gaussians, cluster, large_structure, scales_of
+from cases.descriptors import BASIS, RADIAL, ROUND_OFF, SPECIES, cluster, large_structure, scales_of
+from cases.radial import Gaussians
 
 import acepure.stages.fused
 from acepure import ACEBasis

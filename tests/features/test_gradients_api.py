@@ -5,7 +5,8 @@ import pytest
 from ase import Atoms
 from ase.build import bulk
 from cases.derivatives import large_structure, system
-from cases.gradients import Gaussians, random_cluster, random_cotangents
+from cases.gradients import random_cluster, random_cotangents
+from cases.radial import Gaussians
 
 import acepure.features.derivatives
 from acepure import ACEBasis, pair_jacobian, pullback, summed_gradients

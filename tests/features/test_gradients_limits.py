@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 from ase import Atoms
-from cases.gradients import Gaussians, cluster
+from cases.gradients import cluster
+from cases.radial import Gaussians
 
 from acepure import ACEBasis, pair_jacobian, pullback, summed_gradients
 from acepure.functions import CosineEnvelope, PolynomialEnvelope, PolynomialRadialBasis, SmoothEnvelope

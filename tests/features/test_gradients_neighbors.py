@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 from cases.derivatives import large_structure, structure, system
-from cases.gradients import ROUND_OFF, Gaussians, random_cluster, random_cotangents
+from cases.gradients import ROUND_OFF, random_cluster, random_cotangents
+from cases.radial import Gaussians
 
 from acepure import ACEBasis, VerletList, pair_jacobian, pullback, summed_gradients
 from acepure.functions import PolynomialRadialBasis

@@ -10,7 +10,6 @@ from cases.derivatives import SquareTransform, alloy
 from cases.gradients import (
     DIFFERENCE,
     ROUND_OFF,
-    Gaussians,
     assert_derivatives,
     assert_pullback,
     of_species,
@@ -18,6 +17,7 @@ from cases.gradients import (
     random_cluster,
     random_cotangents,
 )
+from cases.radial import Gaussians
 from oracles.structures import assert_clear_of_cutoff, position_differences, strain_differences
 
 import acepure.stages.fused

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from ase import Atoms
 from cases.derivatives import large_structure, structure, system
-from cases.linear import RADIAL, Gaussians, assert_close, random_function, scale_of, two_species
+from cases.linear import RADIAL, assert_close, random_function, scale_of, two_species
 
 from acepure import ACEBasis, LinearFunction
 from acepure.errors import CoincidentAtomsError, SpeciesError
@@ -47,7 +47,7 @@ def test_a_list_of_some_centers():
     assert_close(parts[0].virial + parts[1].virial, whole.virial, scale * basis.rcut)
 
 
-@pytest.mark.parametrize("radial", [PolynomialRadialBasis(3.2), Gaussians()], ids=["kernel", "NumPy"])
+@pytest.mark.parametrize("radial", [PolynomialRadialBasis(3.2), RADIAL["user's functions"]], ids=["kernel", "NumPy"])
 def test_threads_do_not_change_a_bit(radial):
     basis = ACEBasis(["Cu", "Zr"], radial=radial, order=3, totaldegree=3)
     atoms = large_structure()
@@ -78,7 +78,7 @@ def test_one_function_in_many_python_threads():
 # --- limits and input -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("radial", [PolynomialRadialBasis(4.0), Gaussians()], ids=["kernel", "NumPy"])
+@pytest.mark.parametrize("radial", [PolynomialRadialBasis(4.0), RADIAL["user's functions"]], ids=["kernel", "NumPy"])
 @pytest.mark.parametrize(
     "atoms",
     [Atoms("Cu"), Atoms("Zr", cell=[30, 30, 30], pbc=True), Atoms("CuZr", [(0, 0, 0), (0, 0, 9)])],

@@ -1,45 +1,23 @@
 """Verlet lists: the same results as a fresh list, and a new list exactly when one is needed."""
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 
 import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk
 from ase.geometry import get_distances
+from cases.radial import Gaussians
 from oracles.structures import structures
 
 from acepure import ACEBasis, LinearFunction, VerletList
 from acepure.errors import CoincidentAtomsError, SpeciesError
-from acepure.functions import PolynomialRadialBasis, RadialBasis
+from acepure.functions import PolynomialRadialBasis
 from acepure.neighbors.lists import neighbor_list
 
 SKIN = 0.5
 # Of the largest result: pairs are summed in one order, but a vector of a kept list may be rounded once more.
 ROUND_OFF = 1e-13
-
-
-@dataclass(frozen=True)
-class Gaussians(RadialBasis):
-    """A user's own radial functions, without a kernel, with cutoffs that differ between pairs."""
-
-    width: float = 1.2
-
-    def cutoff(self, center, neighbor):
-        return 3.1 if center == neighbor else 3.4
-
-    def evaluate(self, r, center, neighbor, n_radial):
-        return self.evaluate_with_gradients(r, center, neighbor, n_radial)[0]
-
-    def evaluate_with_gradients(self, r, center, neighbor, n_radial):
-        rcut = self.cutoff(center, neighbor)
-        r = np.asarray(r, dtype=float)[:, None]
-        inside = r < rcut
-        u = (r - np.linspace(2, 3, n_radial)) / self.width
-        f, bell = inside * (1 - r / rcut) ** 3, np.exp(-(u**2))
-        slope = inside * -3 / rcut * (1 - r / rcut) ** 2
-        return f * bell, (slope - 2 * f * u / self.width) * bell
 
 
 def alloy():
@@ -93,7 +71,7 @@ def assert_as_fresh(function, atoms, pairs):
 
 
 @pytest.mark.parametrize("num_threads", [1, 2])
-@pytest.mark.parametrize("radial", [None, Gaussians()], ids=["kernel", "NumPy"])
+@pytest.mark.parametrize("radial", [None, Gaussians(1.2, 3.1, 0.3)], ids=["kernel", "NumPy"])
 @pytest.mark.parametrize("name", STRUCTURES)
 def test_a_random_walk(name, radial, num_threads):
     """Same results as fresh lists at every step; a new list when an atom is farther than skin/2 from where it was."""

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk
-from cases.descriptors import Gaussians, cluster, gaussians, large_structure, per_pair
+from cases.descriptors import cluster, gaussians, large_structure, per_pair
 from cases.gradients import (
     assert_derivatives,
     assert_pullback,
@@ -14,6 +14,7 @@ from cases.gradients import (
     pair_differences,
     random_cotangents,
 )
+from cases.radial import Gaussians
 from cases.references import (
     DENSITIES,
     DENSITY,
@@ -77,7 +78,9 @@ def test_features(kind, species, canonical):
 def test_features_of_other_radial_functions(kind, canonical):
     arguments = {"canonical": canonical, "totaldegree": [3, 3, 2]}
     if kind == "own functions":
-        basis = ACEBasis(SPECIES, radial=Gaussians(), **arguments).centered(IdealGas(DENSITY), orthonormal=False)
+        basis = ACEBasis(SPECIES, radial=Gaussians(more=0.0), **arguments).centered(
+            IdealGas(DENSITY), orthonormal=False
+        )
         functions, limit = lambda r, a, b, l, n: gaussians(r, a, b, n), cutoff
         measures = ideal_gas_measures()
     else:
