@@ -7,12 +7,14 @@
     measured.py          one of them on structures
     floors.py            how low their condition numbers could be
     coefficients.py      coefficient_decay → CoefficientDecay: θ by order and degree
+    clusters.py          energies_by_clusters: the many-body expansion of any potential
     environments.py      which atoms of which structures
     orders.py            correlation order of every feature
 
 Figures of the results are in `acepure.plotting`.
 """
 
+from acepure.diagnostics.clusters import energies_by_clusters
 from acepure.diagnostics.coefficients import CoefficientDecay, CoefficientSize, coefficient_decay
 from acepure.diagnostics.comparison import Comparison, ComparisonRow, compare_references
 from acepure.diagnostics.conditioning import SCALINGS, Conditioning, NullCombination, conditioning
@@ -33,5 +35,6 @@ __all__ = [
     "coefficient_decay",
     "compare_references",
     "conditioning",
+    "energies_by_clusters",
     "self_interaction",
 ]
