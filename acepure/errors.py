@@ -4,11 +4,22 @@ All errors are also `ValueError` or `TypeError`, so that callers who know nothin
 catch them.
 """
 
-__all__ = ["BasisTooLargeError", "CoincidentAtomsError", "ExtrapolationWarning", "ModelFileError", "SpeciesError"]
+__all__ = [
+    "BasisTooLargeError",
+    "CalibrationWarning",
+    "CoincidentAtomsError",
+    "ExtrapolationWarning",
+    "ModelFileError",
+    "SpeciesError",
+]
 
 
 class BasisTooLargeError(ValueError):
     """The requested basis would not fit in memory; the message carries the exact size and the estimate."""
+
+
+class CalibrationWarning(UserWarning):
+    """There are too few labels to calibrate standard deviations; the message says how many, and of what."""
 
 
 class CoincidentAtomsError(ValueError):

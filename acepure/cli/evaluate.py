@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -20,9 +20,11 @@ from acepure.cli.options import add_index, add_threads
 from acepure.cli.parts import add_labels, check_outputs, label_arguments, labels_of, load, plural, read
 from acepure.features.linear import EnergyAndForces
 from acepure.fitting import Errors, LabeledData, LabeledStructure, NoLabelsError, evaluate_errors, resolve_keys
+from acepure.fitting.deviations import Deviations, compare_deviations, coverage_table
 from acepure.fitting.fit import shortest_distances
 from acepure.fitting.labels import text_table
-from acepure.models.linear import LinearACE, Uncertainty
+from acepure.models.linear import LinearACE
+from acepure.models.uncertainty import Uncertainty
 
 __all__ = ["add"]
 
@@ -47,7 +49,7 @@ what -o writes, next to what the structures have already:
   acepure_forces              eV/Å
   acepure_virial, _stress     −∂E/∂ε in eV, and the stress of ASE in eV/Å³; for three periodic axes only
   acepure_energy_std, acepure_forces_std
-                              with --uncertainty: standard deviations from the posterior of the coefficients
+                              with --uncertainty: standard deviations, of forces one for all components
 """
 
 
@@ -97,10 +99,11 @@ def _run(arguments: argparse.Namespace) -> None:
         with atomic_write(figure) if figure else nullcontext() as drawn:
             results, deviations = _evaluate(model, structures, arguments)
             errors = _print_results(structures, results, labeled, arguments)
-            calibration = None if labeled is None else _calibration(labeled, results, deviations)
-            if calibration is not None:
-                predicted, found = (np.sqrt(np.mean(np.square(values))) for values in calibration)
-                print(f"errors of forces are {found / predicted:.2g} times the predicted deviations (rms)\n")
+            calibration = None
+            if labeled is not None and deviations is not None:
+                compared = compare_deviations(labeled, results, deviations)
+                print(f"{model.calibration_text()}\n{coverage_table(compared)}\n")
+                calibration = _pairs(compared)
             if drawn is not None and errors is not None:
                 _draw(model, errors, calibration, drawn, kind)
         if written is not None:
@@ -196,15 +199,12 @@ def _print_extrapolation(model: LinearACE, structures: Sequence[Atoms]) -> None:
             print(f"note    {a}-{b} pairs down to {r:.3f} Å, in training to {known:.3f} Å: extrapolated")
 
 
-def _calibration(
-    labeled: LabeledData, results: Sequence[EnergyAndForces], deviations: Sequence[Uncertainty] | None
-) -> tuple[np.ndarray, np.ndarray] | None:
+def _pairs(compared: Mapping[str, Deviations]) -> tuple[np.ndarray, np.ndarray] | None:
     """Predicted standard deviations and errors of all force components that are known."""
-    if deviations is None or all(item.forces is None for item in labeled):
+    if "forces" not in compared:
         return None
-    known = [(u.forces, r.forces - i.forces) for i, r, u in zip(labeled, results, deviations) if i.forces is not None]
-    predicted, errors = (np.concatenate([array.ravel() for array in arrays]) for arrays in zip(*known))
-    return predicted, errors
+    forces = compared["forces"]
+    return np.repeat(forces.sigmas, 3), forces.errors.ravel()
 
 
 def _draw(

@@ -47,6 +47,8 @@ def _run(arguments: argparse.Namespace) -> None:
     print(f"\npairs, and minima of two atoms alone at distances in training\n{_pairs(model)}")
     print(f"\ncoefficients θ in eV; degree is Σ (n + l)\n{coefficient_decay(model.basis, model.coefficients)}")
     for title, value in model.report.items():
+        if title in ("regression", "calibration"):
+            continue  # for programs
         print(f"\n{title}\n{_indented(value)}")
 
 
@@ -60,7 +62,7 @@ def _basis(model: LinearACE) -> str:
         "reference": "none" if basis.reference is None else _short(basis.reference),
         "core": "none" if model.core is None else _short(model.core),
         "coefficients": f"{model.coefficients.size:,}",
-        "uncertainty": "no posterior" if model.posterior is None else "posterior of the coefficients",
+        "uncertainty": "no posterior" if model.posterior is None else model.calibration_text(),
     }
     return "\n".join(f"{name:14}{text}" for name, text in lines.items())
 

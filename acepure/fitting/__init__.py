@@ -18,18 +18,24 @@ prior and E(isolated) = E0              system.py              `Unknowns`, `unkn
 from R factor to unknowns               solvers.py             `SolverProblem`, `Solution`, `solve`
 all steps, one after the other          fit.py                 `fit_coefficients`, `FitResult`
 errors per group                        errors.py              `Errors`, `Predictions`, `evaluate_errors`
+structures left out, in closed form     leave_out.py           `leave_out`
+errors beside what was stated for them  deviations.py          `Deviations`, `Coverage`, `coverage_table`
+laws of the errors                      calibration.py         `fit_error_law`
 ======================================  =====================  =====================================================
 
 Units are eV and Å; the virial is W = −∂E/∂ε in eV, a stress −W / V in eV/Å³ with ASE's sign and Voigt order.
 """
 
+from acepure.fitting.calibration import fit_error_law
 from acepure.fitting.consistency import ConsistencyReport, ForceCheck, VirialCheck, check_consistency
 from acepure.fitting.design import Design, Triangle, assemble
+from acepure.fitting.deviations import Coverage, Deviations, compare_deviations, coverage_table
 from acepure.fitting.errors import Errors, Predictions, evaluate_errors
 from acepure.fitting.fit import FitResult, fit_coefficients
 from acepure.fitting.keys import LabelError, LabelKeys, NoLabelsError, resolve_keys
 from acepure.fitting.labeled import LabeledData, LabeledSet, LabeledStream, label_structures
 from acepure.fitting.labels import LabeledStructure, LabelWarning, read_labels
+from acepure.fitting.leave_out import leave_out
 from acepure.fitting.priors import SmoothnessPrior
 from acepure.fitting.reference_energies import is_isolated, reference_energies, reference_energy, reference_table
 from acepure.fitting.solvers import Solution, SolverProblem, solve
@@ -39,7 +45,9 @@ from acepure.fitting.weights import DEFAULT_WEIGHTS, LabelWeights, Weights, reso
 __all__ = [
     "DEFAULT_WEIGHTS",
     "ConsistencyReport",
+    "Coverage",
     "Design",
+    "Deviations",
     "Errors",
     "FitResult",
     "ForceCheck",
@@ -62,10 +70,14 @@ __all__ = [
     "Weights",
     "assemble",
     "check_consistency",
+    "compare_deviations",
+    "coverage_table",
     "evaluate_errors",
     "fit_coefficients",
+    "fit_error_law",
     "is_isolated",
     "label_structures",
+    "leave_out",
     "read_labels",
     "reference_energies",
     "reference_energy",

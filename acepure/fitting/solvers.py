@@ -74,10 +74,13 @@ class SolverProblem:
         """ρ(λ), the least |X u − y|² + λ |u|²."""
         return self.rest + float(np.sum(lam / (self.s**2 + lam) * self.z**2))
 
-    def posterior_root(self, lam: float, noise: float) -> np.ndarray:
-        """A root of σ² (XᵀX + λ)⁻¹; directions that the data do not determine have no variance."""
+    def posterior_root(self, lam: float, noise: float, rcond: float = _RANK) -> np.ndarray:
+        """A root of σ² (XᵀX + λ)⁻¹; directions that the data do not determine have no variance.
+
+        These are those below `rcond` times the largest √(s² + λ), which a solver may have left out.
+        """
         spread = np.sqrt(self.s**2 + lam)
-        usable = spread > _RANK * spread[0]
+        usable = spread > rcond * spread[0]
         return self.V * np.where(usable, noise / np.where(usable, spread, 1.0), 0.0)
 
     def log_evidence(self, lam: float) -> float:
@@ -147,10 +150,12 @@ def checked_options(solver: str, options: Mapping[str, float]) -> dict[str, floa
     return {name: number(name, value, least=0) for name, value in options.items()}
 
 
-def _solution(problem: SolverProblem, u: np.ndarray, lam: float, effective: float, summary: str) -> Solution:
+def _solution(
+    problem: SolverProblem, u: np.ndarray, lam: float, effective: float, summary: str, rcond: float = _RANK
+) -> Solution:
     residual = float(np.sum((problem.X @ u - problem.y) ** 2)) + problem.rest
     noise = float(np.sqrt(residual / max(problem.n_rows - effective, 1.0)))
-    return Solution(u, lam, noise, summary, problem.posterior_root(lam, noise))
+    return Solution(u, lam, noise, summary, problem.posterior_root(lam, noise, rcond))
 
 
 def _cut(problem: SolverProblem, rcond: float) -> tuple[np.ndarray, int]:
@@ -167,7 +172,8 @@ def _qr(problem: SolverProblem) -> Solution:
 
 def _svd(problem: SolverProblem, rcond: float = 1e-8) -> Solution:
     u, rank = _cut(problem, rcond)
-    return _solution(problem, u, 0.0, rank, f"truncated SVD, rcond {rcond:g}: {rank} of {len(u)} directions kept")
+    summary = f"truncated SVD, rcond {rcond:g}: {rank} of {len(u)} directions kept"
+    return _solution(problem, u, 0.0, rank, summary, rcond)
 
 
 def _ridge(problem: SolverProblem, alpha: float = 1e-8) -> Solution:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from copy import copy
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -13,15 +12,15 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import ArrayLike
 
-from acepure._utils.checks import count, distances, symbol
+from acepure._utils.checks import distances, symbol
 from acepure.errors import ModelFileError, SpeciesError
 from acepure.features.basis import ACEBasis, check_basis
-from acepure.features.derivatives import summed_gradients
 from acepure.features.linear import EnergyAndForces, LinearFunction, features_of_isolated_atoms
 from acepure.models.arguments import checked_energies, checked_posterior, checked_report, checked_shortest
 from acepure.models.by_order import TermsByOrder
 from acepure.models.files import read_model, write_model
 from acepure.models.repulsion import PairCore
+from acepure.models.uncertainty import UncertainModel
 from acepure.neighbors.lists import NeighborList
 from acepure.references import Reference
 
@@ -34,29 +33,10 @@ if TYPE_CHECKING:  # the model knows neither its fitter nor its exporters; they 
     from acepure.interfaces.calculator import ACECalculator
     from acepure.interfaces.yace import YaceReport
 
-__all__ = ["LinearACE", "Uncertainty"]
+__all__ = ["LinearACE"]
 
 
-@dataclass(frozen=True, eq=False)
-class Uncertainty:
-    """Standard deviations of the posterior, in the units of the values.
-
-    Attributes
-    ----------
-    energies : numpy.ndarray, shape (n_atoms,)
-        Of E_i, eV.
-    energy : float
-        Of E, eV.
-    forces : numpy.ndarray, shape (n_atoms, 3)
-        eV/Å.
-    """
-
-    energies: np.ndarray
-    energy: float
-    forces: np.ndarray
-
-
-class LinearACE:
+class LinearACE(UncertainModel):
     """A potential that is linear in ACE features.
 
         E = Σ_i [E0(z_i) + Σ_k θ_{z_i k} (B_k(i) − B_k(∅))] + core,      F = −∂E/∂r,
@@ -119,6 +99,7 @@ class LinearACE:
         self.posterior = None if posterior is None else checked_posterior(basis, posterior)
         self.shortest_distances = None if shortest is None else checked_shortest(shortest)
         self.report = checked_report(report)
+        _ = self.calibration  # raises for one that is damaged
         vacuum = (self.coefficients * features_of_isolated_atoms(basis)).sum(axis=1)
         self._constants = np.array([self.E0s[s] for s in basis.species]) - vacuum
 
@@ -141,6 +122,7 @@ class LinearACE:
         options: Mapping[str, float] | None = None,
         core: PairCore | str | None = None,
         uncertainty: bool = True,
+        calibrate_by: str | None = "structure",
         check: bool = True,
         workers: int | Client = 1,
         num_threads: int | None = None,
@@ -187,6 +169,10 @@ class LinearACE:
             that potentials have where there are no data.
         uncertainty : bool
             Keep the posterior, for standard deviations.
+        calibrate_by : str or None
+            Standard deviations are calibrated on up to 200 structures, each predicted without it, in closed form.
+            "config_type", or a name in `atoms.info`, leaves out groups instead, such as the frames of one trajectory,
+            which resemble each other. None: standard deviations of the posterior alone.
         check : bool
             Warn where labels contradict each other.
         workers : int or dask.distributed.Client
@@ -222,10 +208,14 @@ class LinearACE:
         >>> bool(model.errors(structures).all("forces").rmse < 0.05)
         True
         """
+        from acepure.fitting.calibration import calibrate_fit
         from acepure.fitting.fit import fit_coefficients, labeled_data
+        from acepure.fitting.leave_out import group_names
         from acepure.fitting.recipe_cost import measure_cost
 
         labeled = labeled_data(structures, **keys)
+        if calibrate_by is not None:
+            group_names(labeled, calibrate_by)  # raises before any work
         result = fit_coefficients(
             labeled,
             basis,
@@ -252,8 +242,14 @@ class LinearACE:
             core=result.core,
             posterior=result.posterior if uncertainty else None,
             shortest=result.shortest,
-            report={"summary": result.summary, "choices": result.choices},
+            report={
+                "summary": result.summary,
+                "choices": result.choices,
+                "regression": {"noise": result.noise, "weights": result.choices["weights"]},
+            },
         )
+        if uncertainty and calibrate_by is not None and result.noise > 0:
+            calibrate_fit(model, labeled, calibrate_by, num_threads, progress, print if verbose else None)
         if verbose:
             print(f"cost: {measure_cost(model, labeled):.3g} µs per atom for energy and forces, on one thread\n")
             print("errors on the structures of the fit")
@@ -357,57 +353,8 @@ class LinearACE:
             raise SpeciesError(f"{name} {value!r} is not one of the species {self.basis.species}")
         return value
 
-    # --- uncertainty --------------------------------------------------------------------------------------
-
-    def uncertainty(self, atoms: Atoms, *, num_threads: int | None = None) -> Uncertainty:
-        """Return the standard deviations that the posterior of θ gives.
-
-        Of a sum Σ_k a_k θ_k it is |Sᵀa|. The noise of the labels and what no coefficients could fit are not in it.
-
-        Parameters
-        ----------
-        atoms : ase.Atoms
-        num_threads : int, optional
-
-        Raises
-        ------
-        ValueError
-            For a model without posterior.
-        """
-        spread = self._spread(atoms, num_threads)
-        gradients = summed_gradients(self.basis, atoms, num_threads=num_threads).positions
-        forces = np.einsum("znak,zku->nau", gradients, self._root())
-        return Uncertainty(
-            np.linalg.norm(spread, axis=1), float(np.linalg.norm(spread.sum(axis=0))), np.linalg.norm(forces, axis=2)
-        )
-
-    def energy_variances(self, atoms: Atoms, *, num_threads: int | None = None) -> np.ndarray:
-        """Return Var(E_i) of each atom in eV², shape (n_atoms,): how far its features are from those of the fit."""
-        return (self._spread(atoms, num_threads) ** 2).sum(axis=1)
-
-    def committee(self, n: int, seed: int = 0) -> list[LinearACE]:
-        """Return n models whose coefficients are drawn from the posterior."""
-        n, rng, root = count("n", n), np.random.default_rng(count("seed", seed, least=0)), self._root()
-        draws = (self.coefficients + root @ rng.standard_normal(root.shape[2]) for _ in range(n))
-        return [
-            LinearACE(self.basis, draw, self.E0s, core=self.core, shortest=self.shortest_distances) for draw in draws
-        ]
-
-    def _root(self) -> np.ndarray:
-        if self.posterior is None:
-            raise ValueError("the model has no posterior; fit it with uncertainty=True")
-        return self.posterior
-
-    def _spread(self, atoms: Atoms, num_threads: int | None) -> np.ndarray:
-        """Sᵀ (B(i) − B(∅)) of each atom, shape (n_atoms, n_unknowns)."""
-        root = self._root()
-        species = self.basis.species_indices(atoms)
-        features = self.basis.descriptors(atoms, num_threads=num_threads)
-        features -= features_of_isolated_atoms(self.basis)[species]
-        result = np.empty((len(atoms), root.shape[2]))
-        for z in range(len(self.basis.species)):
-            result[species == z] = features[species == z] @ root[z]
-        return result
+    def _with_coefficients(self, coefficients: np.ndarray) -> LinearACE:
+        return LinearACE(self.basis, coefficients, self.E0s, core=self.core, shortest=self.shortest_distances)
 
     # --- files --------------------------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ import acepure.cli.fit
 from acepure import ACEBasis, LinearACE
 from acepure.cli import main
 from acepure.diagnostics import coefficient_decay
+from acepure.errors import CalibrationWarning
 from acepure.fitting import label_structures, resolve_weights
 from acepure.functions import AgnesiTransform, PolynomialRadialBasis, SmoothEnvelope
 from acepure.models.repulsion import ZBLCore
@@ -267,6 +268,7 @@ def test_warnings_are_one_line(data, capsys):
     with warnings.catch_warnings():
         warnings.simplefilter("default")
         warnings.filterwarnings("ignore", "Setting the shape", DeprecationWarning)  # ASE 3.29 with NumPy 2.5
+        warnings.simplefilter("ignore", CalibrationWarning)
         code, _, err = run(f"fit train.extxyz -o a.ace --no-figure --e0 0 {SMALL}", capsys)
     assert code == 0
     (line,) = err.splitlines()
@@ -318,7 +320,9 @@ def test_evaluate_with_uncertainty(data, capsys):
     errors = np.concatenate([data.evaluate(atoms).forces - atoms.get_forces() for atoms in originals])
     predicted = np.concatenate([data.uncertainty(atoms).forces for atoms in originals])
     ratio = np.sqrt(np.mean(errors**2) / np.mean(predicted**2))
-    assert f"errors of forces are {ratio:.2g} times the predicted deviations (rms)" in out
+    inside = np.mean(abs(errors) <= predicted[:, None])
+    row = next(line.split() for line in out.splitlines() if line.split()[:2] == ["all", "forces"])
+    assert row[2:5] == [str(errors.size), f"{ratio:.2f}", f"{inside:.2f}"]
     found = read("out.extxyz")
     assert len(found) == 2
     for atoms, original in zip(found, originals):
@@ -403,7 +407,7 @@ def test_inspect(data, capsys):
         f"{len(data.basis)}: {sizes[0]} (ν = 1), {sizes[1]} (ν = 2)",
         "RadialDensity",
         "AgnesiTransform",
-        "posterior of the coefficients",
+        "standard deviations by the posterior, not calibrated",
         str(coefficient_decay(data.basis, data.coefficients)),
         data.report["summary"][1],
     ):

@@ -1,0 +1,324 @@
+"""What a linear potential knows about its errors: the posterior of its coefficients, calibrated.
+
+The posterior of θ has the covariance S Sᵀ; the variance of Σ_k a_k θ_k is |Sᵀa|². It ranks structures and atoms well,
+but is too small several times over, since what no coefficients could fit is not in it. Errors grow slower than it does:
+
+    σ² = a² + b² (v / s²)^p,
+
+with v the variance of the posterior, s its root mean square, and a, b and p of greatest likelihood, for energies / √N,
+forces and virials / √N each. One σ holds for all components of a force, v = tr Cov F_i / 3, so that it turns with the
+structure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from copy import copy
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from ase import Atoms
+from numpy.typing import ArrayLike
+
+from acepure._utils.checks import count, number
+from acepure.features.basis import ACEBasis
+from acepure.features.derivatives import summed_gradients
+from acepure.features.linear import EnergyAndForces, features_of_isolated_atoms
+from acepure.models.repulsion import PairCore
+from acepure.neighbors.lists import NeighborList
+
+if TYPE_CHECKING:  # loaded where they are called
+    from acepure.fitting.deviations import Deviations
+    from acepure.fitting.labeled import LabeledSet
+
+__all__ = ["Calibration", "ErrorLaw", "UncertainModel", "Uncertainty"]
+
+# Deviations below this part of the typical one are zero by symmetry, and so are the errors.
+_ZERO = 3e-5
+
+
+@dataclass(frozen=True)
+class ErrorLaw:
+    """σ² = a² + b² (v/s²)^p: errors as they grow with the variance v of the posterior.
+
+    Attributes
+    ----------
+    a, b : float
+        In eV/√atom for energies and virials, eV/Å for forces; ≥ 0.
+    p : float
+        ≥ 0; 1 where errors are proportional to deviations.
+    s : float
+        Typical deviation of the posterior, in the same unit.
+    n : int
+        Labels it was fitted to.
+
+    Examples
+    --------
+    >>> ErrorLaw(a=0.03, b=0.04, p=1.0, s=0.01, n=100)([0.0, 0.01, 0.1]).round(3)
+    array([0.   , 0.05 , 0.401])
+    """
+
+    a: float
+    b: float
+    p: float
+    s: float
+    n: int
+
+    def __post_init__(self) -> None:
+        for name in ("a", "b", "p", "s"):
+            number(name, getattr(self, name), least=0)
+        count("n", self.n)
+
+    def __call__(self, deviations: ArrayLike) -> np.ndarray:
+        """Return σ for deviations of the posterior; zero where these are zero by symmetry."""
+        x = np.asarray(deviations, dtype=float) / (self.s or 1.0)
+        return np.where(x > _ZERO, np.sqrt(self.a**2 + self.b**2 * x ** (2 * self.p)), 0.0)
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Laws of the errors of a model, by quantity.
+
+    Attributes
+    ----------
+    laws : dict of str to ErrorLaw
+        "energy", "forces", "virial"; what is missing is not calibrated.
+    committee : float
+        What draws of the posterior are spread by: the 68 % quantile of error / deviation.
+    source : str
+        What it was fitted to.
+    """
+
+    laws: Mapping[str, ErrorLaw]
+    committee: float
+    source: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON types."""
+        laws = {name: asdict(law) for name, law in self.laws.items()}
+        return {"laws": laws, "committee": self.committee, "source": self.source}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Calibration:
+        """Read what `to_dict` returned."""
+        try:
+            laws = {str(name): ErrorLaw(**law) for name, law in data["laws"].items()}
+            return cls(laws, number("committee", data["committee"], above=0), str(data["source"]))
+        except (AttributeError, KeyError, TypeError) as error:
+            raise ValueError(f"this is no calibration: {error!r}") from None
+
+    def sigma(self, quantity: str, deviations: ArrayLike, n_atoms: int = 1) -> np.ndarray:
+        """Return σ of a quantity; `n_atoms` for energies and virials, which go by √N."""
+        law, deviations = self.laws.get(quantity), np.asarray(deviations, dtype=float)
+        root = np.sqrt(n_atoms)
+        return deviations if law is None else root * law(deviations / root)
+
+
+@dataclass(frozen=True, eq=False)
+class Uncertainty:
+    """Standard deviations of a prediction.
+
+    Attributes
+    ----------
+    energy : float
+        Of E, eV.
+    forces : numpy.ndarray, shape (n_atoms,)
+        Of each component of F_i, eV/Å: √(tr Cov F_i / 3).
+    virial : float
+        Of each component of the virial, eV.
+    energies : numpy.ndarray, shape (n_atoms,)
+        Of E_i by the posterior, eV: how far the features of an atom are from those of the fit. Energies of atoms are no
+        labels, so these are not calibrated.
+    posterior : Uncertainty, optional
+        What the posterior alone says; None in that itself.
+    """
+
+    energy: float
+    forces: np.ndarray
+    virial: float
+    energies: np.ndarray
+    posterior: Uncertainty | None = None
+
+
+class UncertainModel:
+    """The part of `LinearACE` that needs a posterior."""
+
+    basis: ACEBasis
+    coefficients: np.ndarray
+    E0s: dict[str, float]
+    core: PairCore | None
+    posterior: np.ndarray | None
+    report: dict[str, Any]
+
+    @property
+    def calibration(self) -> Calibration | None:
+        """Laws of the errors; None if standard deviations are those of the posterior."""
+        data = self.report.get("calibration")
+        return None if data is None else Calibration.from_dict(data)
+
+    def calibration_text(self) -> str:
+        """What standard deviations come from, in words."""
+        laws = self.calibration
+        source = "the posterior, not calibrated: too small several times over" if laws is None else laws.source
+        return f"standard deviations by {source}"
+
+    def uncertainty(
+        self, atoms: Atoms, *, neighbors: NeighborList | None = None, num_threads: int | None = None
+    ) -> Uncertainty:
+        """Return standard deviations of the prediction for a structure.
+
+        Calibrated by structures left out of the fit, see `Calibration`; `posterior` of the result holds those of the
+        posterior alone, which are too small several times over. For a model that is not calibrated (a fit to fewer than
+        20 structures) both are the same.
+
+        Parameters
+        ----------
+        atoms : ase.Atoms
+        neighbors : NeighborList, optional
+            Of the same structure.
+        num_threads : int, optional
+
+        Raises
+        ------
+        ValueError
+            For a model without posterior.
+        """
+        root = self._root()
+        flat = root.reshape(-1, root.shape[2])
+        spread = self._spread(atoms, neighbors, num_threads)
+        gradients = summed_gradients(self.basis, atoms, neighbors=neighbors, num_threads=num_threads)
+
+        def variances(rows: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+            found = np.moveaxis(rows.reshape(len(root), -1, rows.shape[-1]), 0, 1).reshape(-1, len(flat)) @ flat
+            return np.square(found).sum(axis=1).reshape(shape)
+
+        forces = np.sqrt(variances(gradients.positions, (len(atoms), 3)).mean(axis=1))
+        virial = float(np.sqrt(variances(gradients.strain, (9,)).mean()))
+        energy, energies = float(np.linalg.norm(spread.sum(axis=0))), np.linalg.norm(spread, axis=1)
+        raw = Uncertainty(energy, forces, virial, energies)
+        laws = self.calibration
+        if laws is None:
+            return Uncertainty(energy, forces, virial, energies, raw)
+        n = len(atoms)
+        return Uncertainty(
+            float(laws.sigma("energy", energy, n)),
+            laws.sigma("forces", forces),
+            float(laws.sigma("virial", virial, n)),
+            energies,
+            raw,
+        )
+
+    def energy_uncertainty(
+        self, atoms: Atoms, *, neighbors: NeighborList | None = None, num_threads: int | None = None
+    ) -> float:
+        """Return the standard deviation of E in eV, as `uncertainty` does, without the cost of forces."""
+        spread = self._spread(atoms, neighbors, num_threads)
+        deviation, laws = float(np.linalg.norm(spread.sum(axis=0))), self.calibration
+        return deviation if laws is None else float(laws.sigma("energy", deviation, len(atoms)))
+
+    def energy_variances(self, atoms: Atoms, *, num_threads: int | None = None) -> np.ndarray:
+        """Return Var(E_i) of each atom by the posterior, in eV², shape (n_atoms,).
+
+        It says how far the features of an atom are from those of the fit.
+        """
+        return np.square(self._spread(atoms, None, num_threads)).sum(axis=1)
+
+    def committee(self, n: int, seed: int = 0) -> list[UncertainModel]:
+        """Return n models whose coefficients are drawn from the posterior, spread by `Calibration.committee`."""
+        n, rng, root = count("n", n), np.random.default_rng(count("seed", seed, least=0)), self._root()
+        scale = 1.0 if self.calibration is None else self.calibration.committee
+        draws = (scale * (root @ rng.standard_normal(root.shape[2])) for _ in range(n))
+        return [self._with_coefficients(self.coefficients + draw) for draw in draws]
+
+    def leave_out(
+        self,
+        structures: Iterable[Atoms] | LabeledSet,
+        *,
+        by: str = "structure",
+        num_threads: int | None = None,
+        progress: bool | None = None,
+        **keys: Any,
+    ) -> dict[str, Deviations]:
+        """Predict each structure of the fit by a fit without it, in closed form, see `acepure.fitting.leave_out`.
+
+        Parameters
+        ----------
+        structures : iterable of ase.Atoms, or LabeledSet
+            Those of the fit, with the same labels, or whole structures (groups) of them.
+        by : str
+            "structure"; or what is left out together: "config_type", or a name in `atoms.info`.
+        num_threads, progress, **keys
+            As for `fit`.
+
+        Returns
+        -------
+        dict
+            "energy", "forces", "virial" → `Deviations`.
+        """
+        from acepure.fitting.fit import labeled_data
+        from acepure.fitting.leave_out import leave_out
+
+        labeled = labeled_data(structures, **keys)
+        return leave_out(self, labeled, by=by, num_threads=num_threads, progress=progress)
+
+    def calibrate(
+        self,
+        structures: Iterable[Atoms] | LabeledSet,
+        *,
+        num_threads: int | None = None,
+        progress: bool | None = None,
+        **keys: Any,
+    ) -> UncertainModel:
+        """Return this model with standard deviations that fit the errors on structures it was not fitted to.
+
+        Parameters
+        ----------
+        structures : iterable of ase.Atoms, or LabeledSet
+            With labels; at least 20. What they do not have labels for stays as it is.
+        num_threads, progress, **keys
+            As for `fit`.
+
+        Returns
+        -------
+        LinearACE
+
+        Raises
+        ------
+        ValueError
+            For fewer structures, labels too few for any quantity, and a model without posterior.
+        """
+        from acepure.fitting.calibration import calibrate_on
+        from acepure.fitting.fit import labeled_data
+
+        self._root()
+        found = calibrate_on(self, labeled_data(structures, **keys), num_threads=num_threads, progress=progress)
+        model = copy(self)
+        model.report = {**self.report, "calibration": found.to_dict()}
+        return model
+
+    def evaluate(
+        self, atoms: Atoms, *, neighbors: NeighborList | None = None, num_threads: int | None = None
+    ) -> EnergyAndForces:
+        """Return energies, forces and the virial."""
+        raise NotImplementedError
+
+    def _root(self) -> np.ndarray:
+        if self.posterior is None:
+            raise ValueError("the model has no posterior; fit it with uncertainty=True")
+        return self.posterior
+
+    def _spread(self, atoms: Atoms, neighbors: NeighborList | None, num_threads: int | None) -> np.ndarray:
+        """Sᵀ (B(i) − B(∅)) of each atom, shape (n_atoms, n_unknowns)."""
+        root = self._root()
+        species = self.basis.species_indices(atoms)
+        features = self.basis.descriptors(atoms, neighbors=neighbors, num_threads=num_threads)
+        features -= features_of_isolated_atoms(self.basis)[species]
+        result = np.empty((len(atoms), root.shape[2]))
+        for z in range(len(self.basis.species)):
+            result[species == z] = features[species == z] @ root[z]
+        return result
+
+    def _with_coefficients(self, coefficients: np.ndarray) -> UncertainModel:
+        """The same potential with other coefficients, and nothing known of its errors."""
+        raise NotImplementedError
