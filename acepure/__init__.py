@@ -45,6 +45,7 @@ _HOMES = {
     "LinearFunction": "features.linear",
     "MeanCovariance": "references",
     "RadialDensity": "references",
+    "Stages": "features.stages",
     "StructureFiles": "structures.files",
     "VerletList": "features.verlet",
     "descriptors": "features.descriptors",
@@ -63,6 +64,7 @@ if TYPE_CHECKING:
     from acepure.features.directional import jvp
     from acepure.features.labels import FeatureLabel
     from acepure.features.linear import LinearFunction
+    from acepure.features.stages import Stages
     from acepure.features.verlet import VerletList
     from acepure.models.linear import LinearACE
     from acepure.references import IdealGas, MeanCovariance, RadialDensity
@@ -76,6 +78,7 @@ __all__ = [
     "LinearFunction",
     "MeanCovariance",
     "RadialDensity",
+    "Stages",
     "StructureFiles",
     "VerletList",
     "__version__",

@@ -14,6 +14,7 @@
       jacobian.pxi     ∂ features / ∂r_ij, forward
       linear.pxi       weighted products and their gradients, in reverse
       pullback.pxi     vector-Jacobian products, in reverse
+      stages.pxi       A, products and features one by one, for arrays of centers
     cpu              which instruction sets there are
     shared           what Cython would repeat in each of these modules; made by the build
 

@@ -18,6 +18,14 @@ from acepure._kernels.products cimport (
 )
 
 
+# size numbers for each thread
+cdef real_t* scratch_memory(Py_ssize_t size, int num_threads) except NULL:
+    cdef real_t* memory = <real_t*> malloc(num_threads * size * sizeof(real_t))
+    if memory == NULL:
+        raise MemoryError(f"scratch of {num_threads * size * sizeof(real_t)} bytes")
+    return memory
+
+
 cdef struct FeaturePlan:
     index_t n_products, n_rows, n_features  # products that are stored
     bint has_purification
@@ -68,24 +76,47 @@ cdef inline void write_features(
             out[targets[c] * n_features + k] = features[k * LANES + c]
 
 
-# Features of up to LANES centers; memory holds nodes, invariants and features, then the scratch for pairs.
+# What the products and operators of LANES centers need: pointers into one allocation.
+cdef struct FeatureScratch:
+    real_t* nodes        # (n_leaves + 1 + n_products, LANES)
+    real_t* invariants   # (n_rows, LANES)
+    real_t* features     # (n_features, LANES)
+    real_t* end
+
+
+cdef inline Py_ssize_t feature_scratch_size(const FeaturePlan* plan, Py_ssize_t n_leaves) noexcept nogil:
+    return LANES * (n_leaves + 1 + plan.n_products + plan.n_rows + plan.n_features)
+
+
+cdef inline FeatureScratch feature_scratch_at(
+    const FeaturePlan* plan, Py_ssize_t n_leaves, real_t* memory
+) noexcept nogil:
+    cdef FeatureScratch scratch
+    scratch.nodes = memory
+    scratch.invariants = scratch.nodes + (n_leaves + 1 + plan.n_products) * LANES
+    scratch.features = scratch.invariants + <Py_ssize_t> plan.n_rows * LANES
+    scratch.end = scratch.features + <Py_ssize_t> plan.n_features * LANES
+    return scratch
+
+
+# From the leaves to the features
+cdef inline void contract(const FeaturePlan* plan, Py_ssize_t n_leaves, const FeatureScratch* here) noexcept nogil:
+    cdef int c
+    for c in range(LANES):
+        here.nodes[n_leaves * LANES + c] = 1.0
+    multiply_nodes(plan.n_products, plan.left, plan.right, n_leaves + 1, here.nodes)
+    apply_operators(plan, here.nodes, here.invariants, here.features)
+
+
 cdef void features_block(
     const PoolingPlan* pooling, const FeaturePlan* plan, const Pairs* pairs, int count, const offset_t* rows,
     const offset_t* targets, real_t* memory, real_t* out,
 ) noexcept nogil:
-    cdef Py_ssize_t n_nodes = <Py_ssize_t> pooling.n_leaves + 1 + plan.n_products
-    cdef real_t* nodes = memory
-    cdef real_t* invariants = nodes + n_nodes * LANES
-    cdef real_t* features = invariants + <Py_ssize_t> plan.n_rows * LANES
-    cdef PairScratch scratch = pair_scratch_at(pooling, features + <Py_ssize_t> plan.n_features * LANES)
-    cdef Py_ssize_t f
-    cdef int c
-    pool_block(pooling, pairs, NULL, count, rows, &scratch, nodes, NULL)
-    for c in range(LANES):
-        nodes[pooling.n_leaves * LANES + c] = 1.0
-    multiply_nodes(plan.n_products, plan.left, plan.right, pooling.n_leaves + 1, nodes)
-    apply_operators(plan, nodes, invariants, features)
-    write_features(plan.n_features, count, targets, features, out)
+    cdef FeatureScratch here = feature_scratch_at(plan, pooling.n_leaves, memory)
+    cdef PairScratch scratch = pair_scratch_at(pooling, here.end)
+    pool_block(pooling, pairs, NULL, count, rows, &scratch, here.nodes, NULL)
+    contract(plan, pooling.n_leaves, &here)
+    write_features(plan.n_features, count, targets, here.features, out)
 
 
 cdef class Features:
@@ -152,12 +183,8 @@ cdef class Features:
         if out.shape[1] != plan.n_features or targets.shape[0] != n:
             raise ValueError(f"out has shape ({out.shape[0]}, {out.shape[1]})")
         pairs = pairs_of(offsets, vectors, center_species, pair_species, table, table)
-        size = pair_scratch_size(pooling) + LANES * (
-            <Py_ssize_t> pooling.n_leaves + 1 + plan.n_products + plan.n_rows + plan.n_features
-        )
-        memory = <real_t*> malloc(num_threads * size * sizeof(real_t))
-        if memory == NULL:
-            raise MemoryError(f"scratch of {num_threads * size * sizeof(real_t)} bytes")
+        size = pair_scratch_size(pooling) + feature_scratch_size(plan, pooling.n_leaves)
+        memory = scratch_memory(size, num_threads)
         for block in prange(n_blocks, nogil=True, num_threads=num_threads, schedule="dynamic"):
             features_block(
                 pooling, plan, &pairs, min(<Py_ssize_t> LANES, n - block * LANES), &rows[block * LANES],
@@ -194,12 +221,8 @@ cdef class Features:
             return
         pairs = pairs_of(offsets, vectors, center_species, pair_species, table, table_gradients)
         motion = motion_of(centers, neighbors, displacements, strain)
-        size = pair_scratch_size(pooling) + 2 * LANES * (
-            <Py_ssize_t> pooling.n_leaves + 1 + plan.n_products + plan.n_rows + plan.n_features
-        )
-        memory = <real_t*> malloc(num_threads * size * sizeof(real_t))
-        if memory == NULL:
-            raise MemoryError(f"scratch of {num_threads * size * sizeof(real_t)} bytes")
+        size = pair_scratch_size(pooling) + 2 * feature_scratch_size(plan, pooling.n_leaves)
+        memory = scratch_memory(size, num_threads)
         for block in prange(n_blocks, nogil=True, num_threads=num_threads, schedule="dynamic"):
             pushforward_block(
                 pooling, plan, &pairs, &motion, min(<Py_ssize_t> LANES, n - block * LANES), &rows[block * LANES],
@@ -234,9 +257,7 @@ cdef class Features:
         size = pair_scratch_size(pooling) + LANES * (
             2 * (<Py_ssize_t> pooling.n_leaves + 1 + plan.n_products) + plan.n_rows + plan.n_features
         )
-        memory = <real_t*> malloc(num_threads * size * sizeof(real_t))
-        if memory == NULL:
-            raise MemoryError(f"scratch of {num_threads * size * sizeof(real_t)} bytes")
+        memory = scratch_memory(size, num_threads)
         for block in prange(n_blocks, nogil=True, num_threads=num_threads, schedule="dynamic"):
             jacobian_block(
                 pooling, plan, &pairs, min(<Py_ssize_t> LANES, n - block * LANES), &rows[block * LANES],

@@ -154,9 +154,7 @@ cdef class Linear:
             return
         pairs = pairs_of(offsets, vectors, center_species, pair_species, table, table_gradients)
         size = pair_scratch_size(pooling) + 2 * LANES * (<Py_ssize_t> pooling.n_leaves + 1 + plan.n_interior)
-        memory = <real_t*> malloc(num_threads * size * sizeof(real_t))
-        if memory == NULL:
-            raise MemoryError(f"scratch of {num_threads * size * sizeof(real_t)} bytes")
+        memory = scratch_memory(size, num_threads)
         for block in prange(n_blocks, nogil=True, num_threads=num_threads, schedule="dynamic"):
             linear_block(
                 pooling, plan, &pairs, min(<Py_ssize_t> LANES, n - block * LANES), &rows[block * LANES],

@@ -16,6 +16,27 @@ cdef struct PullbackPlan:
     const real_t* symmetrize_data
 
 
+# From cotangents of features to the adjoints of all nodes, with the leaves at nodes; room for P_Bᵀ g at invariants
+cdef void pull_features(
+    const PullbackPlan* plan, Py_ssize_t n_leaves, const real_t* features, real_t* invariants, real_t* nodes,
+    real_t* adjoints,
+) noexcept nogil:
+    cdef int c
+    for c in range(LANES):
+        nodes[n_leaves * LANES + c] = 1.0
+    multiply_nodes(plan.n_products, plan.left, plan.right, n_leaves + 1, nodes)
+    if plan.has_purification:
+        sparse_apply(
+            plan.n_rows, plan.purify_indptr, plan.purify_indices, plan.purify_data, features, invariants
+        )
+        features = invariants
+    sparse_apply(
+        n_leaves + 1 + plan.n_products, plan.symmetrize_indptr, plan.symmetrize_indices, plan.symmetrize_data,
+        features, adjoints,
+    )
+    pull_nodes(plan.n_products, plan.left, plan.right, n_leaves + 1, nodes, adjoints)
+
+
 cdef void pullback_block(
     const PoolingPlan* pooling, const PullbackPlan* plan, const Pairs* pairs, int count, const offset_t* rows,
     const real_t* cotangents, real_t* memory, real_t* gradients,
@@ -28,21 +49,10 @@ cdef void pullback_block(
     cdef PairScratch scratch = pair_scratch_at(pooling, features + <Py_ssize_t> plan.n_features * LANES)
     cdef int c
     pool_block(pooling, pairs, NULL, count, rows, &scratch, nodes, NULL)
-    for c in range(LANES):
-        nodes[pooling.n_leaves * LANES + c] = 1.0
-    multiply_nodes(plan.n_products, plan.left, plan.right, pooling.n_leaves + 1, nodes)
     for f in range(plan.n_features):
         for c in range(LANES):
             features[f * LANES + c] = cotangents[rows[c] * plan.n_features + f] if c < count else 0.0
-    if plan.has_purification:
-        sparse_apply(
-            plan.n_rows, plan.purify_indptr, plan.purify_indices, plan.purify_data, features, invariants
-        )
-        features = invariants
-    sparse_apply(
-        n_nodes, plan.symmetrize_indptr, plan.symmetrize_indices, plan.symmetrize_data, features, adjoints
-    )
-    pull_nodes(plan.n_products, plan.left, plan.right, pooling.n_leaves + 1, nodes, adjoints)
+    pull_features(plan, pooling.n_leaves, features, invariants, nodes, adjoints)
     pull_block(pooling, pairs, count, rows, adjoints, &scratch, gradients)
 
 
@@ -111,9 +121,7 @@ cdef class Pullback:
         size = pair_scratch_size(pooling) + LANES * (
             2 * (<Py_ssize_t> pooling.n_leaves + 1 + plan.n_products) + plan.n_rows + plan.n_features
         )
-        memory = <real_t*> malloc(num_threads * size * sizeof(real_t))
-        if memory == NULL:
-            raise MemoryError(f"scratch of {num_threads * size * sizeof(real_t)} bytes")
+        memory = scratch_memory(size, num_threads)
         for block in prange(n_blocks, nogil=True, num_threads=num_threads, schedule="dynamic"):
             pullback_block(
                 pooling, plan, &pairs, min(<Py_ssize_t> LANES, n - block * LANES), &rows[block * LANES],

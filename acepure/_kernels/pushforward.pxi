@@ -152,35 +152,39 @@ cdef void push_chunk(
     chunk.count = 0
 
 
-# Features of up to LANES centers and their derivatives; memory holds both of each: nodes, invariants, features.
+# From the leaves and their tangents to the features and theirs
+cdef inline void contract_moving(
+    const FeaturePlan* plan, Py_ssize_t n_leaves, const FeatureScratch* here, const FeatureScratch* moving
+) noexcept nogil:
+    cdef bint purify = plan.has_purification
+    cdef int c
+    for c in range(LANES):
+        here.nodes[n_leaves * LANES + c] = 1.0
+        moving.nodes[n_leaves * LANES + c] = 0.0
+    multiply_moving_nodes(plan.n_products, plan.left, plan.right, n_leaves + 1, here.nodes, moving.nodes)
+    sparse_apply_moving_products(
+        plan.n_rows, plan.symmetrize_indptr, plan.symmetrize_left, plan.symmetrize_right, plan.symmetrize_data,
+        here.nodes, moving.nodes, here.invariants if purify else here.features,
+        moving.invariants if purify else moving.features,
+    )
+    if purify:
+        sparse_apply(
+            plan.n_features, plan.purify_indptr, plan.purify_indices, plan.purify_data, here.invariants, here.features
+        )
+        sparse_apply(
+            plan.n_features, plan.purify_indptr, plan.purify_indices, plan.purify_data, moving.invariants,
+            moving.features,
+        )
+
+
 cdef void pushforward_block(
     const PoolingPlan* pooling, const FeaturePlan* plan, const Pairs* pairs, const Motion* motion, int count,
     const offset_t* rows, const offset_t* targets, real_t* memory, real_t* out, real_t* derivatives,
 ) noexcept nogil:
-    cdef Py_ssize_t n_nodes = <Py_ssize_t> pooling.n_leaves + 1 + plan.n_products
-    cdef Py_ssize_t size = n_nodes + plan.n_rows + plan.n_features
-    cdef real_t* nodes = memory
-    cdef real_t* invariants = nodes + n_nodes * LANES
-    cdef real_t* features = invariants + <Py_ssize_t> plan.n_rows * LANES
-    cdef real_t* tangents = memory + size * LANES
-    cdef real_t* d_invariants = tangents + n_nodes * LANES
-    cdef real_t* d_features = d_invariants + <Py_ssize_t> plan.n_rows * LANES
-    cdef PairScratch scratch = pair_scratch_at(pooling, memory + 2 * size * LANES)
-    cdef int c
-    pool_block(pooling, pairs, motion, count, rows, &scratch, nodes, tangents)
-    for c in range(LANES):
-        nodes[pooling.n_leaves * LANES + c] = 1.0
-        tangents[pooling.n_leaves * LANES + c] = 0.0
-    multiply_moving_nodes(plan.n_products, plan.left, plan.right, pooling.n_leaves + 1, nodes, tangents)
-    sparse_apply_moving_products(
-        plan.n_rows, plan.symmetrize_indptr, plan.symmetrize_left, plan.symmetrize_right, plan.symmetrize_data,
-        nodes, tangents, invariants if plan.has_purification else features,
-        d_invariants if plan.has_purification else d_features,
-    )
-    if plan.has_purification:
-        sparse_apply(plan.n_features, plan.purify_indptr, plan.purify_indices, plan.purify_data, invariants, features)
-        sparse_apply(
-            plan.n_features, plan.purify_indptr, plan.purify_indices, plan.purify_data, d_invariants, d_features
-        )
-    write_features(plan.n_features, count, targets, features, out)
-    write_features(plan.n_features, count, targets, d_features, derivatives)
+    cdef FeatureScratch here = feature_scratch_at(plan, pooling.n_leaves, memory)
+    cdef FeatureScratch moving = feature_scratch_at(plan, pooling.n_leaves, here.end)
+    cdef PairScratch scratch = pair_scratch_at(pooling, moving.end)
+    pool_block(pooling, pairs, motion, count, rows, &scratch, here.nodes, moving.nodes)
+    contract_moving(plan, pooling.n_leaves, &here, &moving)
+    write_features(plan.n_features, count, targets, here.features, out)
+    write_features(plan.n_features, count, targets, moving.features, derivatives)

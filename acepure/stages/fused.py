@@ -22,6 +22,7 @@ __all__ = [
     "LinearEvaluator",
     "PairGeometry",
     "PullbackEvaluator",
+    "csr_tables",
 ]
 
 # Radial functions without a kernel are tabulated for this many pairs at a time (8 MB for 25 functions).
@@ -171,7 +172,7 @@ class FeatureEvaluator:
     def __init__(self, geometry: PairGeometry, operators: Operators) -> None:
         self._geometry = geometry
         factored = factored_products(operators.extended_products)
-        indptr, columns, data = _csr(operators.extended_symmetrization)
+        indptr, columns, data = csr_tables(operators.extended_symmetrization)
         P_B = operators.invariant_purification
         self._kernel = kernel.Features(
             geometry.pooling,
@@ -181,7 +182,7 @@ class FeatureEvaluator:
             factored.first[columns],
             factored.second[columns],
             data,
-            *(_csr(P_B) if P_B is not None else (_EMPTY, _EMPTY, np.empty(0))),
+            *(csr_tables(P_B) if P_B is not None else (_EMPTY, _EMPTY, np.empty(0))),
         )
 
     def evaluate(
@@ -275,8 +276,8 @@ class PullbackEvaluator:
             operators.symmetrization.shape[0],
             graph.left,
             graph.right,
-            *_csr(C.T.tocsr()),
-            *(_csr(P_B.T.tocsr()) if P_B is not None else (_EMPTY, _EMPTY, np.empty(0))),
+            *csr_tables(C.T.tocsr()),
+            *(csr_tables(P_B.T.tocsr()) if P_B is not None else (_EMPTY, _EMPTY, np.empty(0))),
         )
 
     def evaluate(
@@ -362,8 +363,8 @@ def _harmonics_coefficients(lmax: int) -> np.ndarray:
     return coefficients
 
 
-def _csr(matrix: csr_array) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """indptr, indices and data, as the kernels take them."""
+def csr_tables(matrix: csr_array) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return indptr, indices and data, as the kernels take them."""
     data = np.ascontiguousarray(matrix.data, dtype=float)
     return matrix.indptr.astype(np.int32), matrix.indices.astype(np.int32), data
 

@@ -1,0 +1,162 @@
+"""The stages one by one, for arrays of centers: sums A of a neighbor list, and maps from sums to products to features.
+
+Each has its value, its pushforward along a direction and its pullback of cotangents.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.sparse import csr_array
+
+from acepure._kernels import evaluator as kernel
+from acepure._utils.checks import real_array
+from acepure._utils.threads import resolve_num_threads, useful_threads
+from acepure.labels.factors import ProductSet
+from acepure.neighbors.lists import NeighborList
+from acepure.stages.fused import PairGeometry, csr_tables
+from acepure.stages.products import factored_products, product_graph
+
+__all__ = ["ProductMap", "SumsEvaluator"]
+
+Motion = tuple[np.ndarray, np.ndarray]
+
+
+class SumsEvaluator:
+    """Sums A of the centers of a neighbor list, less the means of a reference.
+
+    Parameters
+    ----------
+    geometry : PairGeometry
+    """
+
+    def __init__(self, geometry: PairGeometry) -> None:
+        self._geometry = geometry
+
+    def evaluate(
+        self,
+        neighbors: NeighborList,
+        species: np.ndarray,
+        out: np.ndarray,
+        num_threads: int,
+        motion: Motion | None = None,
+        derivatives: np.ndarray | None = None,
+    ) -> None:
+        """Write A, and Ȧ along a motion if one is given.
+
+        Parameters
+        ----------
+        neighbors : NeighborList
+        species : numpy.ndarray of int32, shape (n_atoms,)
+        out, derivatives : numpy.ndarray of float64, shape (n_centers, n_one_particle)
+        num_threads : int
+        motion : tuple of numpy.ndarray, shapes (n_atoms, 3) and (3, 3), optional
+            w and ε of ṙ_ij = w_j − w_i + ε r_ij.
+        """
+        rows, threads = np.arange(neighbors.n_centers), useful_threads(neighbors.n_centers, num_threads)
+        nothing = np.empty((0, 0))
+        for centers, pairs, arguments in self._geometry.parts(neighbors, rows, species, motion is not None):
+            atoms = neighbors.centers[centers], neighbors.neighbors[pairs]
+            moved = nothing if derivatives is None else derivatives[centers]
+            kernel.pool(
+                self._geometry.pooling,
+                *arguments,
+                *atoms,
+                *(motion or (nothing, nothing)),
+                out[centers],
+                moved,
+                threads,
+            )
+
+    def pullback(
+        self, neighbors: NeighborList, species: np.ndarray, cotangents: np.ndarray, num_threads: int
+    ) -> np.ndarray:
+        """Return Σ_v g_iv ∂A_v(i)/∂r_ij, shape (n_pairs, 3).
+
+        Parameters
+        ----------
+        neighbors, species, num_threads
+            As in `evaluate`.
+        cotangents : numpy.ndarray of float64, shape (n_centers, n_one_particle)
+        """
+        rows, threads = np.arange(neighbors.n_centers), useful_threads(neighbors.n_centers, num_threads)
+        gradients = np.zeros((neighbors.n_pairs, 3))
+        for centers, pairs, arguments in self._geometry.parts(neighbors, rows, species, True):
+            kernel.pull(self._geometry.pooling, *arguments, cotangents[centers], gradients[pairs], threads)
+        return gradients
+
+
+class ProductMap:
+    """x ↦ P C Π(x) of every center: products of numbers, then sparse operators.
+
+    Parameters
+    ----------
+    products : ProductSet
+        Products of x that the columns of C belong to.
+    C : scipy.sparse.csr_array, shape (n_rows, n_products)
+    P : scipy.sparse.csr_array, shape (n_out, n_rows), optional
+    """
+
+    def __init__(self, products: ProductSet, C: csr_array, P: csr_array | None = None) -> None:
+        self.n_in = len(products.one_particle)
+        self.n_out = int((C if P is None else P).shape[0])
+        nothing = np.empty(0, dtype=np.int32), np.empty(0, dtype=np.int32), np.empty(0)
+        factored = factored_products(products)
+        indptr, columns, data = csr_tables(C)
+        factors = factored.first[columns], factored.second[columns]
+        last = nothing if P is None else csr_tables(P)
+        self._forward = kernel.Features(None, factored.left, factored.right, indptr, *factors, data, *last)
+        graph = product_graph(products)
+        n_nodes = graph.n_leaves + 1 + len(graph.left)
+        by_node = csr_array((C.data, graph.nodes[C.indices], C.indptr), shape=(C.shape[0], n_nodes))
+        tables, last = csr_tables(by_node.T.tocsr()), nothing if P is None else csr_tables(P.T.tocsr())
+        self._reverse = kernel.Pullback(None, self.n_out, graph.left, graph.right, *tables, *last)
+
+    def evaluate(self, x: ArrayLike, *, num_threads: int | None = None) -> np.ndarray:
+        """Return the values, shape (n_centers, n_out).
+
+        Parameters
+        ----------
+        x : array_like of float64, shape (n_centers, n_in)
+        num_threads : int, optional
+        """
+        nothing = np.empty((0, 0))
+        return self._contract(real_array("x", x, (None, self.n_in)), nothing, num_threads)[0]
+
+    def jvp(
+        self, x: ArrayLike, tangents: ArrayLike, *, num_threads: int | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return the values and Σ_v ∂out_f/∂x_v ẋ_v, both of shape (n_centers, n_out).
+
+        Parameters
+        ----------
+        x, tangents : array_like of float64, shape (n_centers, n_in)
+            x and ẋ.
+        num_threads : int, optional
+        """
+        x = real_array("x", x, (None, self.n_in))
+        return self._contract(x, real_array("tangents", tangents, x.shape), num_threads)
+
+    def pullback(self, x: ArrayLike, cotangents: ArrayLike, *, num_threads: int | None = None) -> np.ndarray:
+        """Return Σ_f g_f ∂out_f/∂x_v, shape (n_centers, n_in).
+
+        Parameters
+        ----------
+        x : array_like of float64, shape (n_centers, n_in)
+        cotangents : array_like of float64, shape (n_centers, n_out)
+            g.
+        num_threads : int, optional
+        """
+        x = real_array("x", x, (None, self.n_in))
+        g = real_array("cotangents", cotangents, (len(x), self.n_out))
+        result = np.empty_like(x)
+        threads = useful_threads(len(x), resolve_num_threads(num_threads))
+        kernel.pull_contraction(self._reverse, x, g, result, threads)
+        return result
+
+    def _contract(self, x: np.ndarray, tangents: np.ndarray, num_threads: int | None) -> tuple[np.ndarray, np.ndarray]:
+        values = np.empty((len(x), self.n_out))
+        derivatives = np.empty_like(values) if tangents.size else np.empty((0, self.n_out))
+        threads = useful_threads(len(x), resolve_num_threads(num_threads))
+        kernel.contract_sums(self._forward, x, tangents, values, derivatives, threads)
+        return values, derivatives
