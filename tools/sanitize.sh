@@ -26,7 +26,7 @@ KERNEL_TESTS=(
     tests/features/test_descriptors_api.py tests/features/test_descriptors_brute_force.py tests/features/test_descriptors_input.py
     tests/features/test_descriptors_same_bits.py tests/features/test_descriptors_symmetry.py tests/references/test_centered.py tests/functions/test_whitened.py
     tests/stages/test_factored.py tests/features/test_gradients_api.py tests/features/test_gradients_limits.py
-    tests/features/test_gradients_neighbors.py tests/features/test_jvp.py tests/features/test_gradients_radial.py tests/features/test_gradients_structures.py
+    tests/features/test_gradients_neighbors.py tests/features/test_jvp.py tests/features/test_stages.py tests/features/test_gradients_radial.py tests/features/test_gradients_structures.py
     tests/features/test_linear_api.py tests/features/test_linear_dynamics.py tests/features/test_linear_energies.py tests/features/test_linear_forces.py
 )
 EVALUATOR_TESTS=( # for instruction sets after the first: only the evaluators are compiled anew
