@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from ase import Atoms
 from cases.derivatives import NEAR, large_structure, system
-from cases.gradients import ROUND_OFF, Gaussians, assert_derivatives, random_cluster
+from cases.gradients import ROUND_OFF, assert_derivatives, random_cluster
+from cases.radial import Gaussians
 from oracles.structures import STEP, STEP_WEIGHTS, STEPS
 
 from acepure import ACEBasis, IdealGas, MeanCovariance, VerletList, jvp, pair_jacobian, pullback

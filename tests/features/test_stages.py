@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from ase import Atoms
 from cases.derivatives import large_structure, system
-from cases.gradients import ROUND_OFF, Gaussians, random_cluster
+from cases.gradients import ROUND_OFF, random_cluster
+from cases.radial import Gaussians
 
 from acepure import ACEBasis, IdealGas, Stages, jvp, pullback
 from acepure.errors import SpeciesError
