@@ -47,13 +47,16 @@ _HOMES = {
     "RadialDensity": "references",
     "Stages": "features.stages",
     "StructureFiles": "structures.files",
+    "TensorModel": "models.tensor",
     "VerletList": "features.verlet",
     "descriptors": "features.descriptors",
+    "from_cartesian": "functions.cartesian",
     "jvp": "features.directional",
     "pair_jacobian": "features.derivatives",
     "pullback": "features.derivatives",
     "show_config": "config",
     "summed_gradients": "features.derivatives",
+    "to_cartesian": "functions.cartesian",
 }
 
 if TYPE_CHECKING:
@@ -66,7 +69,9 @@ if TYPE_CHECKING:
     from acepure.features.linear import LinearFunction
     from acepure.features.stages import Stages
     from acepure.features.verlet import VerletList
+    from acepure.functions.cartesian import from_cartesian, to_cartesian
     from acepure.models.linear import LinearACE
+    from acepure.models.tensor import TensorModel
     from acepure.references import IdealGas, MeanCovariance, RadialDensity
     from acepure.structures.files import StructureFiles
 
@@ -80,14 +85,17 @@ __all__ = [
     "RadialDensity",
     "Stages",
     "StructureFiles",
+    "TensorModel",
     "VerletList",
     "__version__",
     "descriptors",
+    "from_cartesian",
     "jvp",
     "pair_jacobian",
     "pullback",
     "show_config",
     "summed_gradients",
+    "to_cartesian",
 ]
 
 

@@ -15,6 +15,7 @@ P_n(x)                  polynomials.py     `Chebyshev`, `Legendre`, `Orthonormal
 R_n(r) = f(r) P_n(x)    radial.py          `PolynomialRadialBasis`; base `RadialBasis`
 ======================  =================  ==================================================
 
+Beside them: cartesian.py, spherical components to Cartesian ones.
 Behind them: checks.py (arguments), pairs.py (one value per ordered pair of species) and
 serialization.py (objects to plain Python types and back).
 """
