@@ -20,11 +20,12 @@ from acepure.fitting.labeled import LabeledSet, LabeledStream, label_structures
 from acepure.fitting.priors import SmoothnessPrior, resolve_prior
 from acepure.fitting.recipe import ENERGY_WEIGHTS, best_energy_weight, choose_basis
 from acepure.fitting.recipe_errors import HeldOut
-from acepure.fitting.recipe_triangles import assemble_folds
+from acepure.fitting.recipe_triangles import FoldTriangles, assemble_folds
 from acepure.fitting.recipe_weights import relative_weights, scaled_weights, without_virials
 from acepure.fitting.reference_energies import is_isolated, reference_energies, reference_table
 from acepure.fitting.solvers import checked_options, solve
-from acepure.fitting.system import Unknowns, unknowns
+from acepure.fitting.species_prior import unmet_text
+from acepure.fitting.system import Unknowns, prior_from_evidence, unknowns
 from acepure.fitting.weights import Weights, resolve_weights
 from acepure.functions.radial import PolynomialRadialBasis
 from acepure.models.repulsion import PairCore, ZBLCore
@@ -167,17 +168,21 @@ def fit_coefficients(
         f"design matrix: {n_rows:,} × {design.n_columns:,}, {8 * n_rows * design.n_columns / 2**30:.2f} GiB, "
         f"reduced in parts to {8 * (design.n_columns + 1) ** 2 / 2**20:.1f} MiB\n"
     )
-    coordinates = unknowns(basis, prior)
     if folds is None:
         triangle = assemble(design, labeled, **work)
+        prior, about_species = prior_from_evidence(basis, prior, triangle)
     else:
-        triangle, weights, text = _cross_validated(design, labeled, coordinates, folds, energy_weights, work)
+        rows = assemble_folds(replace(design, weights=relative_weights(weights)[0]), labeled, folds, **work)
+        prior, about_species = prior_from_evidence(basis, prior, rows.weighted(relative_weights(weights)[1]))
+        triangle, weights, text = _cross_validated(rows, weights, unknowns(basis, prior), folds, energy_weights)
         report(f"{text}\n\n{weights}\n")
         summary.append(text)
+    coordinates = unknowns(basis, prior)
     problem = coordinates.problem(triangle)
     solution = solve(problem, solver, **options)
-    report(f"{solution.summary}\n")
-    summary = [*summary, f"{n_rows:,} rows of {len(labeled):,} structures", solution.summary]
+    notes = [text for text in (about_species, unmet_text(basis, labeled.compositions, shortest)) if text]
+    report("\n".join([solution.summary, *notes]) + "\n")
+    summary = [*summary, f"{n_rows:,} rows of {len(labeled):,} structures", solution.summary, *notes]
     posterior = coordinates.feature_rows() @ solution.root
     theta = coordinates.coefficients(solution.u)
     choices = {"basis": plain.to_dict(), "weights": weights.to_dict(), "folds": folds}
@@ -198,19 +203,13 @@ def _check_choice(
 
 
 def _cross_validated(
-    design: Design,
-    labeled: LabeledSet,
-    coordinates: Unknowns,
-    folds: int,
-    energy_weights: Sequence[float],
-    work: Mapping[str, Any],
+    rows: FoldTriangles, weights: Weights, coordinates: Unknowns, folds: int, energy_weights: Sequence[float]
 ) -> tuple[Triangle, Weights, str]:
-    """Rows by folds, reduced to one triangle with the best weight of energies, or that of the design."""
-    relative, base = relative_weights(design.weights)
-    rows = assemble_folds(replace(design, weights=relative), labeled, folds, **work)
+    """Rows by folds, reduced to one triangle with the best weight of energies, or the weight as given."""
+    relative, base = relative_weights(weights)
     held_out = HeldOut.of(rows, coordinates, base)
     errors, energy = best_energy_weight(held_out, base, energy_weights)
-    weights = scaled_weights(relative, (energy, *base[1:])) if energy_weights else design.weights
+    weights = scaled_weights(relative, (energy, *base[1:])) if energy_weights else weights
     chosen = f"energies weigh {energy:g}, the best of {len(energy_weights)}; " if energy_weights else ""
     return (
         rows.weighted((energy, *base[1:])),
@@ -267,7 +266,12 @@ def _referred(
             return basis
         structures = (item.atoms for item in labeled)
         reference = RadialDensity.from_structures(
-            structures, basis.rcut, background=_BACKGROUND, workers=workers, progress=progress
+            structures,
+            basis.rcut,
+            background=_BACKGROUND,
+            common=len(basis.species) > 1 and not np.ptp(basis.cutoffs),
+            workers=workers,
+            progress=progress,
         )
     return basis.centered(reference)
 

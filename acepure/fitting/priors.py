@@ -36,6 +36,10 @@ class SmoothnessPrior(Serializable):
         The power p, or the rate a; ≥ 0.
     order : float
         w: the factor for each further correlation order, > 0.
+    neighbors, centers : float, optional
+        ρ and ρc: how much coefficients that differ only by species of neighbors, or of center, are alike before any
+        data, 0 ≤ ρ < 1; see `acepure.fitting.species_prior`. By default the evidence chooses in a fit to several
+        species, if their radial functions are the same.
 
     Examples
     --------
@@ -47,12 +51,20 @@ class SmoothnessPrior(Serializable):
     kind: str = "algebraic"
     strength: float = 2.0
     order: float = 1.0
+    neighbors: float | None = None
+    centers: float | None = None
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise ValueError(f"kind must be one of {', '.join(KINDS)}; got {self.kind!r}")
         object.__setattr__(self, "strength", number("strength", self.strength, least=0))
         object.__setattr__(self, "order", number("order", self.order, above=0))
+        for name in ("neighbors", "centers"):
+            rho = getattr(self, name)
+            if rho is not None:
+                object.__setattr__(self, name, number(name, rho, least=0))
+                if rho >= 1:
+                    raise ValueError(f"{name} must be a correlation, 0 <= {name} < 1; got {rho:g}")
 
     def scales(self, basis: ACEBasis) -> np.ndarray:
         """Return Γ, shape (n_features,)."""

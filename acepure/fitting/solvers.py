@@ -26,7 +26,7 @@ from scipy.sparse.linalg import lsqr
 
 from acepure._utils.checks import number
 
-__all__ = ["SOLVERS", "Solution", "SolverProblem", "checked_options", "solve"]
+__all__ = ["SOLVERS", "Solution", "SolverProblem", "checked_options", "largest_evidence", "solve"]
 
 # Singular values below this part of the largest are rounding.
 _RANK = 1e-13
@@ -193,7 +193,8 @@ def _lsqr(problem: SolverProblem, alpha: float = 0.0, tolerance: float = 1e-10, 
     return _solution(problem, result[0], lam, len(result[0]), summary)
 
 
-def _blr(problem: SolverProblem) -> Solution:
+def largest_evidence(problem: SolverProblem) -> tuple[float, float]:
+    """Return λ of largest evidence, and its logarithm up to a constant that the rows alone decide."""
     largest = problem.s[0] ** 2
     low, high = np.log(1e-26 * largest), np.log(1e4 * largest)
     grid = np.linspace(low, high, 200)  # the evidence may have several maxima
@@ -201,7 +202,12 @@ def _blr(problem: SolverProblem) -> Solution:
     best = int(np.argmax(values))
     bracket = grid[max(best - 1, 0)], grid[min(best + 1, len(grid) - 1)]
     found = minimize_scalar(lambda x: -problem.log_evidence(np.exp(x)), bounds=bracket, method="bounded")
-    lam = float(np.exp(found.x))
+    return float(np.exp(found.x)), -float(found.fun)
+
+
+def _blr(problem: SolverProblem) -> Solution:
+    largest = problem.s[0] ** 2
+    lam, _ = largest_evidence(problem)
     effective = float(np.sum(problem.s**2 / (problem.s**2 + lam)))
     noise = float(np.sqrt(problem.penalized(lam) / problem.n_rows))
     summary = (

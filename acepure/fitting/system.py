@@ -5,25 +5,35 @@ exactly: with b = B(no neighbors) and a = (1, b),
 
     a · θ̄ = 0.
 
-In scaled coefficients Γ̄θ̄ with Γ̄ = (1, Γ) the constraint is (Γ̄⁻¹a) · Γ̄θ̄ = 0. One Householder reflection H takes Γ̄⁻¹a
-to the first axis, so that Γ̄θ̄ = H (0, u) with free unknowns u, and |Γ̄θ̄| = |u|. For canonical features b = 0 and this
-drops the constant; for centered and shifted ones dropping it would be wrong.
+Before it, the prior is θ̄ = T̄ v with v ~ N(0, 1): T̄ = chol(Kc) ⊗ (1, root(S) / Γ), see `species_prior.py`. With the
+constraint A θ̄ = 0 of all species, and N an orthonormal basis of the null space of A T̄ from Householder reflections,
+
+    θ̄ = T u,      T = T̄ N,
+
+where |u| is the penalty. For canonical features b = 0 and this drops the constants; for centered and shifted ones
+dropping them would be wrong.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 
 import numpy as np
-from scipy.linalg import block_diag, qr
+from scipy.linalg import qr
+from scipy.sparse import block_diag, csr_array, diags_array, kron
 
 from acepure.features.basis import ACEBasis
 from acepure.features.linear import features_of_isolated_atoms
 from acepure.fitting.design import Triangle
 from acepure.fitting.priors import SmoothnessPrior
-from acepure.fitting.solvers import SolverProblem
+from acepure.fitting.solvers import SolverProblem, largest_evidence
+from acepure.fitting.species_prior import correlations, exchangeable, has_common_functions, root_of_correlation
 
-__all__ = ["Unknowns", "unknowns"]
+__all__ = ["Unknowns", "prior_from_evidence", "unknowns"]
+
+# ρ and ρc between which the evidence chooses.
+_OFFERED = (0.0, 0.9, 0.99, 0.999)
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,13 +64,71 @@ class Unknowns:
 
 
 def unknowns(basis: ACEBasis, prior: SmoothnessPrior) -> Unknowns:
-    """Return T for a basis and a prior."""
-    scales = np.concatenate([[1.0], prior.scales(basis)])
-    blocks = []
-    for vacuum in features_of_isolated_atoms(basis):
-        a = np.concatenate([[1.0], vacuum]) / scales
-        v = a.copy()
-        v[0] += np.copysign(np.linalg.norm(a), a[0])
-        H = np.eye(len(a)) - np.outer(v, v) * (2.0 / (v @ v))
-        blocks.append(H[:, 1:] / scales[:, None])
-    return Unknowns(block_diag(*blocks), len(basis.species))
+    """Return T for a basis and a prior; a ρ that the prior leaves to the evidence is taken as 0."""
+    return _Unconstrained.of(basis, prior).unknowns(prior.neighbors or 0.0, prior.centers or 0.0)
+
+
+@dataclass(frozen=True, eq=False)
+class _Unconstrained:
+    """What maps to coefficients have in common for all (ρ, ρc)."""
+
+    scales: np.ndarray
+    vacuum: np.ndarray
+    correlations: list[csr_array]
+
+    @classmethod
+    def of(cls, basis: ACEBasis, prior: SmoothnessPrior) -> _Unconstrained:
+        correlated = len(basis.species) > 1 and prior.neighbors != 0
+        return cls(prior.scales(basis), features_of_isolated_atoms(basis), correlations(basis) if correlated else [])
+
+    def unknowns(self, neighbors: float, centers: float) -> Unknowns:
+        """Return T of (ρ, ρc)."""
+        n_species, n = self.vacuum.shape
+        root = diags_array(1 / self.scales)
+        if self.correlations and neighbors:
+            root = root @ root_of_correlation(self.correlations, neighbors)
+        between = np.linalg.cholesky(exchangeable(n_species, centers))
+        free = kron(between, block_diag([[[1.0]], root]), format="csr")
+        constraint = block_diag([np.concatenate([[1.0], b])[None] for b in self.vacuum], format="csr")
+        # Constants first: then reflections leave the order of the others, and where b = 0 are the identity.
+        constants = np.arange(n_species) * (1 + n)
+        order = np.concatenate([constants, np.setdiff1d(np.arange(free.shape[1]), constants)])
+        Q = qr((constraint @ free).toarray().T[order])[0][:, n_species:]
+        return Unknowns(free[:, order] @ Q, n_species)
+
+
+def prior_from_evidence(basis: ACEBasis, prior: SmoothnessPrior, triangle: Triangle) -> tuple[SmoothnessPrior, str]:
+    """Return the prior with the (ρ, ρc) of largest evidence where it leaves them open, and what was done, as text.
+
+    First ρ is chosen, with ρc as large as offered, then ρc. One R factor serves all.
+
+    Parameters
+    ----------
+    basis : ACEBasis
+        Of the fit, in its coordinates.
+    prior : SmoothnessPrior
+    triangle : Triangle
+    """
+    if len(basis.species) < 2 or (prior.neighbors is not None and prior.centers is not None):
+        return prior, ""
+    if not has_common_functions(basis):
+        fixed = replace(prior, neighbors=prior.neighbors or 0.0, centers=prior.centers or 0.0)
+        return fixed, "radial functions differ between pairs of species, so that species do not know of each other"
+    common = _Unconstrained.of(basis, prior)
+
+    @cache
+    def evidence(rho: float, rho_centers: float) -> float:
+        return largest_evidence(common.unknowns(rho, rho_centers).problem(triangle))[1]
+
+    centers = _OFFERED[-1] if prior.centers is None else prior.centers
+    rho = prior.neighbors
+    if rho is None:
+        rho = max(_OFFERED, key=lambda x: evidence(x, centers))
+    if prior.centers is None:
+        centers = max(_OFFERED[:-1], key=lambda x: evidence(rho, x))
+    apart = evidence(0.0, 0.0)
+    text = (
+        f"species know of each other: correlation {rho:g} between neighbors, {centers:g} between centers; "
+        f"log evidence {evidence(rho, centers) - apart:+.0f} against none"
+    )
+    return replace(prior, neighbors=rho, centers=centers), text

@@ -134,6 +134,10 @@ class RadialDensity(DensityReference):
         With a background, a pair that no structure holds within its cutoff is served too: its means are 0, and its
         functions are orthonormal for an ideal gas with as many neighbors as the pairs that are there have on average.
 
+    common : bool
+        Make the radial functions of all pairs orthonormal for the mean of their densities, so that equal n mean like
+        functions. Means are those of each pair still.
+
     Examples
     --------
     >>> from ase.build import bulk
@@ -149,6 +153,7 @@ class RadialDensity(DensityReference):
     measures: Mapping[tuple[str, str], Measure]
     rcut: float
     background: float = 0.0
+    common: bool = False
 
     def __post_init__(self) -> None:
         background = number("background", self.background, least=0)
@@ -165,6 +170,7 @@ class RadialDensity(DensityReference):
         rcut: float = 5.0,
         *,
         background: float = 0.0,
+        common: bool = False,
         n_bins: int = 2000,
         workers: int | Client = 1,
         num_threads: int = 1,
@@ -180,6 +186,8 @@ class RadialDensity(DensityReference):
             Count up to this distance, in Å.
         background : float
             Share of an ideal gas in what radial functions are orthonormal for.
+        common : bool
+            The same radial functions for all pairs.
         n_bins : int
             Distances are kept as the counts and mean distances of so many intervals of equal length.
         workers : int or dask.distributed.Client
@@ -200,12 +208,13 @@ class RadialDensity(DensityReference):
             batches = batched(checked_structures(structures), len, _ATOMS)
             total = tree_reduce(collect, _Histogram.merge, batches, workers, bar=bar)
         assert total is not None  # no structure at all is an error
-        return cls(total.measures(), rcut, background)
+        return cls(total.measures(), rcut, background, common)
 
     def __repr__(self) -> str:
         pairs = ", ".join(f"{a}-{b}" for a, b in self.measures)
         background = f", background={self.background:g}" if self.background else ""
-        return f"RadialDensity({pairs}; rcut={self.rcut:g}{background})"
+        common = ", common=True" if self.common else ""
+        return f"RadialDensity({pairs}; rcut={self.rcut:g}{background}{common})"
 
     def orthonormality(self, center: str, neighbor: str, cutoff: float) -> Measure:
         """Return the density that radial functions are orthonormal for: that of the data and β of an ideal gas."""
@@ -214,8 +223,12 @@ class RadialDensity(DensityReference):
             n_neighbors = np.mean([measure.weights.sum() for measure in self.measures.values()])
             return Measure(gas.nodes, gas.weights * (n_neighbors / gas.weights.sum()))
         data = self.measure(center, neighbor, cutoff)
+        return self._with_background(data, cutoff)
+
+    def _with_background(self, data: Measure, cutoff: float) -> Measure:
         if not self.background:
             return data
+        gas = IdealGas(1.0).measure("X", "X", cutoff)
         inside = data.nodes < cutoff
         nodes, weights = data.nodes[inside], data.weights[inside]
         share = self.background * weights.sum() / gas.weights.sum()
@@ -227,6 +240,18 @@ class RadialDensity(DensityReference):
         if self._is_unseen(center, neighbor, radial.cutoff(center, neighbor)):
             return np.zeros(len(labels))
         return super().means(radial, center, neighbor, labels)
+
+    def radial(self, radial: RadialBasis, species: Sequence[str]) -> PolynomialRadialBasis:
+        if not self.common:
+            return super().radial(radial, species)
+        functions = check_polynomial(radial)
+        cutoff = max(functions.cutoff(a, b) for a in species for b in species)
+        measures = list(self.measures.values())
+        mean = Measure(
+            np.concatenate([measure.nodes for measure in measures]),
+            np.concatenate([measure.weights for measure in measures]) / len(measures),
+        )
+        return replace(functions, polynomials=Orthonormal(self._with_background(mean, cutoff)))
 
     def _is_unseen(self, center: str, neighbor: str, cutoff: float) -> bool:
         """Whether a pair is left to the background alone."""
