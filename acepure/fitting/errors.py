@@ -31,6 +31,10 @@ if TYPE_CHECKING:
 __all__ = ["Errors", "Predictions", "evaluate_errors"]
 
 _QUANTITIES = ("energy", "forces", "virial", "stress")
+# Off-diagonal components of the upper triangle xx, xy, xz, yy, yz, zz.
+_SHEAR = (1, 2, 4)
+# Labels that differ by less than this share of the largest are equal.
+_FLAT = 1e-10
 # Atoms of a batch, so that there is more work in it than in sending it.
 _ATOMS = 2000
 _UNITS = {"energy": ("meV/atom", 1e3), "forces": ("eV/Å", 1.0), "virial": ("meV/atom", 1e3), "stress": ("GPa", 1 / GPa)}
@@ -65,6 +69,24 @@ class Predictions:
         """Mean absolute error."""
         return float(np.mean(np.abs(self.predicted - self.true)))
 
+    @property
+    def relative(self) -> float:
+        """RMSE by the standard deviation of the labels: 1 is no better than their mean; NaN if they are all equal."""
+        spread = float(self.true.std())
+        return self.rmse / spread if spread > _FLAT * np.abs(self.true).max(initial=0.0) else float("nan")
+
+    @property
+    def slope(self) -> float:
+        """Slope of predictions against labels by least squares with a constant, 1 at best; NaN if all are equal."""
+        deviations = self.true - self.true.mean()
+        if not np.abs(deviations).max() > _FLAT * np.abs(self.true).max():
+            return float("nan")
+        return float(deviations @ self.predicted / (deviations @ deviations))
+
+    def components(self, columns: Sequence[int], n: int) -> Predictions:
+        """Return some of the n components that repeat, such as the off-diagonal ones of tensors."""
+        return Predictions(*(values.reshape(-1, n)[:, columns].ravel() for values in (self.true, self.predicted)))
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Errors:
@@ -97,11 +119,32 @@ class Errors:
             rows.append(["all", *_cells(together, shown)])
         return text_table([header, *rows])
 
+    def relative_table(self) -> str:
+        """RMSE by the spread of the labels of each group, and slopes of predictions against labels.
+
+        A slope below 1 is a response that is too weak: of shear stresses, elastic constants that are too small, which
+        an error in GPa does not show.
+        """
+        header = ["config_type", "energy RMSE/spread", "forces RMSE/spread", "slope", "stress RMSE/spread", "slope"]
+        rows = [[*header, "shear slope"]]
+        for name, group in self.groups.items():
+            cells = [_number(group.get("energy"), "relative")]
+            for quantity in ("forces", "stress"):
+                cells += [_number(group.get(quantity), "relative"), _number(group.get(quantity), "slope")]
+            shear = group["stress"].components(_SHEAR, 6) if "stress" in group else None
+            rows.append([name, *cells, _number(shear, "slope")])
+        return text_table(rows)
+
     def __str__(self) -> str:
-        return self.table()
+        return f"{self.table()}\n\n{self.relative_table()}"
 
     def __repr__(self) -> str:
         return f"Errors({', '.join(self.groups)})"
+
+
+def _number(predictions: Predictions | None, name: str) -> str:
+    value = float("nan") if predictions is None else getattr(predictions, name)
+    return "–" if np.isnan(value) else f"{value:.3g}"
 
 
 def _cells(group: dict[str, Predictions], quantities: Sequence[str]) -> list[str]:

@@ -41,6 +41,8 @@ __all__ = ["FitResult", "fit_coefficients", "labeled_data", "shortest_distances"
 _BACKGROUND = 0.1
 # Of a fit that chooses its basis.
 _FOLDS = 5
+#: How reports call reference energies that are no energies of atoms.
+LEAST_SQUARES = "the composition's part of the energies, by least squares"
 # So many structures of a stream are held for a moment, to compare their labels with each other.
 _MOST_COMPARED = 10_000
 
@@ -159,8 +161,10 @@ def fit_coefficients(
     _check_species(basis, labeled)
     shortest = shortest_distances(basis, labeled)
     core = _core(core, basis, shortest)
+    about_E0s = about_reference_energies(labeled, basis, E0s)
     E0s = _reference_energies(labeled, basis, E0s)
-    report(f"{reference_table(E0s)}\n")
+    report(f"{reference_table(E0s)}\nE0 are {about_E0s}\n")
+    summary.append(f"E0 are {about_E0s}")
     basis = _referred(basis, reference, labeled, workers, progress)
     design = Design(basis, weights, E0s, core)
     n_rows = sum(design.n_rows(item) for item in labeled)
@@ -240,13 +244,33 @@ def _compare_labels(labeled: LabeledSet, report: Callable[[str], None]) -> tuple
 def _reference_energies(
     labeled: LabeledSet, basis: ACEBasis, E0s: Mapping[str, float] | str | float
 ) -> dict[str, float]:
-    if isinstance(E0s, str) and E0s == "auto":
-        with_energy = (item.atoms for item in labeled if item.energy is not None)
-        isolated = {atoms.symbols[0] for atoms in with_energy if is_isolated(atoms, basis.rcut)}
-        E0s = "isolated" if isolated >= set(basis.species) else "lstsq"
-        if not labeled.has_energies:
-            E0s = 0
+    E0s = _source_of_reference_energies(labeled, basis, E0s)
     return reference_energies(labeled, E0s, cutoff=basis.rcut, species=basis.species)
+
+
+def _source_of_reference_energies(
+    labeled: LabeledSet, basis: ACEBasis, E0s: Mapping[str, float] | str | float
+) -> Mapping[str, float] | str | float:
+    """What "auto" stands for; anything else as it is."""
+    if not isinstance(E0s, str) or E0s != "auto":
+        return E0s
+    if not labeled.has_energies:
+        return 0
+    with_energy = (item.atoms for item in labeled if item.energy is not None)
+    isolated = {atoms.symbols[0] for atoms in with_energy if is_isolated(atoms, basis.rcut)}
+    return "isolated" if isolated >= set(basis.species) else "lstsq"
+
+
+def about_reference_energies(labeled: LabeledSet, basis: ACEBasis, E0s: Mapping[str, float] | str | float) -> str:
+    """Return what the reference energies are, in words: only isolated atoms make separation energies mean anything."""
+    source = _source_of_reference_energies(labeled, basis, E0s)
+    if isinstance(source, str) and source == "isolated":
+        return "energies of isolated atoms in the data"
+    if isinstance(source, str):
+        return f"{LEAST_SQUARES}: no energies of isolated atoms, so that energies of separation mean nothing"
+    return (
+        "as given" if isinstance(source, Mapping) else "0: energies of separation mean nothing unless labels have 0 too"
+    )
 
 
 def _referred(
