@@ -229,7 +229,8 @@ def label_structures(
     if streamed:
         len(labeled)  # a wrong label anywhere is found before any work
     else:
-        labeled = LabeledData(tuple(labeled), keys)
+        # A tuple of the stream itself would ask for its length, and so read all labels twice.
+        labeled = LabeledData(tuple(item for item in labeled), keys)
     if not keys.virial and not keys.stress:
         return labeled
     left_out = [k for k, atoms in enumerate(structures) if virial_without_volume(atoms, keys)]

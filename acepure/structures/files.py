@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import reprlib
+import shutil
 import sqlite3
 import sys
 from collections.abc import Generator, Iterator, Sequence
@@ -13,13 +14,14 @@ from functools import partial
 from itertools import islice
 from numbers import Integral
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import ase.db
 import ase.io
 from ase import Atoms
 from ase.io.extxyz import key_val_str_to_dict
-from ase.io.formats import filetype, get_ioformat, open_with_compression
+from ase.io.formats import filetype, get_compression, get_ioformat, open_with_compression
 from ase.io.trajectory import TrajectoryReader
 from ase.utils import string2index
 
@@ -157,7 +159,7 @@ class StructureFiles:
                 with _connected(path) as database:
                     return database.count()
             if form == "traj":
-                with open_with_compression(path, "rb") as stream:
+                with _unpacked(path) as plain, open(plain, "rb") as stream:
                     return len(TrajectoryReader(stream))
             return sum(1 for _ in _any_format(path, form, _ALL))
 
@@ -251,7 +253,7 @@ def _check_last_line(atoms: list[str], name: str) -> None:
 
 
 def _trajectory(path: str, numbers: range) -> _Numbered:
-    with open_with_compression(path, "rb") as stream:
+    with _unpacked(path) as plain, open(plain, "rb") as stream:
         trajectory = TrajectoryReader(stream)
         for number in range(len(trajectory))[numbers.start : numbers.stop : numbers.step]:
             with _naming(f"{path}[{number}]"):
@@ -296,13 +298,28 @@ def _connected(path: str) -> Iterator[ase.db.core.Database]:
 
 
 def _any_format(path: str, form: str, numbers: range) -> _Numbered:
-    found: Any = ase.io.iread(path, ":", format=form, do_not_split_by_at_sign=True)  # a generator
-    with closing(found):
-        for number, atoms in enumerate(found):
-            if number >= numbers.stop:
-                return
-            if number in numbers:
-                yield number, atoms
+    with _unpacked(path) as plain:
+        found: Any = ase.io.iread(plain, ":", format=form, do_not_split_by_at_sign=True)  # a generator
+        with closing(found):
+            for number, atoms in enumerate(found):
+                if number >= numbers.stop:
+                    return
+                if number in numbers:
+                    yield number, atoms
+
+
+@contextmanager
+def _unpacked(path: str) -> Iterator[str]:
+    """The file, or an unpacked copy: readers jump, and every jump back would unpack from the beginning."""
+    root, compression = get_compression(path)
+    if compression is None:
+        yield path
+        return
+    with TemporaryDirectory() as folder:
+        plain = os.path.join(folder, os.path.basename(root))
+        with open_with_compression(path, "rb") as packed, open(plain, "wb") as copy:
+            shutil.copyfileobj(packed, copy)
+        yield plain
 
 
 # --- checks and messages ----------------------------------------------------------------------------------------------

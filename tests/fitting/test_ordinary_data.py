@@ -130,3 +130,15 @@ def test_extreme_weights(weight):
     with pytest.raises(ValueError, match=r'weight of energy of config_type "default" must be 0 or from'):
         LinearACE.fit(crystals(n=2), ACEBasis(["Cu"], totaldegree=2), weights={"E": weight}, **QUIET)
     assert resolve_weights({"E": 1e-6, "F": 0, "V": 1e6}).default == (1e-6, 0, 1e6)
+
+
+def test_labels_are_read_once(monkeypatch):
+    from acepure.fitting import label_structures, labeled
+
+    read, seen = labeled.read_quietly, []
+    monkeypatch.setattr(labeled, "read_quietly", lambda atoms, *rest: seen.append(id(atoms)) or read(atoms, *rest))
+    structures = crystals(n=4)
+    seen.clear()
+    data = label_structures(structures)
+    assert len(data) == 4 and data.species == ("Cu",)
+    assert seen == [id(atoms) for atoms in structures]

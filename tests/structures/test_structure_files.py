@@ -372,3 +372,21 @@ def test_byte_order_marks_are_passed_over(tmp_path, name):
     files = StructureFiles(path)
     assert len(files) == 3
     assert_same(files, StructureFiles(tmp_path / "plain.extxyz"))
+
+
+@pytest.mark.parametrize("name", ["a.extxyz.gz", "a.traj.gz", "a.cif.gz"])
+def test_compressed_files_are_unpacked_once(folder, monkeypatch, name):
+    """No jump back in a compressed file, each of which would unpack it from the beginning."""
+    plain = name.removesuffix(".gz")
+    ase.io.write(plain, [Atoms("Cu", cell=[3, 3, 3 + k / 8], pbc=True) for k in range(9)])
+    with open(plain, "rb") as content, gzip.open(name, "wb") as packed:
+        packed.write(content.read())
+    files, jumps = StructureFiles(name), []
+    rewind = gzip._GzipReader._rewind
+    monkeypatch.setattr(gzip._GzipReader, "_rewind", lambda reader: (jumps.append(name), rewind(reader)))
+    assert [atoms.cell[2, 2] for atoms in files] == pytest.approx([3 + k / 8 for k in range(9)])
+    assert len(StructureFiles(name)) == 9 and not jumps
+    with gzip.open(name) as stream:  # that a jump would be seen
+        stream.read()
+        stream.seek(0)
+    assert jumps
