@@ -164,7 +164,6 @@ def fit_coefficients(
     about_E0s = about_reference_energies(labeled, basis, E0s)
     E0s = _reference_energies(labeled, basis, E0s)
     report(f"{reference_table(E0s)}\nE0 are {about_E0s}\n")
-    summary.append(f"E0 are {about_E0s}")
     basis = _referred(basis, reference, labeled, workers, progress)
     design = Design(basis, weights, E0s, core)
     n_rows = sum(design.n_rows(item) for item in labeled)
@@ -187,6 +186,7 @@ def fit_coefficients(
     notes = [text for text in (about_species, unmet_text(basis, labeled.compositions, shortest)) if text]
     report("\n".join([solution.summary, *notes]) + "\n")
     summary = [*summary, f"{n_rows:,} rows of {len(labeled):,} structures", solution.summary, *notes]
+    summary.append(f"E0 are {about_E0s}")
     posterior = coordinates.feature_rows() @ solution.root
     theta = coordinates.coefficients(solution.u)
     choices = {"basis": plain.to_dict(), "weights": weights.to_dict(), "folds": folds}
