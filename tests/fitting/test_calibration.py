@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk
+from ase.calculators.calculator import PropertyNotImplementedError
 from cases.emt import emt_structures
 from scipy.optimize import differential_evolution
 from scipy.stats import spearmanr
@@ -180,3 +181,27 @@ def test_damaged_calibrations_are_refused():
     for damaged in ({}, {"laws": {"energy": {"a": -1}}, "committee": 1.0, "source": ""}, {"laws": 5}):
         with pytest.raises(ValueError):
             Calibration.from_dict(damaged)
+
+
+def test_the_calculator_states_deviations_where_they_are_asked_for(fitted, monkeypatch):
+    calls = []
+    evaluate = fitted.evaluate
+    monkeypatch.setattr(fitted, "evaluate", lambda *args, **named: calls.append(1) or evaluate(*args, **named))
+    atoms = emt_structures(2, seed=9)[1]
+    atoms.calc = fitted.calculator(warn=False)
+    atoms.get_forces()
+    assert not {"energy_uncertainty", "forces_uncertainty"} & set(atoms.calc.results)
+    energy = atoms.calc.get_property("energy_uncertainty", atoms)
+    assert "forces_uncertainty" not in atoms.calc.results
+    forces = atoms.calc.get_property("forces_uncertainty", atoms)
+    stated = fitted.uncertainty(atoms)
+    assert energy == pytest.approx(stated.energy, rel=1e-9) and len(calls) == 1
+    np.testing.assert_allclose(forces, stated.forces, rtol=1e-9)
+    atoms.positions[0] += 0.1
+    np.testing.assert_allclose(
+        atoms.calc.get_property("forces_uncertainty", atoms), fitted.uncertainty(atoms).forces, rtol=1e-9
+    )
+    assert len(calls) == 2
+    plain = LinearACE(fitted.basis, fitted.coefficients, fitted.E0s).calculator()
+    with pytest.raises(PropertyNotImplementedError):
+        plain.get_property("forces_uncertainty", atoms)
