@@ -1,0 +1,322 @@
+"""Selection from a pool by D-optimality: always the structure that raises the determinant of the information most.
+
+With P = 1 + Σ WᵀW over the rows known and chosen so far, and W those of a candidate (its energy and forces as linear
+functions of the unknowns, in coordinates in which P of the prior, or of a fit, is 1), the gain is
+
+    log det(1 + W P⁻¹ Wᵀ).
+
+It needs no labels. Gains only fall while structures are added (they are submodular), so that old ones are upper bounds:
+a heap of them, whose top is computed anew until it stays the top, makes the same choice as computing all.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from ase import Atoms
+from ase.data import covalent_radii
+from scipy.linalg import solve_triangular
+
+from acepure._utils.checks import count, number
+from acepure._utils.memory import physical_memory
+from acepure._utils.tall_qr import RFactor
+from acepure._utils.workers import naming_structure
+from acepure.features.basis import ACEBasis, check_basis
+from acepure.features.derivatives import summed_gradients
+from acepure.features.linear import features_of_isolated_atoms
+from acepure.fitting.labels import text_table
+from acepure.fitting.priors import SmoothnessPrior
+from acepure.fitting.system import unknowns
+from acepure.fitting.weights import DEFAULT_WEIGHTS
+from acepure.models.linear import LinearACE
+from acepure.structures.gate import species_of, structure_list
+
+__all__ = ["Selection", "select"]
+
+METHODS = ("d-optimal", "farthest", "random")
+# Of a basis that is chosen here.
+_N_FUNCTIONS = 200
+# λ in units of the prior, where no fit says.
+_LAMBDA = 1e-4
+# Atoms nearer than this part of the sum of their covalent radii overlap; their labels would rule a fit, if any came.
+_OVERLAP = 0.55
+# Structures whose atoms all lie within this distance (Å) are copies.
+_COPY = 0.02
+
+
+@dataclass(frozen=True, eq=False)
+class Selection:
+    """What was chosen; printed, a table.
+
+    Attributes
+    ----------
+    indices : list of int
+        Numbers in the pool, in the order of choice.
+    gains : list of float
+        Of each: log det(1 + W P⁻¹ Wᵀ), or the distance for "farthest"; NaN for "random".
+    refused : dict of int to str
+        Numbers in the pool, and why they were not taken: atoms overlap, or it is a copy of another.
+    config_types : list of str
+        Of each structure chosen.
+    n_evaluations : int
+        How many gains were computed.
+    """
+
+    indices: list[int]
+    gains: list[float]
+    refused: dict[int, str]
+    config_types: list[str]
+    n_evaluations: int
+
+    def table(self) -> str:
+        """Number, gain and config_type of each structure chosen, and what was refused."""
+        rows = [["step", "structure", "gain", "config_type"]]
+        for k, (index, gain, name) in enumerate(zip(self.indices, self.gains, self.config_types), 1):
+            rows.append([str(k), str(index), f"{gain:.4g}", name])
+        lines = [f"refused: structure {index}, {reason}" for index, reason in sorted(self.refused.items())]
+        return "\n".join([text_table(rows), *lines])
+
+    def __str__(self) -> str:
+        return self.table()
+
+
+def select(
+    pool: Iterable[Atoms],
+    n: int,
+    *,
+    model: LinearACE | None = None,
+    basis: ACEBasis | None = None,
+    start: Iterable[Atoms] = (),
+    method: str = "d-optimal",
+    forces: bool = True,
+    energy_weight: float = DEFAULT_WEIGHTS.energy,
+    seed: int = 0,
+    num_threads: int | None = None,
+) -> Selection:
+    """Choose structures to compute from a pool.
+
+    Parameters
+    ----------
+    pool : iterable of ase.Atoms
+        Labels are not needed.
+    n : int
+        How many; fewer if the pool has no more that are not refused.
+    model : LinearACE, optional
+        Its posterior says what is known already.
+    basis : ACEBasis, optional
+        Instead of a model; without both, 200 functions for the species of the pool.
+    start : iterable of ase.Atoms
+        Known already, and not in the fit of the model.
+    method : {"d-optimal", "farthest", "random"}
+        "farthest" takes the structure whose mean features are farthest from all taken so far, for comparison.
+    forces : bool
+        Whether forces will be computed and fitted, or energies alone.
+    energy_weight : float
+        w_E of the fits, in units of that of forces, see `acepure.fitting.Weights`.
+    seed : int
+        Of "random", and of the first of "farthest".
+    num_threads : int, optional
+
+    Returns
+    -------
+    Selection
+
+    Raises
+    ------
+    TypeError, ValueError
+        For wrong arguments, before any work, and a model without posterior.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from acepure.active import select
+    >>> pool = [bulk("Cu", cubic=True, a=a) for a in (3.6, 3.6, 3.9)]
+    >>> pool[0].rattle(0.1)
+    >>> select(pool, 2, basis=ACEBasis(["Cu"], order=2, totaldegree=3)).indices
+    [0, 2]
+    """
+    pool, start, n = structure_list(pool), list(start), count("n", n)
+    rng = np.random.default_rng(count("seed", seed, least=0))
+    if method not in METHODS:
+        raise ValueError(f"method must be one of {', '.join(METHODS)}; got {method!r}")
+    if model is not None and basis is not None:
+        raise ValueError("model and basis exclude each other: the model has its basis")
+    number("energy_weight", energy_weight, above=0)
+    if model is not None:
+        to_unknowns, basis = _root_of(model), model.basis
+    else:
+        basis = ACEBasis(species_of([*pool, *start]), n_functions=_N_FUNCTIONS) if basis is None else basis
+        check_basis(basis)
+        prior = SmoothnessPrior("algebraic", 2)
+        to_unknowns = unknowns(basis, prior).feature_rows() / np.sqrt(_LAMBDA)
+    for name, structures in (("pool", pool), ("start", start)):
+        for k, atoms in enumerate(structures):
+            basis.species_indices(atoms, f"{name}[{k}]")
+    refused = {k: reason for k, atoms in enumerate(pool) if (reason := _overlap(atoms, basis)) is not None}
+    left = [k for k in range(len(pool)) if k not in refused]
+    rows = _Rows(basis, to_unknowns, forces, energy_weight, num_threads)
+    if method == "d-optimal":
+        chooser: Callable[..., tuple[list[int], list[float], int]] = _d_optimal
+    else:
+        chooser = _farthest if method == "farthest" else _random
+    indices, gains, evaluated = chooser(pool, start, left, n, rows, rng, refused)
+    kinds = [str(pool[k].info.get("config_type", "default")) for k in indices]
+    return Selection(indices, gains, refused, kinds, evaluated)
+
+
+def _root_of(model: LinearACE) -> np.ndarray:
+    if not isinstance(model, LinearACE):
+        raise TypeError(f"model must be a LinearACE; got {model!r} of type {type(model).__name__}")
+    if model.posterior is None or not model.report.get("regression", {}).get("noise"):
+        raise ValueError("the model has no posterior of a fit; fit it with uncertainty=True, or give basis")
+    return model.posterior / model.report["regression"]["noise"]
+
+
+class _Rows:
+    """Rows of structures in the coordinates in which the information of the prior or the fit is 1."""
+
+    def __init__(
+        self, basis: ACEBasis, to_unknowns: np.ndarray, forces: bool, energy_weight: float, num_threads: int | None
+    ) -> None:
+        self.basis, self.forces, self.weight, self.num_threads = basis, forces, energy_weight, num_threads
+        self.to_unknowns = to_unknowns.reshape(-1, to_unknowns.shape[2])
+        self.vacuum = features_of_isolated_atoms(basis)
+
+    @property
+    def n_unknowns(self) -> int:
+        return self.to_unknowns.shape[1]
+
+    def features(self, atoms: Atoms) -> np.ndarray:
+        """Σ_i (B(i) − B(∅)) over the centers of each species, one after the other."""
+        species = self.basis.species_indices(atoms)
+        features = self.basis.descriptors(atoms, num_threads=self.num_threads) - self.vacuum[species]
+        return np.concatenate([features[species == z].sum(axis=0) for z in range(len(self.basis.species))])
+
+    def of(self, atoms: Atoms) -> np.ndarray:
+        rows = [self.weight / np.sqrt(len(atoms)) * self.features(atoms)[None]]
+        if self.forces:
+            gradients = summed_gradients(self.basis, atoms, num_threads=self.num_threads).positions
+            rows.append(np.moveaxis(gradients, 0, 2).reshape(3 * len(atoms), -1))
+        return np.concatenate(rows) @ self.to_unknowns
+
+
+def _d_optimal(
+    pool: Sequence[Atoms],
+    start: Sequence[Atoms],
+    left: Sequence[int],
+    n: int,
+    rows: _Rows,
+    rng: np.random.Generator,
+    refused: dict[int, str],
+) -> tuple[list[int], list[float], int]:
+    """Lazy greedy; the heap holds (−gain, number, how many were chosen when it was computed)."""
+    factor = RFactor(rows.n_unknowns)
+    factor.add(np.eye(rows.n_unknowns))
+    for k, atoms in enumerate(start):
+        with naming_structure(k):
+            factor.add(rows.of(atoms))
+    largest = max((3 * len(pool[k]) + 1 for k in left), default=1) * rows.n_unknowns * 8
+    held = lru_cache(maxsize=max(1, int(physical_memory() / 8 / largest)))(lambda k: rows.of(pool[k]))
+    heap: list[tuple[float, int, int]] = [(-np.inf, k, -1) for k in left]
+    heapq.heapify(heap)
+    chosen: list[int] = []
+    gains: list[float] = []
+    R, evaluated = factor.R, 0
+    while heap and len(chosen) < n:
+        gain, k, when = heapq.heappop(heap)
+        if when < len(chosen):
+            evaluated += 1
+            heapq.heappush(heap, (-_gain(R, held(k)), k, len(chosen)))
+            continue
+        twin = _copied(pool[k], [("pool", j, pool[j]) for j in chosen] + [("start", *p) for p in enumerate(start)])
+        if twin is not None:
+            refused[k] = f"a copy of {twin}"
+            continue
+        chosen.append(k)
+        gains.append(-gain)
+        factor.add(held(k))
+        R = factor.R
+    return chosen, gains, evaluated
+
+
+def _gain(R: np.ndarray, W: np.ndarray) -> float:
+    """log det(1 + W (RᵀR)⁻¹ Wᵀ), by the smaller of both sides."""
+    Z = solve_triangular(R, W.T, trans="T")
+    small = Z.T @ Z if Z.shape[1] <= len(Z) else Z @ Z.T
+    return float(np.linalg.slogdet(np.eye(len(small)) + small)[1])
+
+
+def _farthest(
+    pool: Sequence[Atoms],
+    start: Sequence[Atoms],
+    left: Sequence[int],
+    n: int,
+    rows: _Rows,
+    rng: np.random.Generator,
+    refused: dict[int, str],
+) -> tuple[list[int], list[float], int]:
+    """Farthest point sampling of mean features, each scaled by its standard deviation over the pool."""
+    if not left:
+        return [], [], 0
+    means = np.array([rows.features(pool[k]) / len(pool[k]) for k in left])
+    scale = means.std(axis=0)
+    scale = np.where(scale > 1e-12 * max(scale.max(), 1e-300), scale, np.inf)
+    distance = np.full(len(left), np.inf)
+    for atoms in start:
+        distance = np.minimum(distance, np.linalg.norm((means - rows.features(atoms) / len(atoms)) / scale, axis=1))
+    chosen, gains = [], []
+    for _ in range(min(n, len(left))):
+        k = int(np.argmax(distance)) if np.isfinite(distance).all() else int(rng.integers(len(left)))
+        if distance[k] == 0:
+            break
+        chosen.append(left[k])
+        gains.append(float(distance[k]))
+        distance = np.minimum(distance, np.linalg.norm((means - means[k]) / scale, axis=1))
+    return chosen, gains, len(left)
+
+
+def _random(
+    pool: Sequence[Atoms],
+    start: Sequence[Atoms],
+    left: Sequence[int],
+    n: int,
+    rows: _Rows,
+    rng: np.random.Generator,
+    refused: dict[int, str],
+) -> tuple[list[int], list[float], int]:
+    chosen = [int(k) for k in rng.permutation(np.asarray(left, dtype=int))[:n]]
+    return chosen, [np.nan] * len(chosen), 0
+
+
+def _overlap(atoms: Atoms, basis: ACEBasis) -> str | None:
+    """Why atoms are too near to each other; None if they are not."""
+    neighbors = basis.neighbor_list(atoms)
+    if not neighbors.n_pairs:
+        return None
+    first = np.repeat(neighbors.centers, np.diff(neighbors.offsets))
+    r, radii = np.linalg.norm(neighbors.vectors, axis=1), covalent_radii[atoms.numbers]
+    part = r / (radii[first] + radii[neighbors.neighbors])
+    k = int(part.argmin())
+    if part[k] >= _OVERLAP:
+        return None
+    return f"atoms {first[k]} and {neighbors.neighbors[k]} overlap: {r[k]:.3f} Å"
+
+
+def _copied(atoms: Atoms, others: Iterable[tuple[str, int, Atoms]]) -> str | None:
+    """The name of a structure with the same cell and atoms, all within 0.02 Å; None if there is none."""
+    for name, k, other in others:
+        if len(atoms) != len(other) or not np.array_equal(atoms.numbers, other.numbers):
+            continue
+        if not np.array_equal(atoms.pbc, other.pbc) or not np.allclose(atoms.cell, other.cell, rtol=0, atol=_COPY):
+            continue
+        moved = atoms.positions - other.positions
+        if atoms.pbc.any():
+            fractions = moved @ np.linalg.inv(atoms.cell.complete())
+            moved = (fractions - np.round(fractions) * atoms.pbc) @ atoms.cell.complete()
+        if np.linalg.norm(moved, axis=1).max() < _COPY:
+            return f"{name}[{k}]"
+    return None
