@@ -1,6 +1,7 @@
 """The command line: `acepure COMMAND`, one file for each: its options, what it does.
 
     fit.py, evaluate.py, inspect.py, lammps.py  linear potentials
+    select.py                                   structures to compute next
     descriptors.py, basis.py, conditioning.py   features
     demo.py                                     first steps
 
@@ -22,7 +23,7 @@ from types import MappingProxyType
 from typing import Any
 
 import acepure
-from acepure.cli import basis, conditioning, demo, descriptors, evaluate, fit, inspect, lammps
+from acepure.cli import basis, conditioning, demo, descriptors, evaluate, fit, inspect, lammps, select
 from acepure.cli.parts import with_option_names
 from acepure.config import show_config
 
@@ -31,7 +32,7 @@ __all__ = ["main"]
 EXIT_ERROR = 2
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells do
 
-_COMMANDS = (fit, evaluate, inspect, lammps, descriptors, basis, conditioning, demo)
+_COMMANDS = (fit, evaluate, inspect, lammps, select, descriptors, basis, conditioning, demo)
 _STYLE: MappingProxyType[str, Any] = MappingProxyType(
     {"formatter_class": argparse.RawDescriptionHelpFormatter, "allow_abbrev": False}
 )
@@ -42,6 +43,7 @@ examples:
   acepure fit train.extxyz --test test.extxyz -o Cu.ace
   acepure evaluate Cu.ace more.extxyz -o predictions.extxyz
   acepure inspect Cu.ace
+  acepure select pool.extxyz -n 50 -o chosen.extxyz
   acepure lammps Cu.ace setup.in run.in --species Cu
   acepure basis --species Cu --order 3 --totaldegree 12
   acepure descriptors copper.cif -o copper.npz --rcut 5.5 --order 3 --totaldegree 12

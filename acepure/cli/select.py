@@ -1,0 +1,73 @@
+"""`acepure select`: which structures of a pool to compute next."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import ase.io
+
+from acepure._utils.files import atomic_write
+from acepure.active.selection import METHODS, select
+from acepure.cli.options import add_index, add_threads, integer
+from acepure.cli.parts import check_outputs, load, plural, read
+
+__all__ = ["add"]
+
+_EPILOG = """\
+examples:
+  acepure select pool.extxyz -n 50 -o chosen.extxyz
+  acepure select run.traj more.extxyz -n 20 --model Cu.ace -o chosen.extxyz
+  acepure select pool.extxyz -n 50 --start computed.extxyz -o chosen.extxyz
+
+No labels are needed. Each structure is the one that adds most to what energies and forces determine, given those before
+it, those of --start, and the fit of --model; copies and structures with overlapping atoms are refused.
+"""
+
+
+def add(commands: Any, **style: Any) -> None:
+    """Add the command to the parser."""
+    command = commands.add_parser(
+        "select",
+        help="choose structures of a pool to compute",
+        description="Choose from structures in any format that ASE knows.",
+        epilog=_EPILOG,
+        **style,
+    )
+    command.add_argument("pool", nargs="+", metavar="POOL", help="files of structures")
+    command.add_argument("-n", type=integer("-n"), required=True, metavar="N", help="how many")
+    command.add_argument("-o", "--output", metavar="OUT", required=True, help="file to write: .extxyz or .xyz")
+    command.add_argument("--model", metavar="MODEL", help="potential whose fit counts; default: 200 functions, no fit")
+    command.add_argument("--start", nargs="+", default=[], metavar="START", help="structures that are computed already")
+    command.add_argument("--method", choices=METHODS, default=METHODS[0], help="default d-optimal")
+    command.add_argument("--energies-only", action="store_true", help="forces will not be computed")
+    command.add_argument("--seed", type=int, default=0, help="of random and farthest; default 0")
+    add_index(command)
+    add_threads(command)
+    command.set_defaults(run=_run)
+
+
+def _run(arguments: argparse.Namespace) -> None:
+    output = arguments.output
+    if Path(output).suffix.lower() not in (".extxyz", ".xyz"):
+        raise ValueError(f"-o {output}: the name must end in .extxyz or .xyz")
+    check_outputs({"-o": output})
+    model = None if arguments.model is None else load(arguments.model)
+    pool = [atoms for name in arguments.pool for atoms in read(name, arguments.index)]
+    start = [atoms for name in arguments.start for atoms in read(name, ":")]
+    print(f"pool    {plural(len(pool), 'structure')}, {plural(sum(map(len, pool)), 'atom')}")
+    found = select(
+        pool,
+        arguments.n,
+        model=model,
+        start=start,
+        method=arguments.method,
+        forces=not arguments.energies_only,
+        seed=arguments.seed,
+        num_threads=arguments.threads,
+    )
+    print(f"\n{found}\n")
+    with atomic_write(output) as written:
+        ase.io.write(written, [pool[k] for k in found.indices], format="extxyz")
+    print(f"wrote   {output}: {plural(len(found.indices), 'structure')}")
