@@ -12,8 +12,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.linalg import lapack
-from threadpoolctl import ThreadpoolController
 
+from acepure._utils.blas import one_blas_thread
 from acepure._utils.checks import count, real_array
 
 __all__ = ["RFactor", "jacobi_svd", "singular_values"]
@@ -21,8 +21,6 @@ __all__ = ["RFactor", "jacobi_svd", "singular_values"]
 # Rows that are reduced at a time, and columns per block of reflectors. More of either is no faster, as reflectors skip
 # the zeros of R.
 _CHUNK, _BLOCK = 256, 32
-# One BLAS thread: more could change the last bits, and wait for each other on matrices as small as these.
-_blas = ThreadpoolController()
 
 # The options of dgejsv by number. Scaled columns decide the accuracy (C), small ones are kept (N), nothing is
 # transposed (N) or perturbed (N).
@@ -138,7 +136,7 @@ class RFactor:
 def _reduce(R: np.ndarray, rows: np.ndarray, triangular: bool = False) -> np.ndarray:
     """R of [R; rows]; both arguments are in Fortran order and overwritten. `triangular` rows are another R."""
     n = len(R)
-    with _blas.limit(limits=1, user_api="blas"):
+    with one_blas_thread():  # several also wait for each other on matrices as small as these
         R, _, _, info = lapack.dtpqrt(n if triangular else 0, min(_BLOCK, n), R, rows, overwrite_a=1, overwrite_b=1)
     if info:
         raise np.linalg.LinAlgError(f"LAPACK dtpqrt reports info = {info}")

@@ -43,6 +43,28 @@ def killed_once(folder, batch):
     return list(batch)
 
 
+class Unpacked:
+    """Knows whether it has been unpacked in this process and not been counted yet."""
+
+    def __init__(self):
+        self.fresh = False
+
+    def __reduce__(self):
+        return _unpacked, ()
+
+
+def _unpacked():
+    result = Unpacked()
+    result.fresh = True
+    return result
+
+
+def counting(unpacked, batch):
+    """1 after unpacking, else 0."""
+    fresh, unpacked.fresh = unpacked.fresh, False
+    return int(fresh)
+
+
 def generator_of(batch):
     """What cannot be pickled."""
     return (item for item in batch)

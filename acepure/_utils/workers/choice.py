@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from numbers import Integral
 from typing import TYPE_CHECKING, Any, TypeVar
-
-import scipy.linalg  # noqa: F401  its BLAS must be loaded to be found by the controller
-from threadpoolctl import ThreadpoolController
 
 from acepure._utils.checks import count
 
 if TYPE_CHECKING:
     from distributed import Client
 
-__all__ = ["checked_workers", "kernel_threads", "one_blas_thread"]
+__all__ = ["checked_workers", "kernel_threads"]
 
 Threads = TypeVar("Threads", int, "int | None")
-
-_blas = ThreadpoolController()
 
 
 def checked_workers(workers: Any) -> int | Client:
@@ -53,9 +47,3 @@ def kernel_threads(workers: int | Client, num_threads: Threads) -> Threads:
     (4, 1)
     """
     return num_threads if isinstance(workers, Integral) and workers == 1 else 1
-
-
-def one_blas_thread(function: Callable[..., Any], *arguments: Any) -> Any:
-    """Return function(*arguments), computed with one BLAS thread: sums by several may have other last bits."""
-    with _blas.limit(limits=1, user_api="blas"):
-        return function(*arguments)

@@ -1,9 +1,7 @@
-"""A Dask cluster that applies one function to what it is sent, and merges there.
+"""A Dask cluster that applies one function to what it is sent.
 
-The functions are with every worker, also with those that join later or replace a killed one: a worker plugin carries
-them, which the scheduler gives to each worker once and before any task. (A scattered copy is lost with the one worker
-that holds it; a copy in each task would be sent with each batch.) Tasks hold their batches as bytes, until results have
-been merged and taken, so that what a killed worker had is computed again.
+A task is bytes: the function, which a worker unpacks once, and its batch. So what a killed worker had is computed again
+by others, also by those that join later.
 """
 
 from __future__ import annotations
@@ -13,11 +11,11 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
-from copy import deepcopy
+from functools import lru_cache
 from math import inf
+from threading import Timer
 from time import monotonic
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
 from weakref import WeakSet
 
 if TYPE_CHECKING:
@@ -25,39 +23,35 @@ if TYPE_CHECKING:
 
 __all__ = ["Cluster"]
 
-# What a worker applies and merges with, by the name of the run.
-_FUNCTIONS: dict[str, tuple[Callable[..., Any], Callable[..., Any] | None]] = {}
+# Seconds without workers after which the user hears of it.
+_PATIENCE = 30.0
 
 
 class Cluster:
-    """A client of Dask and the functions of one run.
+    """A client of Dask and the function of one run.
 
     Parameters
     ----------
     client : distributed.Client
     function : callable
         Of one batch.
-    merge : callable, optional
-        Adds the second of two results to the first.
     """
 
-    def __init__(self, client: Client, function: Callable[..., Any], merge: Callable[..., Any] | None = None) -> None:
-        self._client, self._name = client, f"acepure-{uuid4().hex}"
+    def __init__(self, client: Client, function: Callable[..., Any]) -> None:
+        import cloudpickle  # comes with Dask; takes functions of scripts too
+
+        self._client, self._function = client, cloudpickle.dumps(function)
         self._n_workers, self._counted = 1, -inf
         self._futures: WeakSet[Future] = WeakSet()  # weak: a future that is gone frees its result
-        with self._explained():
-            client.register_plugin(_plugin(self._name, function, merge), name=self._name)
 
     def __enter__(self) -> Cluster:
         return self
 
     def __exit__(self, *_: Any) -> None:
-        """Cancel what is not done, and take the functions from the workers."""
-        if self._client.status != "running":
-            return
+        """Cancel what is not done."""
         try:
-            self._client.cancel(list(self._futures))
-            self._client.unregister_worker_plugin(self._name)
+            if self._client.status == "running":
+                self._client.cancel(list(self._futures))
         except (OSError, TimeoutError):  # a worker or the scheduler is just going
             pass
 
@@ -73,19 +67,26 @@ class Cluster:
     def submit(self, batch: Sequence[Any]) -> Future:
         """Return the future of function(batch)."""
         # As bytes, because the scheduler would look into lists, and needs none of what is in them.
-        return self._submit(_leaf, pickle.dumps(batch))
-
-    def merge(self, mine: Future, other: Future) -> Future:
-        """Return the future of `mine` with `other` merged into it."""
-        # Before any batch that waits: two results become one, and no new one comes.
-        return self._submit(_merged, mine, other, priority=1)
-
-    def _submit(self, function: Callable[..., Any], *arguments: Any, **options: Any) -> Future:
         with self._explained(), warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Sending large graph", UserWarning)
-            future = self._client.submit(function, self._name, *arguments, pure=False, **options)
+            future = self._client.submit(_apply, self._function, pickle.dumps(batch), pure=False)
         self._futures.add(future)
         return future
+
+    def result(self, future: Future) -> Any:
+        """Return what a future holds when it is there, or raise the error; warn when nobody works on it."""
+        timer = Timer(_PATIENCE, self._warn_without_workers)
+        timer.daemon = True
+        timer.start()
+        try:
+            with self._explained():
+                return future.result()
+        finally:
+            timer.cancel()
+
+    def _warn_without_workers(self) -> None:
+        if self._client.status == "running" and not self._client.nthreads():
+            warnings.warn("the Dask cluster has no workers; waiting for new ones", RuntimeWarning, stacklevel=2)
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
@@ -102,47 +103,11 @@ class Cluster:
                 raise ConnectionError(f"the Dask cluster was lost, or its tasks were canceled: {error}") from error
             raise
 
-    def wait(self, future: Future) -> None:
-        """Wait until a future is done; raise its error."""
-        from distributed import wait
 
-        with self._explained():
-            wait(future)
-            if future.status != "finished":
-                future.result()
-
-    def result(self, future: Future) -> Any:
-        """Return what a future holds when it is there, or raise the error."""
-        with self._explained():
-            return future.result()
+def _apply(function: bytes, batch: bytes) -> Any:
+    return _loaded(function)(pickle.loads(batch))
 
 
-def _plugin(name: str, function: Callable[..., Any], merge: Callable[..., Any] | None) -> Any:
-    from distributed import WorkerPlugin
-
-    class Functions(WorkerPlugin):
-        # Imported, because a class within a function travels with copies of the globals that it uses.
-        def setup(self, worker: Any) -> None:
-            from acepure._utils.workers.cluster import _FUNCTIONS
-
-            _FUNCTIONS[name] = function, merge
-
-        def teardown(self, worker: Any) -> None:
-            from acepure._utils.workers.cluster import _FUNCTIONS
-
-            _FUNCTIONS.pop(name, None)
-
-    return Functions()
-
-
-def _leaf(name: str, batch: bytes) -> Any:
-    return _FUNCTIONS[name][0](pickle.loads(batch))
-
-
-def _merged(name: str, mine: Any, other: Any) -> Any:
-    # A copy, because the worker may be asked again for what it holds.
-    mine = deepcopy(mine)
-    merge = _FUNCTIONS[name][1]
-    assert merge is not None
-    merge(mine, other)
-    return mine
+@lru_cache(maxsize=2)
+def _loaded(function: bytes) -> Callable[..., Any]:
+    return pickle.loads(function)

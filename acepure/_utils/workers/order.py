@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from tqdm import tqdm
 
-from acepure._utils.workers.choice import checked_workers, one_blas_thread
+from acepure._utils.blas import one_blas_thread
+from acepure._utils.workers.choice import checked_workers
 from acepure._utils.workers.cluster import Cluster
 from acepure._utils.workers.processes import Processes
 
 if TYPE_CHECKING:
-    from distributed import Client, Future
+    from distributed import Client
 
 __all__ = ["ordered_map", "tree_reduce"]
 
@@ -27,8 +28,8 @@ Result = TypeVar("Result")
 
 # So many batches per worker are with the workers, or on the way to and from them.
 _AHEAD = 3
-# So many batches are merged on a cluster before the client merges on; a power of two.
-_SUBTREE = 16
+# So many batches are one task of a reduction on a cluster; a power of two, so that the tree is the same.
+_SUBTREE = 8
 
 
 def ordered_map(
@@ -71,7 +72,7 @@ def ordered_map(
     >>> list(ordered_map(sum, [[1, 2], [3]]))
     [3, 3]
     """
-    return _mapped(partial(one_blas_thread, function), batches, checked_workers(workers), bar)
+    return _mapped(function, batches, checked_workers(workers), bar)
 
 
 def tree_reduce(
@@ -96,27 +97,55 @@ def tree_reduce(
 
     Notes
     -----
-    On a cluster 16 batches at a time are merged there, and their results here. Processes merge nothing; this one does.
+    On a cluster 8 batches at a time are merged there, and their results here. Processes merge nothing; this one does.
 
     Examples
     --------
     >>> tree_reduce(list, list.append, ["a", "b", "c", "d", "e"])
     ['a', ['b'], ['c', ['d']], ['e']]
     """
-    workers = checked_workers(workers)
-    function, merge = partial(one_blas_thread, function), partial(one_blas_thread, merge)
-    if not isinstance(workers, int):
-        return _reduced_on_cluster(function, merge, batches, workers, bar)
-    tree = _Tree(partial(_added, merge))
-    with closing(_mapped(function, batches, workers, bar)) as results:
+    workers, tree = checked_workers(workers), _Tree(merge)
+    # Whole subtrees on a cluster, so that the client is not the only one that merges; the tree is the same.
+    size = 1 if isinstance(workers, int) else _SUBTREE
+    with closing(_mapped(partial(_subtree, function, merge), _grouped(batches, size), workers, bar)) as results:
         for result in results:
-            tree.add(result)
+            with one_blas_thread():
+                tree.add(result)
+    with one_blas_thread():
+        return tree.taken()
+
+
+def _subtree(
+    function: Callable[[Any], Result], merge: Callable[[Result, Result], None], batches: Iterable[Sequence[Any]]
+) -> Result | None:
+    tree = _Tree(merge)
+    for batch in batches:
+        tree.add(function(batch))
     return tree.taken()
+
+
+class _Group(tuple[Sequence[Any], ...]):
+    """Batches of one task; as long as all of them."""
+
+    def __len__(self) -> int:
+        return sum(map(len, self))
+
+
+def _grouped(batches: Iterable[Sequence[Any]], size: int) -> Iterator[_Group]:
+    batches = iter(batches)
+    while group := _Group(islice(batches, size)):
+        yield group
+
+
+def _computed(function: Callable[[Any], Result], batch: Any) -> Result:
+    with one_blas_thread():
+        return function(batch)
 
 
 def _mapped(
     function: Callable[..., Any], batches: Iterable[Sequence[Any]], workers: int | Client, bar: tqdm | None
 ) -> Generator[Any, None, None]:
+    function = partial(_computed, function)
     if isinstance(workers, int) and workers > 1:
         batches = iter(batches)
         first = list(islice(batches, 2))
@@ -136,33 +165,6 @@ def _mapped(
             del result, future  # on a cluster, results whose futures are gone leave the memory of its workers
 
 
-def _reduced_on_cluster(
-    function: Callable[..., Any],
-    merge: Callable[..., Any],
-    batches: Iterable[Sequence[Any]],
-    client: Client,
-    bar: tqdm | None,
-) -> Any:
-    """Subtrees are merged on the cluster, which forgets each, with its batches, when its result is here."""
-    with Cluster(client, function, merge) as cluster:
-        tree, subtree = _Tree(partial(_added, merge)), _Tree(cluster.merge)
-        roots: deque[Future] = deque()
-        for n, (size, leaf) in enumerate(_window(cluster, batches), 1):
-            cluster.wait(leaf)
-            _advance(bar, size)
-            subtree.add(leaf)
-            del leaf
-            if n % _SUBTREE == 0:
-                roots.append(subtree.taken())
-            if len(roots) > 1:  # the newest may be merging yet
-                tree.add(cluster.result(roots.popleft()))
-        if subtree.parts:
-            roots.append(subtree.taken())
-        while roots:
-            tree.add(cluster.result(roots.popleft()))
-        return tree.taken()
-
-
 def _window(pool: Processes | Cluster, batches: Iterable[Sequence[Any]]) -> Iterator[tuple[int, Any]]:
     """Submit batches; yield (size, future), oldest first, when as many as may be are out."""
     waiting: deque[tuple[int, Any]] = deque()
@@ -179,27 +181,26 @@ def _advance(bar: tqdm | None, size: int) -> None:
         bar.update(size)
 
 
-def _added(merge: Callable[..., Any], mine: Any, other: Any) -> Any:
-    merge(mine, other)
-    return mine
-
-
 class _Tree:
     """A binary counter of parts: two of 2^level leaves become one of 2^(level + 1), merge(left, right)."""
 
-    def __init__(self, merge: Callable[..., Any]) -> None:
+    def __init__(self, merge: Callable[..., None]) -> None:
         self.merge = merge
         self.parts: list[tuple[int, Any]] = []
 
     def add(self, part: Any) -> None:
         level = 0
         while self.parts and self.parts[-1][0] == level:
-            part, level = self.merge(self.parts.pop()[1], part), level + 1
+            part, level = self._merged(self.parts.pop()[1], part), level + 1
         self.parts.append((level, part))
 
     def taken(self) -> Any:
         """All parts merged, from the smallest to the largest; nothing is left here."""
         whole = self.parts.pop()[1] if self.parts else None
         while self.parts:
-            whole = self.merge(self.parts.pop()[1], whole)
+            whole = self._merged(self.parts.pop()[1], whole)
         return whole
+
+    def _merged(self, mine: Any, other: Any) -> Any:
+        self.merge(mine, other)
+        return mine
