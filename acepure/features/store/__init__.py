@@ -2,10 +2,11 @@
 
 A store is a folder in the format Zarr 3, one file per chunk, each checked by CRC-32C:
 
-    zarr.json       attributes: format, version, acepure, basis (JSON text), labels
+    zarr.json       attributes: format, version, acepure, basis (JSON text), labels, complete
     features        float64 (rows, features), one row per center, structure after structure
-    offsets         int64 (structures + 1,): structure k has the rows offsets[k] to offsets[k + 1]
-    fingerprints    uint8 (structures, 16): what structure k was, to know it again
+    structures      int64 (structures, 2): where the rows of a structure end, and a digest of it, to know it again
+
+Features are written first, then what `structures` says of them; rows that it does not speak of do not count.
 """
 
 from acepure.features.store.reader import FeatureStore
