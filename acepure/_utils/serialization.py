@@ -53,9 +53,10 @@ class Serializable:
         Raises
         ------
         TypeError
-            If `data` is no mapping or lacks an entry the class needs.
+            If `data` is no mapping.
         ValueError
-            If ``data["kind"]`` names no known class of this family, or a value is out of range.
+            If ``data["kind"]`` names no known class of this family, an entry is missing or unknown, or a value is out
+            of range.
         """
         if not isinstance(data, Mapping):
             raise TypeError(f"data must be a mapping with a key 'kind'; got {data!r}")
@@ -66,6 +67,10 @@ class Serializable:
         target = known[kind]
         if target.from_dict.__func__ is not cls.from_dict.__func__:  # type: ignore[attr-defined]  # of methods
             return target.from_dict(data)
+        names = ["kind", *(f.name for f in fields(target) if f.init)] if is_dataclass(target) else list(data)
+        for what, wrong in (("lacks", set(names) - set(data)), ("has the unknown entry", set(data) - set(names))):
+            if wrong:  # a default of today is not what was meant when it was written
+                raise ValueError(f"the data of {kind} {what} {sorted(wrong)[0]!r}")
         return target(**{key: restored(value) for key, value in data.items() if key != "kind"})
 
 

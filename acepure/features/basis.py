@@ -424,12 +424,12 @@ class ACEBasis(Resolved):
         """Inverse of `to_dict`."""
         if not isinstance(dictionary, Mapping):
             raise TypeError(f"dictionary must come from ACEBasis.to_dict; got {dictionary!r}")
-        missing = {"species", "radial"} - set(dictionary)
+        missing = {"species", "order", "n_start", "radial", "canonical", "reference"} - set(dictionary)
         if missing:
             raise ValueError(f"dictionary lacks {' and '.join(sorted(missing))}; it must come from ACEBasis.to_dict")
         arguments = dict(dictionary)
         species, radial = arguments.pop("species"), RadialBasis.from_dict(arguments.pop("radial"))
-        reference = arguments.pop("reference", None)
+        reference = arguments.pop("reference")
         reference = None if reference is None else Reference.from_dict(reference)
         return cls(species, radial=radial, reference=reference, **arguments)
 

@@ -1,25 +1,23 @@
-"""Model files: a JSON header and arrays in one file, exact, versioned, without pickle.
+"""Model files: JSON and arrays in one file of the format safetensors; exact, and nothing in it is ever executed.
 
-The file is a ZIP archive, as `numpy.savez` writes it, with the members
+    __metadata__    {"acepure model": text}, the text being JSON: {"version": 1, "acepure": ..., "kind": ...,
+                    "crc32": of entries and arrays, "entries": {...}}
+    tensors         one float64 or int64 array each
 
-    header.json     {"format": "acepure model", "version": 1, "acepure": ..., "arrays": [names], "header": {...}}
-    <name>.npy      one float64 or int64 array each
-
-so that ``unzip -p FILE header.json`` and `numpy.load` show what is in it. Nothing in a file is ever executed, and
-nothing is written to disk when it is read.
+What a kind of model keeps is declared once, in a `ModelSchema`, for writing and for reading. A file that lacks a
+declared name is refused, as is one with a name that is not declared: no default of a later version completes it.
 """
 
 from __future__ import annotations
 
-import io
 import json
 import math
 import os
-import re
 import reprlib
-import zipfile
+import zlib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,77 +27,128 @@ from acepure._utils.files import atomic_write
 from acepure._utils.memory import physical_memory
 from acepure.errors import ModelFileError
 
-__all__ = ["read_model", "write_model"]
+__all__ = ["LINEAR", "ModelSchema", "read_model", "write_model"]
 
-FORMAT = "acepure model"
+KEY = "acepure model"
 VERSION = 1
-HEADER = "header.json"
-HEADER_LIMIT = 2**26  # bytes
+_TOP = ("version", "acepure", "kind", "crc32", "entries")
+# Twice as many are read: quotes and backslashes of a text within JSON take two bytes.
+TEXT_LIMIT = 2**25  # bytes
 # Lists and objects of JSON, the smallest of which take thirty times their text in memory.
-HEADER_PARTS = 2**20
-_DTYPES = (np.dtype(np.float64), np.dtype(np.int64))
-_ARRAY_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-# Deflate cannot compress more than this.
-_MOST_COMPRESSED = 1032
-# The file, a member and its array are in memory at once; what would not fit is not read.
+PARTS_LIMIT = 2**20
+# The file and its arrays are in memory at once; what would not fit is not read.
 _PART_OF_MEMORY = 1 / 3
-_UNIX = 3
+#: A value in a few words, however large it is.
+_shown = reprlib.repr
 
 
-def write_model(path: str | os.PathLike[str], header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
+@dataclass(frozen=True)
+class ModelSchema:
+    """What the files of one kind of model hold.
+
+    Parameters
+    ----------
+    kind : str
+    entries : tuple of str
+        Names of values that are written as JSON; None stands for what a model has not.
+    arrays : mapping of str to type
+        Names of arrays, numpy.float64 or numpy.int64 each.
+    optional : tuple of str
+        Those of the names that a file may lack.
+
+    Examples
+    --------
+    >>> schema = ModelSchema("pair", ("species",), {"weights": np.float64, "counts": np.int64}, optional=("counts",))
+    """
+
+    kind: str
+    entries: tuple[str, ...]
+    arrays: Mapping[str, type]
+    optional: tuple[str, ...] = ()
+
+    def check_names(self, entries: Collection[str], arrays: Collection[str]) -> None:
+        """Raise ValueError unless all names that are needed are there, and no others."""
+        for what, declared, given in (
+            ("entry", self.entries, set(entries)),
+            ("array", tuple(self.arrays), set(arrays)),
+        ):
+            missing = [name for name in declared if name not in given and name not in self.optional]
+            unknown = sorted(map(str, given - set(declared)))
+            if missing:
+                raise ValueError(f"lacks the {what} {missing[0]!r} that a {self.kind} model needs")
+            if unknown:
+                raise ValueError(f"holds the {what} {_shown(unknown[0])}, which is unknown for a {self.kind} model")
+
+
+#: Files of `LinearACE`.
+LINEAR = ModelSchema(
+    "linear",
+    ("basis", "E0s", "core", "shortest", "report"),
+    {"coefficients": np.float64, "posterior": np.float64},
+    optional=("posterior",),
+)
+
+
+def write_model(
+    path: str | os.PathLike[str], schema: ModelSchema, entries: Mapping[str, Any], arrays: Mapping[str, np.ndarray]
+) -> None:
     """Write a model file; equal content gives equal bytes.
 
     Parameters
     ----------
     path : str or os.PathLike
         Replaced if it exists; if anything goes wrong, it stays as it was.
-    header : mapping
-        JSON types: dict with str keys, list, str, int, float (finite), bool, None. At most 64 MiB as text, and 2²⁰
+    schema : ModelSchema
+    entries : mapping
+        JSON types: dict with str keys, list, str, int, float (finite), bool, None. At most 32 MiB as text, and 2²⁰
         lists and dicts.
     arrays : mapping of str to numpy.ndarray of float64 or int64
-        Any shape; finite. Names are letters, digits and underscores.
+        Any shape; finite.
 
     Raises
     ------
     TypeError, ValueError
-        For what could not be read back the same; the message names it.
+        For what could not be read back the same, or is not what the schema declares; the message names it.
     OSError
         If the file cannot be written.
 
     Examples
     --------
     >>> import tempfile
+    >>> schema = ModelSchema("pair", ("species",), {"weights": np.float64})
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     write_model(f"{folder}/model.ace", {"name": "Cu"}, {"weights": np.array([0.1, -0.0])})
-    ...     read_model(f"{folder}/model.ace")
-    ({'name': 'Cu'}, {'weights': array([ 0.1, -0. ])})
+    ...     write_model(f"{folder}/model.ace", schema, {"species": ["Cu"]}, {"weights": np.array([0.1, -0.0])})
+    ...     read_model(f"{folder}/model.ace", schema)
+    ({'species': ['Cu']}, {'weights': array([ 0.1, -0. ])})
     """
-    from acepure import __version__  # set after this module is imported
+    from safetensors.numpy import save
 
-    if not isinstance(header, Mapping):
-        raise TypeError(f"header must be a mapping; got {header!r} of type {type(header).__name__}")
-    if not isinstance(arrays, Mapping):
-        raise TypeError(f"arrays must be a mapping of names to arrays; got {arrays!r} of type {type(arrays).__name__}")
-    members = {f"{name}.npy": _array_bytes(name, array) for name, array in arrays.items()}
-    about = {"format": FORMAT, "version": VERSION, "acepure": __version__, "arrays": list(arrays)}
-    members = {HEADER: _header_bytes({**about, "header": dict(header)})} | members
-    with atomic_write(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
-        for name, content in members.items():
-            member = zipfile.ZipInfo(name)  # dated 1980, stored without compression
-            member.create_system, member.external_attr = _UNIX, 0o644 << 16
-            archive.writestr(member, content)
+    for name, value in (("entries", entries), ("arrays", arrays)):
+        if not isinstance(value, Mapping):
+            raise TypeError(
+                f"{name} must be a mapping of names to values; got {value!r} of type {type(value).__name__}"
+            )
+    try:
+        schema.check_names(entries, arrays)
+    except ValueError as error:
+        raise ValueError(f"the content of a model file {error}") from None
+    arrays = {name: _checked_array(name, array, schema.arrays[name]) for name, array in arrays.items()}
+    content = save(arrays, {KEY: _text(schema.kind, dict(entries), arrays)})
+    with atomic_write(path) as temporary:
+        temporary.write_bytes(content)
 
 
-def read_model(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Return the header and the arrays of a file that `write_model` wrote.
+def read_model(path: str | os.PathLike[str], schema: ModelSchema) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Return the entries and the arrays of a file that `write_model` wrote with the same schema.
 
     Parameters
     ----------
     path : str or os.PathLike
+    schema : ModelSchema
 
     Returns
     -------
-    header : dict
+    entries : dict
     arrays : dict of str to numpy.ndarray
         float64 or int64, the same bits as written.
 
@@ -107,7 +156,7 @@ def read_model(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, 
     ------
     FileNotFoundError
     ModelFileError
-        If the file is damaged, cut short, no model file, or written by a newer version.
+        If the file is damaged, cut short, no model file, of another kind of model, or written by a newer version.
 
     Examples
     --------
@@ -115,106 +164,117 @@ def read_model(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, 
     """
     if not isinstance(path, (str, os.PathLike)):
         raise TypeError(f"path must be a str or os.PathLike; got {path!r} of type {type(path).__name__}")
-    shown = repr(os.fspath(path))
-    path = Path(path)
+    shown, path = repr(os.fspath(path)), Path(path)
     if path.exists() and not path.is_file():
         raise ModelFileError(f"{shown} is a folder or a device; a model file is needed")
     if path.stat().st_size > _PART_OF_MEMORY * physical_memory():
         raise ModelFileError(f"{shown} is larger than a third of the memory")
-    content = path.read_bytes()
-    if not content.startswith(b"PK"):
-        raise ModelFileError(f"{shown} is empty" if not content else f"{shown} is no model file of acepure")
     try:
-        return _read(content)
-    except ModelFileError as error:
-        raise ModelFileError(f"{shown} {error}") from None
-    except Exception as error:  # what broken archives raise is not documented; the file was in memory already
-        raise ModelFileError(f"{shown} is damaged or cut short: {error}") from error
+        text, arrays = _unpacked(path)
+        entries, checksum = _entries(text, schema.kind)
+        schema.check_names(entries, arrays)
+        for name, array in arrays.items():
+            _checked_array(name, array, schema.arrays[name])
+        if checksum != _checksum(entries, arrays):
+            raise ValueError("is damaged: its checksum is wrong")
+    except (ValueError, TypeError) as error:
+        raise ModelFileError(f"{shown} {error}") from error.__cause__
+    return entries, arrays
 
 
-def _read(content: bytes) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Header and arrays of the bytes of a file; the messages continue "file ..."."""
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        if HEADER not in archive.namelist():
-            raise ModelFileError(f"is no model file of acepure: it lacks {HEADER}")
-        _check_sizes(archive.infolist(), len(content))
-        about = _about(archive)
-        names = about["arrays"]
-        wanted, found = sorted([HEADER, *(f"{name}.npy" for name in names)]), sorted(archive.namelist())
-        if found != wanted:
-            raise ModelFileError(f"is damaged: it should hold {_shown(wanted)}, but holds {_shown(found)}")
-        return about["header"], {name: _array(name, archive.read(f"{name}.npy")) for name in names}
+def _unpacked(path: Path) -> tuple[str, dict[str, np.ndarray]]:
+    """Return the text and the arrays of a file; safetensors compares all sizes with that of the file first."""
+    from safetensors import safe_open
 
-
-def _check_sizes(members: list[zipfile.ZipInfo], file_size: int) -> None:
-    """Refuse what is not stored or deflated, and what would unpack to more than the file can hold or memory bears."""
-    for member in members:
-        if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-            raise ModelFileError(f"is damaged or foreign: {member.filename!r} is neither stored nor deflated")
-    declared = sum(member.file_size for member in members)
-    limit = min(_MOST_COMPRESSED * file_size, _PART_OF_MEMORY * physical_memory())
-    if declared > limit:
-        raise ModelFileError(
-            f"declares {declared / 2**30:.3g} GiB of content in {file_size:,} bytes; at most {limit / 2**30:.3g} GiB "
-            "are read"
-        )
-
-
-# --- header -----------------------------------------------------------------------------------------------------------
-
-
-def _header_bytes(about: dict[str, Any]) -> bytes:
     try:
+        with safe_open(path, framework="np") as file:
+            text = (file.metadata() or {}).get(KEY)
+            arrays = {name: file.get_tensor(name) for name in file.keys()}
+    except OSError:
+        raise
+    except Exception as error:  # of safetensors, and of NumPy for types that it does not have
+        raise ValueError("is no model file of acepure, or is damaged or cut short") from error
+    if text is None:
+        raise ValueError(f"is no model file of acepure: its metadata lack {KEY!r}")
+    return text, arrays
+
+
+def _checked_array(name: str, array: np.ndarray, dtype: type) -> np.ndarray:
+    """Return the array in order C if it is finite and of the type declared."""
+    if not isinstance(array, np.ndarray) or array.dtype.newbyteorder("=") != dtype:
+        kind = f"{array.dtype}" if isinstance(array, np.ndarray) else type(array).__name__
+        raise TypeError(f"holds the array {name!r} as {kind}; {np.dtype(dtype)} is needed")
+    array = np.array(array, dtype, order="C")  # without masks and other additions of subclasses
+    if not np.isfinite(array).all():
+        index = tuple(np.argwhere(~np.isfinite(array))[0].tolist())
+        raise ValueError(f"holds {array[index]} at {index} in the array {name!r}; finite numbers are needed")
+    return array
+
+
+# --- JSON -------------------------------------------------------------------------------------------------------------
+
+
+def _checksum(entries: dict[str, Any], arrays: Mapping[str, np.ndarray]) -> int:
+    """Return CRC-32 of all content; safetensors has none, and a bit that has flipped would be another potential."""
+    value = zlib.crc32(json.dumps(entries, allow_nan=False).encode())
+    for name in sorted(arrays):
+        value = zlib.crc32(arrays[name].tobytes(), zlib.crc32(f"{name}{arrays[name].shape}".encode(), value))
+    return value
+
+
+def _text(kind: str, entries: dict[str, Any], arrays: Mapping[str, np.ndarray]) -> str:
+    from acepure import __version__  # set after this module is imported
+
+    try:
+        about = dict(zip(_TOP, (VERSION, __version__, kind, _checksum(entries, arrays), entries)))
         text = json.dumps(about, ensure_ascii=False, allow_nan=False)
-        content, same = text.encode(), json.loads(text) == about
+        size, same = len(text.encode()), json.loads(text) == about
     except TypeError as error:
-        raise TypeError(f"header must consist of JSON types: {error}") from None
+        raise TypeError(f"entries must consist of JSON types: {error}") from None
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"header cannot be written as JSON: {error}") from None
+        raise ValueError(f"entries cannot be written as JSON: {error}") from None
     if not same:
-        raise TypeError("header must consist of JSON types: it has tuples, keys that are no str, or the like")
-    if len(content) > HEADER_LIMIT:
-        raise ValueError(f"header takes {len(content):,} bytes, more than {HEADER_LIMIT:,}; put data into arrays")
-    if _parts(content) > HEADER_PARTS:
-        raise ValueError(f"header has more than {HEADER_PARTS:,} lists and dicts; put data into arrays")
-    return content
+        raise TypeError("entries must consist of JSON types: they have tuples, keys that are no str, or the like")
+    if size > TEXT_LIMIT or _parts(text) > PARTS_LIMIT:
+        raise ValueError(
+            f"entries take {size:,} bytes with {_parts(text):,} lists and dicts; at most {TEXT_LIMIT:,} and "
+            f"{PARTS_LIMIT:,} are possible, so put data into arrays"
+        )
+    return text
 
 
-def _parts(content: bytes) -> int:
-    """Number of lists and objects, and of brackets in texts."""
-    return content.count(b"[") + content.count(b"{")
-
-
-def _about(archive: zipfile.ZipFile) -> dict[str, Any]:
-    """What header.json says, checked."""
-    if archive.getinfo(HEADER).file_size > HEADER_LIMIT:
-        raise ModelFileError(f"has a header of more than {HEADER_LIMIT:,} bytes")
-    content = archive.read(HEADER)
-    if _parts(content) > HEADER_PARTS:
-        raise ModelFileError(f"has a header of more than {HEADER_PARTS:,} lists and objects")
+def _entries(text: str, kind: str) -> tuple[dict[str, Any], Any]:
+    """Return the entries of a text, checked, and the checksum; messages continue "file ..."."""
+    if _parts(text) > PARTS_LIMIT:
+        raise ValueError(f"has entries of more than {PARTS_LIMIT:,} lists and objects")
     hooks: dict[str, Any] = {"parse_constant": _refuse_constant, "parse_float": _finite, "object_pairs_hook": _object}
-    about = json.loads(content.decode(), **hooks)
-    if not isinstance(about, dict) or about.get("format") != FORMAT:
-        raise ModelFileError(f'is no model file of acepure: its header does not say "format": "{FORMAT}"')
-    version = about.get("version")
+    try:
+        about = json.loads(text, **hooks)
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise ValueError(f"is damaged: its entries are no JSON: {error}") from None
+    version = about.get("version") if isinstance(about, dict) else None
     if type(version) is not int or version < 1:
-        raise ModelFileError(f"is damaged: its format version is {_shown(version)}")
+        raise ValueError(f"is damaged: its format version is {_shown(version)}")
     if version > VERSION:
         writer = str(about.get("acepure"))[:40]
-        raise ModelFileError(
+        raise ValueError(
             f"was written by a newer acepure ({writer}): its format version is {version}, and this one reads up to "
             f"{VERSION}; update acepure"
         )
-    names = about.get("arrays")
-    if not isinstance(names, list) or not all(isinstance(n, str) and _ARRAY_NAME.fullmatch(n) for n in names):
-        raise ModelFileError(f"is damaged: the names of its arrays are {_shown(names)}")
-    if not isinstance(about.get("header"), dict):
-        raise ModelFileError("is damaged: its header is incomplete")
-    return about
+    if set(about) != set(_TOP) or not isinstance(about["entries"], dict):
+        raise ValueError(f"is damaged: it should say {', '.join(_TOP)}, but says {_shown(sorted(about))}")
+    if about["kind"] != kind:
+        raise ValueError(f"holds a model of the kind {_shown(about['kind'])}; {kind!r} is needed")
+    return about["entries"], about["crc32"]
+
+
+def _parts(text: str) -> int:
+    """Return the number of lists and objects, and of brackets in texts."""
+    return text.count("[") + text.count("{")
 
 
 def _refuse_constant(text: str) -> float:
-    raise ModelFileError(f"is damaged: its header holds {text}")
+    raise ValueError(f"is damaged: its entries hold {text}")
 
 
 def _finite(text: str) -> float:
@@ -223,54 +283,9 @@ def _finite(text: str) -> float:
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object of JSON, in which two values of one name would be two meanings of one file."""
+    """Return an object of JSON, in which two values of one name would be two meanings of one file."""
     result = dict(pairs)
     if len(result) < len(pairs):
         twice = next(name for name, n in Counter(name for name, _ in pairs).items() if n > 1)
-        raise ModelFileError(f"is damaged: its header has two values of {_shown(twice)}")
+        raise ValueError(f"is damaged: its entries have two values of {_shown(twice)}")
     return result
-
-
-#: A value in a few words, however large it is.
-_shown = reprlib.repr
-
-
-# --- arrays -----------------------------------------------------------------------------------------------------------
-
-
-def _array_bytes(name: str, array: np.ndarray) -> bytes:
-    if not isinstance(name, str) or not _ARRAY_NAME.fullmatch(name):
-        raise ValueError(f"the names of arrays must consist of letters, digits and underscores; got {name!r}")
-    if not isinstance(array, np.ndarray) or array.dtype.newbyteorder("=") not in _DTYPES:
-        kind = f"{array.dtype}" if isinstance(array, np.ndarray) else type(array).__name__
-        raise TypeError(f"arrays[{name!r}] must be a numpy.ndarray of float64 or int64; got {kind}")
-    array = np.asarray(array)  # without masks and other additions of subclasses
-    if not np.isfinite(array).all():
-        raise ValueError(f"arrays[{name!r}] must be finite; it holds {_first_not_finite(array)}")
-    file = io.BytesIO()
-    little_endian = array.astype(array.dtype.newbyteorder("<"), order="C")
-    np.lib.format.write_array(file, little_endian, version=(1, 0), allow_pickle=False)
-    return file.getvalue()
-
-
-def _array(name: str, content: bytes) -> np.ndarray:
-    """The array of a .npy member, which is never unpickled."""
-    file = io.BytesIO(content)
-    if np.lib.format.read_magic(file) != (1, 0):
-        raise ModelFileError(f"is damaged: array {name!r} has an unknown format")
-    shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
-    if dtype.newbyteorder("=") not in _DTYPES:
-        raise ModelFileError(f"is damaged or foreign: array {name!r} is of type {dtype}, not float64 or int64")
-    start, needed = file.tell(), dtype.itemsize * math.prod(shape)
-    if len(content) - start != needed:
-        raise ModelFileError(f"is damaged: array {name!r} of shape {_shown(shape)} has {len(content) - start} bytes")
-    array = np.frombuffer(content, dtype, offset=start).reshape(shape, order="F" if fortran else "C")
-    array = array.astype(dtype.newbyteorder("="), order="C")
-    if not np.isfinite(array).all():
-        raise ModelFileError(f"holds {_first_not_finite(array)} in array {name!r}; finite numbers are needed")
-    return array
-
-
-def _first_not_finite(array: np.ndarray) -> str:
-    index = tuple(np.argwhere(~np.isfinite(array))[0].tolist())
-    return f"{array[index]} at {index}"

@@ -18,7 +18,7 @@ from acepure.features.basis import ACEBasis, check_basis
 from acepure.features.linear import EnergyAndForces, LinearFunction, features_of_isolated_atoms
 from acepure.models.arguments import checked_energies, checked_posterior, checked_report, checked_shortest
 from acepure.models.by_order import TermsByOrder
-from acepure.models.files import read_model, write_model
+from acepure.models.files import LINEAR, read_model, write_model
 from acepure.models.repulsion import PairCore
 from acepure.models.uncertainty import UncertainModel
 from acepure.neighbors.lists import NeighborList
@@ -359,20 +359,20 @@ class LinearACE(UncertainModel):
     # --- files --------------------------------------------------------------------------------------------
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the model to one file: a JSON header and arrays, exact."""
-        header = {
+        """Write the model to one file of the format safetensors, exact."""
+        posterior = {} if self.posterior is None else {"posterior": self.posterior}
+        write_model(path, LINEAR, self._entries(), {"coefficients": self.coefficients, **posterior})
+
+    def _entries(self) -> dict[str, Any]:
+        """Return what is no array as JSON types."""
+        shortest = self.shortest_distances
+        return {
             "basis": self.basis.to_dict(),
             "E0s": self.E0s,
             "core": None if self.core is None else self.core.to_dict(),
-            "shortest": None
-            if self.shortest_distances is None
-            else [[*pair, r] for pair, r in self.shortest_distances.items()],
+            "shortest": None if shortest is None else [[*pair, r] for pair, r in shortest.items()],
             "report": self.report,
         }
-        arrays = {"coefficients": np.asarray(self.coefficients)}
-        if self.posterior is not None:
-            arrays["posterior"] = self.posterior
-        write_model(path, header, arrays)
 
     def export_yace(
         self,
@@ -420,20 +420,23 @@ class LinearACE(UncertainModel):
         ModelFileError
             For a file that is damaged, of another kind, or newer than this version understands.
         """
-        header, arrays = read_model(path)
+        entries, arrays = read_model(path, LINEAR)
+        core, shortest = entries["core"], entries["shortest"]
         try:
-            core, shortest = header["core"], header["shortest"]
-            return cls(
-                ACEBasis.from_dict(header["basis"]),
+            model = cls(
+                ACEBasis.from_dict(entries["basis"]),
                 arrays["coefficients"],
-                header["E0s"],
+                entries["E0s"],
                 core=None if core is None else PairCore.from_dict(core),
                 posterior=arrays.get("posterior"),
                 shortest=None if shortest is None else {(a, b): r for a, b, r in shortest},
-                report=header["report"],
+                report=entries["report"],
             )
+            if model._entries() != entries:
+                raise ValueError("it says more or less than a model needs")
         except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
             raise ModelFileError(f"{os.fspath(path)!r} holds no usable model: {error}") from error
+        return model
 
     def __repr__(self) -> str:
         return f"LinearACE({', '.join(self.basis.species)}; {len(self.basis)} features, order {self.basis.order})"

@@ -20,7 +20,9 @@ create = Specification.create
 
 def built(specification):
     """Functions per order, from the labels of the blocks and their couplings."""
-    basis = ACEBasis.from_dict({**specification.to_dict(), "radial": ACEBasis(["Cu"], order=1).radial.to_dict()})
+    other = ACEBasis(["Cu"], order=1).to_dict()
+    rest = {name: other[name] for name in ("radial", "canonical", "reference")}
+    basis = ACEBasis.from_dict({**specification.to_dict(), **rest})
     orders = Counter(label.order for label in basis.labels)
     assert len(basis.labels) == len(set(basis.labels)) == basis.symmetrization.shape[0]
     return tuple(orders[nu] for nu in range(1, specification.order + 1))

@@ -13,6 +13,7 @@ from cases.regression import E0S, known_model, labeled_by, strained_crystals
 from acepure import ACEBasis, IdealGas, LinearACE, MeanCovariance
 from acepure.errors import ModelFileError, SpeciesError
 from acepure.fitting import label_structures
+from acepure.models.files import LINEAR, write_model
 from acepure.models.repulsion import ZBLCore
 
 SOLVERS = {
@@ -229,15 +230,14 @@ def test_files_hold_everything_exactly(noisy, tmp_path, core):
 
 
 def test_files_of_other_content_are_refused(tmp_path):
-    from acepure.models.files import write_model
-
-    write_model(tmp_path / "other", {"basis": 3}, {"coefficients": np.ones(3)})
+    entries = {"basis": 3, "E0s": {}, "core": None, "shortest": None, "report": {}}
+    write_model(tmp_path / "other", LINEAR, entries, {"coefficients": np.ones(3)})
     with pytest.raises(ModelFileError, match="no usable model"):
         LinearACE.load(tmp_path / "other")
 
 
 @pytest.mark.parametrize("error", [RecursionError, OverflowError])
-def test_headers_that_ask_for_too_much_are_refused(tmp_path, monkeypatch, error):
+def test_entries_that_ask_for_too_much_are_refused(tmp_path, monkeypatch, error):
     def refuse(dictionary):
         raise error("too much")
 

@@ -28,14 +28,16 @@ from acepure.errors import BasisTooLargeError, CoincidentAtomsError, ModelFileEr
 from acepure.functions import Measure, PolynomialRadialBasis
 from acepure.functions.whitened import WhitenedRadialBasis
 from acepure.interfaces.yace import YaceError, read_yace, write_core_table
-from acepure.models.files import write_model
+from acepure.models.files import ModelSchema, write_model
 from acepure.models.repulsion import ZBLCore
 from acepure.neighbors.lists import neighbor_list
 from acepure.plotting import figure_format, figure_formats
 
+NO_MODEL = "'text.ace' is no model file of acepure, or is damaged or cut short"
 CU = bulk("Cu", cubic=True)
 B = ACEBasis(["Cu"], order=2, totaldegree=3)
 W = np.ones(len(B))
+SCHEMA = ModelSchema("test", ("a",), {"b": np.float64})
 M = LinearACE(B, W)
 L = B.neighbor_list(CU)
 
@@ -136,7 +138,10 @@ def files(tmp_path, monkeypatch):
         (
             lambda: ACEBasis.from_dict({"species": ["Cu"]}),
             ValueError,
-            "dictionary lacks radial; it must come from ACEBasis.to_dict",
+            (
+                "dictionary lacks canonical and n_start and order and radial and reference; it must come from "
+                "ACEBasis.to_dict"
+            ),
         ),
         (lambda: ACEBasis.from_dict(5), TypeError, "dictionary must come from ACEBasis.to_dict; got 5"),
         (
@@ -321,7 +326,11 @@ def files(tmp_path, monkeypatch):
             "core_table='b' was given, but the potential has no core",
         ),
         (lambda: LinearACE.load("none.ace"), FileNotFoundError, "[Errno 2] No such file or directory: 'none.ace'"),
-        (lambda: LinearACE.load("text.ace"), ModelFileError, "'text.ace' is no model file of acepure"),
+        (
+            lambda: LinearACE.load("text.ace"),
+            ModelFileError,
+            "'text.ace' is no model file of acepure, or is damaged or cut short",
+        ),
         (lambda: LinearACE.load("."), ModelFileError, "'.' is a folder or a device; a model file is needed"),
         (lambda: LinearACE.load(5), TypeError, "path must be a str or os.PathLike; got 5 of type int"),
         (lambda: read_yace("none.yace"), FileNotFoundError, "[Errno 2] No such file or directory: 'none.yace'"),
@@ -346,19 +355,19 @@ def files(tmp_path, monkeypatch):
             "species must be a sequence of chemical symbols such as ['Cu']; got 'Cu'",
         ),
         (
-            lambda: write_model("m", {"a": (1, 2)}, {}),
+            lambda: write_model("m", SCHEMA, {"a": (1, 2)}, {"b": W}),
             TypeError,
-            "header must consist of JSON types: it has tuples, keys that are no str, or the like",
+            "entries must consist of JSON types: they have tuples, keys that are no str, or the like",
         ),
         (
-            lambda: write_model("m", {}, {"a b": W}),
+            lambda: write_model("m", SCHEMA, {"a": 1}, {"b c": W}),
             ValueError,
-            "the names of arrays must consist of letters, digits and underscores; got 'a b'",
+            "the content of a model file lacks the array 'b' that a test model needs",
         ),
         (
-            lambda: write_model("m", {}, {"a": W * np.nan}),
+            lambda: write_model("m", SCHEMA, {"a": 1}, {"b": W * np.nan}),
             ValueError,
-            "arrays['a'] must be finite; it holds nan at (0,)",
+            "holds nan at (0,) in the array 'b'; finite numbers are needed",
         ),
         (lambda: ZBLCore(2, 1), ValueError, "outer must be > inner; got inner=2.0, outer=1.0"),
         (lambda: ZBLCore(-1, 1), ValueError, "inner must be a finite number >= 0; got -1"),
@@ -459,9 +468,12 @@ def test_messages(call, error, message):
                 "first atom has 4"
             ),
         ),
-        ("inspect text.ace", "acepure: error: 'text.ace' is no model file of acepure"),
+        ("inspect text.ace", f"acepure: error: {NO_MODEL}"),
         ("inspect none.ace", "acepure: error: cannot read 'none.ace': there is no such file"),
-        ("evaluate text.ace bad.xyz", "acepure: error: 'text.ace' is no model file of acepure"),
+        (
+            "evaluate text.ace bad.xyz",
+            "acepure: error: 'text.ace' is no model file of acepure, or is damaged or cut short",
+        ),
         ("fit none.xyz -o a.ace", "acepure: error: cannot read 'none.xyz': there is no such file"),
     ],
 )

@@ -16,13 +16,14 @@ from acepure import ACEBasis, LinearACE, LinearFunction, pair_jacobian, pullback
 from acepure._utils.files import atomic_write
 from acepure.cli import main
 from acepure.interfaces.yace import write_core_table
-from acepure.models.files import write_model
+from acepure.models.files import ModelSchema, read_model, write_model
 from acepure.models.repulsion import ZBLCore
 from acepure.stages import fused
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals and limits of POSIX systems")
 
 BASIS = ACEBasis(["Cu"], rcut=4.0, order=2, totaldegree=3)
+SCHEMA = ModelSchema("test", ("k",), {"a": np.float64})
 
 
 def model(value=1.0):
@@ -35,7 +36,7 @@ def names(folder):
 
 WRITERS = {
     "model": lambda path: model().save(path),
-    "large array": lambda path: write_model(path, {}, {"a": np.zeros(100_000)}),
+    "large array": lambda path: write_model(path, SCHEMA, {"k": 0}, {"a": np.zeros(100_000)}),
     "yace": lambda path: model().export_yace(path, tolerance=1e-2, core_table=path.with_suffix(".table")),
     "core table": lambda path: write_core_table(path, ZBLCore(0.7, 1.4), ["Cu"]),
 }
@@ -45,7 +46,7 @@ WRITERS = {
 
 
 @pytest.mark.parametrize("writer", WRITERS)
-@pytest.mark.parametrize("room", [0, 1000])
+@pytest.mark.parametrize("room", [0, 500])
 def test_full_disk(tmp_path, writer, room):
     """With room for so many bytes: the error names the file, the old file stays, nothing else does."""
     import resource
@@ -110,12 +111,13 @@ def test_full_disk_of_the_command_line(tmp_path, monkeypatch, capsys):
 
 SAVING = """
 import sys, numpy as np
-from acepure.models.files import write_model
+from acepure.models.files import ModelSchema, write_model
+schema = ModelSchema("test", ("k",), {"a": np.float64})
 print("ready", flush=True)
 k = 0
 while True:
     k += 1
-    write_model(sys.argv[1], {"k": k}, {"a": np.full(200_000, float(k))})
+    write_model(sys.argv[1], schema, {"k": k}, {"a": np.full(200_000, float(k))})
 """
 
 
@@ -138,16 +140,14 @@ def started(request):
 @pytest.mark.parametrize("number, delay", [(signal.SIGKILL, 0.11), (signal.SIGKILL, 0.23), (signal.SIGINT, 0.17)])
 def test_killed_while_writing(tmp_path, number, delay, started):
     """The file is one that was written in full; only a killed process leaves a temporary one, under a hidden name."""
-    from acepure.models.files import read_model
-
     path = tmp_path / "model.ace"
-    write_model(path, {"k": 0}, {"a": np.zeros(200_000)})
+    write_model(path, SCHEMA, {"k": 0}, {"a": np.zeros(200_000)})
     with child(SAVING, path) as process:
         time.sleep(delay)
         process.send_signal(number)
         process.wait(60)
-    header, arrays = read_model(path)
-    assert (arrays["a"] == header["k"]).all() and len(arrays["a"]) == 200_000
+    entries, arrays = read_model(path, SCHEMA)
+    assert (arrays["a"] == entries["k"]).all() and len(arrays["a"]) == 200_000
     left = [name for name in names(tmp_path) if name != "model.ace"]
     assert not left if number == signal.SIGINT else len(left) <= 1 and all(name.startswith(".") for name in left)
 

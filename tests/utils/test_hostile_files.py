@@ -1,10 +1,8 @@
 """Damaged and hostile files end in the documented errors, in bounded time and memory; see tools/fuzz_files.py."""
 
-import io
 import json
 import subprocess
 import sys
-import zipfile
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,7 +18,7 @@ from acepure._utils.checks import number
 from acepure.cli import main
 from acepure.errors import BasisTooLargeError, ModelFileError
 from acepure.interfaces.yace import YaceError, read_yace
-from acepure.models.files import HEADER_PARTS, read_model, write_model
+from acepure.models.files import LINEAR, read_model, write_model
 
 fuzz = tool("fuzz_files")
 TARGETS = fuzz.targets()
@@ -57,23 +55,11 @@ def test_mutations_by_hypothesis(tmp_path_factory, seed, name):
 @pytest.mark.parametrize("name", ["model, bytes", "yace"])
 def test_every_byte_set_to_others(tmp_path, name):
     target, path = TARGETS[name], tmp_path / TARGETS[name].name
-    for place in range(0, len(target.intact), len(target.intact) // 200):
+    for place in range(0, len(target.intact), len(target.intact) // 100):
         for value in (0x00, 0xFF, target.intact[place] ^ 0x01):
             content = bytearray(target.intact)
             content[place] = value
             assert not fuzz.outcome(target, bytes(content), path, None).startswith("!")
-
-
-# --- model files ------------------------------------------------------------------------------------------------------
-
-
-def sealed(path, about, compression=zipfile.ZIP_STORED, members=()):
-    """A model file whose header.json is this text."""
-    with zipfile.ZipFile(path, "w", compression) as archive:
-        archive.writestr("header.json", about)
-        for name, content in members:
-            archive.writestr(name, content)
-    return path
 
 
 @contextmanager
@@ -92,96 +78,6 @@ def at_most_calls(most):
         yield
     finally:
         sys.setprofile(None)
-
-
-def about(**changes):
-    return json.dumps({"format": "acepure model", "version": 1, "acepure": "0", "arrays": [], "header": {}} | changes)
-
-
-def refused(path, message):
-    with pytest.raises(ModelFileError, match=message) as error:
-        read_model(path)
-    assert len(str(error.value)) < 2000
-
-
-@pytest.mark.parametrize("compression", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
-def test_header_is_not_unpacked_by_what_has_no_bound(tmp_path, compression):
-    """bz2 and lzma unpack without a limit, whatever the size in the directory."""
-    path = sealed(tmp_path / "model", about() + " " * 10_000_000, compression)
-    refused(path, "'header.json' is neither stored nor deflated")
-
-
-def test_header_of_many_small_parts(tmp_path):
-    """A few kB of deflated brackets would take gigabytes as lists and dicts."""
-    text = about(header={"a": 0}).replace('{"a": 0}', '{"a": [' + ",".join(["{}"] * (HEADER_PARTS + 1)) + "]}")
-    refused(sealed(tmp_path / "model", text, zipfile.ZIP_DEFLATED), "more than 1,048,576 lists and objects")
-    with pytest.raises(ValueError, match="header has more than 1,048,576 lists and dicts; put data into arrays"):
-        write_model(tmp_path / "other", {"a": [[]] * (HEADER_PARTS + 1)}, {})
-    assert not (tmp_path / "other").exists()
-
-
-@pytest.mark.parametrize("twice", ['"version": 1', '"header": {"a": {}, "a": {}}'])
-def test_names_that_occur_twice(tmp_path, twice):
-    text = about()[:-1] + f", {twice}" + "}"
-    refused(sealed(tmp_path / "model", text), "its header has two values of '(version|header|a)'")
-
-
-@pytest.mark.parametrize(
-    "changes, message",
-    [
-        ({"arrays": ["x" * 10**6, 3]}, "the names of its arrays are"),
-        ({"arrays": [f"a{k}" for k in range(10**4)]}, "it should hold"),
-        ({"version": "9" * 10**6}, "its format version is"),
-        ({"version": 2, "acepure": "9" * 10**6}, "newer acepure"),
-    ],
-)
-def test_messages_stay_short(tmp_path, changes, message):
-    refused(sealed(tmp_path / "model", about(**changes)), message)
-
-
-@pytest.mark.parametrize("name", ["../evil.npy", "/tmp/evil.npy", "a/../b.npy", "C:\\evil.npy"])
-def test_names_of_members_are_never_paths(tmp_path, name):
-    refused(sealed(tmp_path / "model", about(), members=[(name, b"")]), "it should hold")
-    assert [path.name for path in tmp_path.iterdir()] == ["model"]
-
-
-def test_links_in_archives_are_no_links(tmp_path):
-    path = tmp_path / "model"
-    with zipfile.ZipFile(path, "w") as archive:
-        link = zipfile.ZipInfo("header.json")
-        link.create_system, link.external_attr = 3, 0o120777 << 16
-        archive.writestr(link, "/etc/passwd")
-    refused(path, "is damaged or cut short")
-
-
-HEADERS = {
-    "shape of 2^60": b"{'descr': '<f8', 'fortran_order': False, 'shape': (1152921504606846976,), }",
-    "negative shape": b"{'descr': '<f8', 'fortran_order': False, 'shape': (-1, -3), }",
-    "empty by a huge one": b"{'descr': '<f8', 'fortran_order': False, 'shape': (0, 9223372036854775808), }",
-    "4000 digits": b"{'descr': '<f8', 'fortran_order': False, 'shape': (0, " + b"9" * 4000 + b"), }",
-    "2000 dimensions": b"{'descr': '<f8', 'fortran_order': False, 'shape': (" + b"1," * 2000 + b"), }",
-    "huge type": b"{'descr': 'S2147483647', 'fortran_order': False, 'shape': (3,), }",
-    "objects": b"{'descr': '|O', 'fortran_order': False, 'shape': (3,), }",
-    "nested": b"[" * 4000,
-    "signs": b"-" * 9000 + b"1",
-    "sum": b"+".join([b"1"] * 4500),
-    "call": b"__import__('os').system('id')",
-    "not closed": b"{'descr': '<f8'",
-    "other keys": b"{'descr': '<f8', 'fortran_order': False, 'shape': (3,), 'a': 1}",
-}
-
-
-@pytest.mark.parametrize("header", HEADERS)
-def test_headers_of_arrays(tmp_path, header):
-    content = b"\x93NUMPY\x01\x00" + len(HEADERS[header]).to_bytes(2, "little") + HEADERS[header] + b"\0" * 24
-    refused(sealed(tmp_path / "model", about(arrays=["a"]), members=[("a.npy", content)]), "is damaged")
-
-
-def test_other_byte_order_is_read(tmp_path):
-    file = io.BytesIO()
-    np.lib.format.write_array(file, np.array([1.0, 2.0], dtype=">f8"), version=(1, 0))
-    path = sealed(tmp_path / "model", about(arrays=["a"]), members=[("a.npy", file.getvalue())])
-    np.testing.assert_array_equal(read_model(path)[1]["a"], [1.0, 2.0])
 
 
 # --- models that ask for too much ------------------------------------------------------------------------------------
@@ -208,9 +104,9 @@ def test_bases_beyond_all_bounds(tmp_path, change):
     """A model whose basis is absurd is refused after little work, however large its numbers."""
     path = tmp_path / "model"
     LinearACE(basis := ACEBasis(["Cu"], order=2, totaldegree=3), np.ones(len(basis))).save(path)
-    header, arrays = read_model(path)
-    changed = {k: v for k, v in (header["basis"] | change).items() if v is not None}
-    write_model(path, header | {"basis": changed}, arrays)
+    entries, arrays = read_model(path, LINEAR)
+    changed = {k: v for k, v in (entries["basis"] | change).items() if v is not None}
+    write_model(path, LINEAR, entries | {"basis": changed}, arrays)
     with at_most_calls(5_000_000), pytest.raises(ModelFileError, match="holds no usable model"):
         LinearACE.load(path)
 
@@ -267,6 +163,17 @@ def test_hostile_yaml(tmp_path, name):
 
 # --- bounded memory ---------------------------------------------------------------------------------------------------
 
+
+def packed(header):
+    """A model file with this header and no array."""
+    content = json.dumps(header).encode()
+    return len(content).to_bytes(8, "little") + content
+
+
+def forged(text):
+    return packed({"__metadata__": {"acepure model": text}})
+
+
 LIMITED = """
 import resource, sys
 from acepure import LinearACE
@@ -287,17 +194,19 @@ for name in sys.argv[1:]:
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="/proc tells the memory of a process")
 def test_bombs_in_400_MB(tmp_path):
     """Small files that would grow: none takes more than 400 MB, or ends the process."""
-    bombs = [
-        sealed(tmp_path / "spaces", about() + " " * 60_000_000, zipfile.ZIP_DEFLATED),
-        sealed(tmp_path / "bz2", about() + " " * 60_000_000, zipfile.ZIP_BZIP2),
-        sealed(tmp_path / "zeros", about(arrays=["a"]), zipfile.ZIP_DEFLATED, [("a.npy", bytes(60_000_000))]),
-        sealed(
-            tmp_path / "lists", about(header={"a": [[]] * 10}).replace("[], ", "[], " * 10**6), zipfile.ZIP_DEFLATED
-        ),
-    ]
+    bombs = {
+        "spaces": forged("{}" + " " * 10_000_000),
+        "lists": forged(json.dumps({"a": [[]] * 10}).replace("[], ", "[], " * 10**6)),
+        "names": packed({f"{k}": {"dtype": "F64", "shape": [0], "data_offsets": [0, 0]} for k in range(10**5)}),
+        "sizes": packed({"a": {"dtype": "F64", "shape": [2**40], "data_offsets": [0, 2**43]}}),
+    }
+    for name, content in bombs.items():
+        (tmp_path / name).write_bytes(content)
     (tmp_path / "a.yace").write_text("a: [" + "[" * 9 + "]" * 9 + ", x" * 10**5 + "]")
     result = subprocess.run(
-        [sys.executable, "-c", LIMITED, *map(str, bombs), str(tmp_path / "a.yace")], capture_output=True, text=True
+        [sys.executable, "-c", LIMITED, *(str(tmp_path / name) for name in [*bombs, "a.yace"])],
+        capture_output=True,
+        text=True,
     )
     assert result.returncode == 0, result.stderr
     assert result.stdout.split() == ["ModelFileError"] * 4 + ["YaceError"]
