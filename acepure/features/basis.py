@@ -15,18 +15,16 @@ from tqdm import tqdm
 
 from acepure._utils.arguments import resolve_synonyms
 from acepure._utils.memory import physical_memory, refuse_larger
-from acepure._utils.threads import resolve_num_threads, useful_threads
 from acepure.algebra.operators import Operators
 from acepure.errors import CoincidentAtomsError, SpeciesError
 from acepure.features.centers import CenterGroup, center_groups, only_group
+from acepure.features.environments import Environments
 from acepure.features.labels import FeatureLabel, feature_labels
 from acepure.features.resolved import Resolved
 from acepure.functions.radial import PolynomialRadialBasis, RadialBasis
 from acepure.labels.factors import Block, ProductSet
 from acepure.labels.selection import Specification, with_default
-from acepure.neighbors.blocks import neighbor_blocks
-from acepure.neighbors.checks import check_neighbors
-from acepure.neighbors.lists import NeighborList, neighbor_list
+from acepure.neighbors.lists import NeighborList
 from acepure.references import Reference
 from acepure.stages.fused import FeatureEvaluator, LinearEvaluator, PairGeometry, PullbackEvaluator
 from acepure.structures.gate import structure_list
@@ -255,9 +253,7 @@ class ACEBasis(Resolved):
             Which atoms are centers; default all.
         num_threads : int, optional
         """
-        species = self.species_indices(atoms)
-        threads = useful_threads(len(atoms), resolve_num_threads(num_threads))
-        return neighbor_list(atoms, self.cutoffs, species=species, indices=indices, num_threads=threads)
+        return Environments(self, atoms, indices=indices, num_threads=num_threads).neighbors
 
     def prepare(self) -> ACEBasis:
         """Build operators and tables now rather than at the first evaluation; return the basis itself."""
@@ -307,14 +303,11 @@ class ACEBasis(Resolved):
             For anything that is no structure, NaN positions, coincident atoms (named), unknown species.
         """
         if isinstance(atoms, Atoms):
-            return self._descriptors(atoms, indices, neighbors, num_threads)
-        structures = structure_list(atoms, "atoms")
+            environments = Environments(self, atoms, indices=indices, neighbors=neighbors, num_threads=num_threads)
+            return evaluate_features(self, environments)
         if indices is not None or neighbors is not None:
             raise ValueError("indices and neighbors belong to one structure, but several were given")
-        for k, structure in enumerate(structures):  # all are checked before work begins
-            self.species_indices(structure, f"atoms[{k}]")
-        bar = tqdm(structures, desc="descriptors", unit="structure", disable=None if progress is None else not progress)
-        return [self._numbered(k, structure, num_threads) for k, structure in enumerate(bar)]
+        return evaluate_structures(self, structure_list(atoms, "atoms"), num_threads, progress)
 
     def descriptor_blocks(
         self, atoms: Atoms, *, num_threads: int | None = None
@@ -340,46 +333,11 @@ class ACEBasis(Resolved):
         >>> [features.shape for _, features in ACEBasis(["Cu"]).descriptor_blocks(bulk("Cu", cubic=True))]
         [(4, 99)]
         """
-        threads = resolve_num_threads(num_threads)
-        species = self.species_indices(atoms)
-        for block in neighbor_blocks(atoms, self.cutoffs, species, num_threads=useful_threads(len(atoms), threads)):
-            features = np.empty((block.n_centers, *self.feature_shape))
-            self._evaluate(block, species, features, np.arange(block.n_centers), threads)
-            yield block.centers.astype(np.int64), features
-
-    def _numbered(self, k: int, atoms: Atoms, num_threads: int | None) -> np.ndarray:
-        try:
-            return self._descriptors(atoms, None, None, num_threads)
-        except CoincidentAtomsError as error:
-            raise CoincidentAtomsError(f"atoms[{k}]: {error}") from None
-
-    def _descriptors(self, atoms: Atoms, indices: Any, neighbors: Any, num_threads: int | None) -> np.ndarray:
-        threads = resolve_num_threads(num_threads)
-        if neighbors is not None and indices is not None:
-            raise ValueError("indices and neighbors exclude each other: the list has its centers")
-        if neighbors is None and indices is not None:
-            neighbors = self.neighbor_list(atoms, indices, threads)
-        species = self.species_indices(atoms)
-        if neighbors is not None:
-            check_neighbors(neighbors, species, self.cutoffs)
-            out = np.empty((neighbors.n_centers, *self.feature_shape))
-            self._evaluate(neighbors, species, out, np.arange(neighbors.n_centers), threads)
-            return out
-        shape = (len(atoms), *self.feature_shape)
-        refuse_larger("the array of features", shape, physical_memory(), "use descriptor_blocks or indices")
-        out = np.empty(shape)
-        for block in neighbor_blocks(atoms, self.cutoffs, species, num_threads=useful_threads(len(atoms), threads)):
-            self._evaluate(block, species, out, block.centers.astype(np.int64), threads)
-        return out
-
-    def _evaluate(self, neighbors: NeighborList, species: Any, out: Any, targets: Any, threads: int) -> None:
-        """Write the features of the centers of a list into the rows `targets` of `out`."""
-        center_species = species[neighbors.centers]
-        out = out.reshape(len(out), math.prod(self.feature_shape))
-        for group, evaluator in zip(self.groups, self.evaluators):
-            # Equal species side by side, so that the lanes of a block are of one kind.
-            rows = np.concatenate([np.flatnonzero(center_species == z) for z in group.species])
-            evaluator.evaluate(neighbors, rows, species, out, targets[rows], threads)
+        environments = Environments(self, atoms, num_threads=num_threads)
+        for part, rows in environments.parts():
+            features = np.empty((part.n_centers, *self.feature_shape))
+            _write_features(self, environments, part, features, np.arange(part.n_centers))
+            yield rows, features
 
     @cached_property
     def pullback_evaluators(self) -> list[PullbackEvaluator]:
@@ -462,3 +420,42 @@ def check_basis(basis: object, tensors: bool = False) -> None:
         raise TypeError(f"basis must be an ACEBasis, got {basis!r} of type {type(basis).__name__}")
     if not tensors and basis.irrep != "0e":
         raise ValueError(f'basis must hold invariants (irrep "0e") here; got one with irrep "{basis.irrep}"')
+
+
+def evaluate_features(basis: ACEBasis, environments: Environments) -> np.ndarray:
+    """Return the features of environments, shape (n_centers, n_features)."""
+    shape = (environments.n_centers, *basis.feature_shape)
+    refuse_larger("the array of features", shape, physical_memory(), "use descriptor_blocks or indices")
+    out = np.empty(shape)
+    for part, targets in environments.parts():
+        _write_features(basis, environments, part, out, targets)
+    return out
+
+
+def evaluate_structures(
+    basis: ACEBasis, structures: Sequence[Atoms], num_threads: int | None, progress: bool | None
+) -> list[np.ndarray]:
+    """Return the features of structures that `structure_list` has checked; all species are looked up before work."""
+    every = [
+        Environments(basis, atoms, num_threads=num_threads, name=f"atoms[{k}]", checked=True)
+        for k, atoms in enumerate(structures)
+    ]
+    bar = tqdm(every, desc="descriptors", unit="structure", disable=None if progress is None else not progress)
+    return [_numbered(basis, k, environments) for k, environments in enumerate(bar)]
+
+
+def _numbered(basis: ACEBasis, k: int, environments: Environments) -> np.ndarray:
+    try:
+        return evaluate_features(basis, environments)
+    except CoincidentAtomsError as error:
+        raise CoincidentAtomsError(f"atoms[{k}]: {error}") from None
+
+
+def _write_features(
+    basis: ACEBasis, environments: Environments, part: NeighborList, out: np.ndarray, targets: np.ndarray
+) -> None:
+    """Write the features of the centers of a part into the rows `targets` of `out`."""
+    out = out.reshape(len(out), math.prod(basis.feature_shape))
+    for group, evaluator in zip(basis.groups, basis.evaluators):
+        rows = environments.rows(part, group.species)
+        evaluator.evaluate(part, rows, environments.species, out, targets[rows], environments.num_threads)

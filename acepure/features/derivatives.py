@@ -14,9 +14,9 @@ from numpy.typing import ArrayLike
 from acepure._kernels.forces import accumulate_forces, accumulate_rows
 from acepure._utils.checks import number, real_array
 from acepure._utils.memory import refuse_larger
-from acepure._utils.threads import resolve_num_threads, useful_threads
+from acepure._utils.threads import useful_threads
 from acepure.features.basis import ACEBasis, check_basis
-from acepure.neighbors.checks import check_neighbors
+from acepure.features.environments import Environments
 from acepure.neighbors.lists import NeighborList
 
 __all__ = ["PairJacobian", "SummedGradients", "pair_jacobian", "pullback", "summed_gradients"]
@@ -110,16 +110,14 @@ def pair_jacobian(
     (42, 3, 37)
     """
     check_basis(basis, tensors=True)
-    max_bytes, threads = _checked_limit(max_bytes), resolve_num_threads(num_threads)
-    if neighbors is not None and indices is not None:
-        raise ValueError("indices and neighbors exclude each other: the list has its centers")
-    species = basis.species_indices(atoms)
-    neighbors = _checked_list(basis, atoms, indices, neighbors, threads)
+    max_bytes = _checked_limit(max_bytes)
+    environments = Environments(basis, atoms, indices=indices, neighbors=neighbors, num_threads=num_threads)
+    neighbors = environments.neighbors
     shape = (neighbors.n_pairs, 3, *basis.feature_shape)
     advice = "select centers with indices, use summed_gradients, or raise max_bytes"
     refuse_larger("the Jacobian", shape, max_bytes, advice)
     values = np.empty(shape)
-    _jacobian(basis, neighbors, species, values.reshape(neighbors.n_pairs, 3, prod(basis.feature_shape)), threads)
+    _jacobian(basis, environments, neighbors, values.reshape(neighbors.n_pairs, 3, prod(basis.feature_shape)))
     centers = np.repeat(neighbors.centers, np.diff(neighbors.offsets))
     return PairJacobian(centers, neighbors.neighbors, neighbors.shifts, neighbors.vectors, values)
 
@@ -162,20 +160,23 @@ def summed_gradients(
     (1, 4, 3, 37)
     """
     check_basis(basis, tensors=True)
-    max_bytes, threads = _checked_limit(max_bytes), resolve_num_threads(num_threads)
-    species = basis.species_indices(atoms)
-    n_species, n_features = len(basis.species), prod(basis.feature_shape)
-    shape = (n_species, len(atoms), 3, n_features)
+    max_bytes = _checked_limit(max_bytes)
+    return sum_gradients(basis, Environments(basis, atoms, neighbors=neighbors, num_threads=num_threads), max_bytes)
+
+
+def sum_gradients(basis: ACEBasis, environments: Environments, max_bytes: float = MAX_BYTES) -> SummedGradients:
+    """Return what `summed_gradients` returns, for environments that have been checked."""
+    n_species, n_features, threads = len(basis.species), prod(basis.feature_shape), environments.num_threads
+    shape = (n_species, len(environments.species), 3, n_features)
     refuse_larger("the result", shape, max_bytes, "use pullback for one function of the features, or raise max_bytes")
-    neighbors = _checked_list(basis, atoms, None, neighbors, threads)
     positions, strain = np.zeros(shape), np.zeros((n_species, 3, 3, n_features))
     buffer = np.empty(0)
-    for part, z in _parts(neighbors, species, n_features):
+    for part, z in _parts(environments, n_features):
         size = part.n_pairs * 3 * n_features
         if len(buffer) < size:
             buffer = np.empty(size)
         values = buffer[:size].reshape(part.n_pairs, 3, n_features)
-        _jacobian(basis, part, species, values, threads)
+        _jacobian(basis, environments, part, values)
         accumulate_rows(
             part.offsets,
             part.centers,
@@ -235,16 +236,14 @@ def pullback(
     ((1, 3), (3, 3))
     """
     check_basis(basis, tensors=True)
-    threads = resolve_num_threads(num_threads)
-    species = basis.species_indices(atoms)
-    neighbors = _checked_list(basis, atoms, None, neighbors, threads)
+    environments = Environments(basis, atoms, neighbors=neighbors, num_threads=num_threads)
+    neighbors, species = environments.neighbors, environments.species
     cotangents = real_array("cotangents", cotangents, (neighbors.n_centers, *basis.feature_shape))
     cotangents = cotangents.reshape(neighbors.n_centers, prod(basis.feature_shape))
     gradients = np.zeros((neighbors.n_pairs, 3))
-    center_species = species[neighbors.centers]
     for group, evaluator in zip(basis.groups, basis.pullback_evaluators):
-        rows = np.flatnonzero(np.isin(center_species, group.species))
-        evaluator.evaluate(neighbors, rows, species, cotangents, gradients, threads)
+        rows = environments.rows(neighbors, group.species)
+        evaluator.evaluate(neighbors, rows, species, cotangents, gradients, environments.num_threads)
     forces, virial = np.zeros((len(atoms), 3)), np.zeros((3, 3))
     accumulate_forces(
         neighbors.offsets, neighbors.centers, neighbors.neighbors, neighbors.vectors, gradients, forces, virial
@@ -256,29 +255,17 @@ def _checked_limit(max_bytes: float) -> float:
     return max_bytes if max_bytes == float("inf") else number("max_bytes", max_bytes, least=0)
 
 
-def _checked_list(
-    basis: ACEBasis, atoms: Atoms, indices: Any, neighbors: NeighborList | None, num_threads: int
-) -> NeighborList:
-    """The list that was given, if it belongs to the structure and the basis; else a new one."""
-    if neighbors is None:
-        return basis.neighbor_list(atoms, indices, num_threads)
-    check_neighbors(neighbors, basis.species_indices(atoms), basis.cutoffs)
-    return neighbors
-
-
-def _jacobian(
-    basis: ACEBasis, neighbors: NeighborList, species: np.ndarray, values: np.ndarray, num_threads: int
-) -> None:
-    center_species = species[neighbors.centers]
+def _jacobian(basis: ACEBasis, environments: Environments, part: NeighborList, values: np.ndarray) -> None:
     for group, evaluator in zip(basis.groups, basis.evaluators):
-        rows = np.flatnonzero(np.isin(center_species, group.species))
-        evaluator.jacobian(neighbors, rows, species, values, num_threads)
+        rows = environments.rows(part, group.species)
+        evaluator.jacobian(part, rows, environments.species, values, environments.num_threads)
 
 
-def _parts(neighbors: NeighborList, species: np.ndarray, n_features: int) -> Iterator[tuple[NeighborList, int]]:
+def _parts(environments: Environments, n_features: int) -> Iterator[tuple[NeighborList, int]]:
     """Centers of one species, as many at a time as have Jacobians that fit the buffer."""
+    neighbors = environments.neighbors
     limit = max(1, _BUFFER_BYTES // (24 * n_features))
-    center_species = species[neighbors.centers]
+    center_species = environments.center_species
     n_pairs = np.diff(neighbors.offsets)
     for z in np.unique(center_species):
         rows = np.flatnonzero(center_species == z)

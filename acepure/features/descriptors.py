@@ -11,9 +11,10 @@ import numpy as np
 from ase import Atoms
 
 from acepure._utils.arguments import resolve_synonyms
-from acepure.features.basis import ACEBasis
+from acepure.features.basis import ACEBasis, evaluate_features, evaluate_structures
+from acepure.features.environments import Environments
 from acepure.functions.radial import RadialBasis
-from acepure.structures.gate import species_of, structure_list
+from acepure.structures.gate import occurring_species, structure_list
 
 __all__ = ["descriptors"]
 
@@ -98,15 +99,18 @@ def descriptors(
     local = locals()
     given = resolve_synonyms({name: local[name] for name in _ARGUMENTS}, synonyms, "descriptors")
     structures = structure_list(atoms, "atoms")
+    one = isinstance(atoms, Atoms)
+    if indices is not None and not one:
+        raise ValueError("indices belong to one structure, but several were given")
     if store and indices is not None:
         raise ValueError("store=True keeps one row per atom, but indices selects some; leave one of them out")
-    symbols = species_of(structures) if species is None else species
+    symbols = occurring_species(structures) if species is None else species
     basis = _basis(symbols, given | {"canonical": canonical})
-    one = isinstance(atoms, Atoms)
     if one:
-        rows = [basis.descriptors(structures[0], indices=indices, num_threads=num_threads)]
+        environments = Environments(basis, structures[0], indices=indices, num_threads=num_threads, checked=True)
+        rows = [evaluate_features(basis, environments)]
     else:
-        rows = basis.descriptors(structures, indices=indices, num_threads=num_threads, progress=progress)
+        rows = evaluate_structures(basis, structures, num_threads, progress)
     if store:
         parameters = json.dumps(basis.to_dict())
         for structure, values in zip(structures, rows):

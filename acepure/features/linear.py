@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,10 +11,8 @@ from numpy.typing import ArrayLike
 
 from acepure._kernels.forces import accumulate_forces
 from acepure._utils.checks import real_array, refuse_masked
-from acepure._utils.threads import resolve_num_threads, useful_threads
 from acepure.features.basis import ACEBasis, check_basis
-from acepure.neighbors.blocks import neighbor_blocks
-from acepure.neighbors.checks import check_neighbors
+from acepure.features.environments import Environments
 from acepure.neighbors.lists import NeighborList
 
 __all__ = ["EnergyAndForces", "LinearFunction"]
@@ -103,9 +100,10 @@ class LinearFunction:
         TypeError, ValueError
             For a structure or a list that does not belong to the basis.
         """
-        energies = np.zeros(self._n_rows(atoms, neighbors))
-        for _ in self._parts(atoms, neighbors, num_threads, energies, False):
-            pass
+        environments = Environments(self.basis, atoms, neighbors=neighbors, num_threads=num_threads)
+        energies = np.empty(environments.n_centers)
+        for part, rows in environments.parts():
+            energies[rows] = self._evaluate(environments, part, None)
         return energies
 
     def evaluate_with_gradients(
@@ -115,45 +113,25 @@ class LinearFunction:
 
         Without `neighbors`, the lists and gradients of a large structure are held for a block of centers at a time.
         """
-        energies = np.zeros(self._n_rows(atoms, neighbors))
-        forces, virial = np.zeros((len(atoms), 3)), np.zeros((3, 3))
-        for part, gradients in self._parts(atoms, neighbors, num_threads, energies, True):
+        return self.evaluate_environments(Environments(self.basis, atoms, neighbors=neighbors, num_threads=num_threads))
+
+    def evaluate_environments(self, environments: Environments) -> EnergyAndForces:
+        """Return energies, forces and virial of environments that have been checked."""
+        energies = np.empty(environments.n_centers)
+        forces, virial = np.zeros((len(environments.species), 3)), np.zeros((3, 3))
+        for part, rows in environments.parts():
+            gradients = np.empty((part.n_pairs, 3))
+            energies[rows] = self._evaluate(environments, part, gradients)
             accumulate_forces(part.offsets, part.centers, part.neighbors, part.vectors, gradients, forces, virial)
         return EnergyAndForces(energies, forces, virial)
 
-    def _n_rows(self, atoms: Atoms, neighbors: NeighborList | None) -> int:
-        """Energies are those of the centers of a list that is given, else of all atoms."""
-        species = self.basis.species_indices(atoms)
-        if neighbors is None:
-            return len(atoms)
-        check_neighbors(neighbors, species, self.basis.cutoffs)
-        return neighbors.n_centers
-
-    def _parts(
-        self,
-        atoms: Atoms,
-        neighbors: NeighborList | None,
-        num_threads: int | None,
-        energies: np.ndarray,
-        with_gradients: bool,
-    ) -> Iterator[tuple[NeighborList, Any]]:
-        """Write the energies and yield each part of the pairs with ∂E_i/∂r_ij, or with None."""
-        threads = resolve_num_threads(num_threads)
-        species = self.basis.species_indices(atoms)
-        if neighbors is not None:
-            parts: Iterable[NeighborList] = [neighbors]
-        else:
-            list_threads = useful_threads(len(atoms), threads)
-            parts = neighbor_blocks(atoms, self.basis.cutoffs, species, num_threads=list_threads)
-        for part in parts:
-            values = np.zeros(part.n_centers)
-            gradients = np.empty((part.n_pairs, 3)) if with_gradients else None
-            center_species = species[part.centers]
-            for z, evaluator in enumerate(self._evaluators):
-                rows = np.flatnonzero(center_species == z)
-                evaluator.evaluate(part, rows, species, values, gradients, threads)
-            energies[part.centers if neighbors is None else slice(None)] = values
-            yield part, gradients
+    def _evaluate(self, environments: Environments, part: NeighborList, gradients: np.ndarray | None) -> np.ndarray:
+        """Return the energies of a part; write ∂E_i/∂r_ij of its pairs into `gradients`, unless None."""
+        energies = np.zeros(part.n_centers)
+        for z, evaluator in enumerate(self._evaluators):
+            rows = environments.rows(part, [z])
+            evaluator.evaluate(part, rows, environments.species, energies, gradients, environments.num_threads)
+        return energies
 
 
 def features_of_isolated_atoms(basis: ACEBasis) -> np.ndarray:

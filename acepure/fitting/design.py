@@ -17,7 +17,6 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
-from ase import Atoms
 
 from acepure._utils.tall_qr import RFactor
 from acepure._utils.workers import (
@@ -28,15 +27,15 @@ from acepure._utils.workers import (
     structure_bar,
     tree_reduce,
 )
-from acepure.features.basis import ACEBasis
-from acepure.features.derivatives import summed_gradients
+from acepure.features.basis import ACEBasis, evaluate_features
+from acepure.features.derivatives import sum_gradients
+from acepure.features.environments import Environments
 from acepure.features.linear import EnergyAndForces
 from acepure.fitting.labeled import LabeledSet
 from acepure.fitting.labels import LabeledStructure
 from acepure.fitting.reference_energies import reference_energy
 from acepure.fitting.weights import Weights
 from acepure.models.repulsion import PairCore
-from acepure.neighbors.lists import NeighborList
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -90,14 +89,14 @@ class Design:
         factors = self.weights.row_factors(item.config_type, len(atoms))
         with_forces = item.forces is not None and factors.forces > 0
         with_virial = item.virial is not None and factors.virial > 0
-        neighbors = self.basis.neighbor_list(atoms, num_threads=num_threads)
-        core = core_results(self.core, atoms, neighbors)
+        environments = Environments(self.basis, atoms, num_threads=num_threads)
+        _ = environments.neighbors  # one list for all that follows
+        core = self._core_results(environments)
         rows = np.zeros((self.n_rows(item), len(self.basis.species), 1 + n_features))
         labels = np.empty(len(rows))
         k = 0
         if item.energy is not None and factors.energy > 0:
-            features = self.basis.descriptors(atoms, neighbors=neighbors, num_threads=num_threads)
-            species = self.basis.species_indices(atoms)
+            features, species = evaluate_features(self.basis, environments), environments.species
             for z in range(len(self.basis.species)):
                 rows[0, z, 0] = (species == z).sum()
                 rows[0, z, 1:] = features[species == z].sum(axis=0)
@@ -105,7 +104,7 @@ class Design:
             labels[0] = factors.energy * (item.energy - reference_energy(atoms, self.E0s) - core.energy)
             k = 1
         if with_forces or with_virial:
-            gradients = summed_gradients(self.basis, atoms, neighbors=neighbors, num_threads=num_threads)
+            gradients = sum_gradients(self.basis, environments)
         if with_forces:
             n = 3 * len(atoms)
             positions = np.swapaxes(gradients.positions.reshape(-1, n, n_features), 0, 1)
@@ -118,12 +117,11 @@ class Design:
             labels[k:] = scale * (item.virial - core.virial)[_UPPER]
         return np.hstack([rows.reshape(len(rows), self.n_columns), labels[:, None]])
 
-
-def core_results(core: PairCore | None, atoms: Atoms, neighbors: NeighborList) -> EnergyAndForces:
-    """Energies, forces and virial of a repulsive core; zeros without one."""
-    if core is None:
-        return EnergyAndForces(np.zeros(1), np.zeros((len(atoms), 3)), np.zeros((3, 3)))
-    return core.energy_and_forces(atoms, neighbors)
+    def _core_results(self, environments: Environments) -> EnergyAndForces:
+        """Energies, forces and virial of the core; zeros without one."""
+        if self.core is None:
+            return EnergyAndForces(np.zeros(1), np.zeros((len(environments.species), 3)), np.zeros((3, 3)))
+        return self.core.evaluate_environments(environments, self.basis.species)
 
 
 @dataclass(frozen=True, eq=False)

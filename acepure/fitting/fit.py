@@ -14,6 +14,7 @@ from ase.data import atomic_numbers, covalent_radii
 from acepure._utils.checks import count
 from acepure._utils.workers import checked_workers, naming_structure
 from acepure.features.basis import ACEBasis, check_basis
+from acepure.features.environments import Environments
 from acepure.fitting.consistency import check_consistency
 from acepure.fitting.design import Design, Triangle, assemble
 from acepure.fitting.labeled import LabeledSet, LabeledStream, label_structures
@@ -323,10 +324,10 @@ def shortest_distances(basis: ACEBasis, labeled: LabeledSet) -> dict[tuple[str, 
     result: dict[tuple[str, str], float] = {}
     for k, item in enumerate(labeled):
         with naming_structure(k):
-            neighbors = basis.neighbor_list(item.atoms)
+            environments = Environments(basis, item.atoms)
+            neighbors, species = environments.neighbors, environments.species
         if not neighbors.n_pairs:
             continue
-        species = basis.species_indices(item.atoms)
         zi = np.repeat(species[neighbors.centers], np.diff(neighbors.offsets)).astype(np.int64)
         pairs = zi * len(basis.species) + species[neighbors.neighbors]
         r = np.linalg.norm(neighbors.vectors, axis=1)

@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike
 from acepure._utils.checks import distances, symbol
 from acepure.errors import ModelFileError, SpeciesError
 from acepure.features.basis import ACEBasis, check_basis
+from acepure.features.environments import Environments
 from acepure.features.linear import EnergyAndForces, LinearFunction, features_of_isolated_atoms
 from acepure.models.arguments import checked_energies, checked_posterior, checked_report, checked_shortest
 from acepure.models.by_order import TermsByOrder
@@ -271,14 +272,13 @@ class LinearACE(UncertainModel):
             are the derivatives of the sum of these.
         num_threads : int, optional
         """
-        if self.core is not None and neighbors is None:
-            neighbors = self.basis.neighbor_list(atoms, num_threads=num_threads)
-        result = self._function.evaluate_with_gradients(atoms, neighbors=neighbors, num_threads=num_threads)
-        species = self.basis.species_indices(atoms)
-        energies = result.energies + self._constants[species if neighbors is None else species[neighbors.centers]]
+        environments = Environments(self.basis, atoms, neighbors=neighbors, num_threads=num_threads)
+        if self.core is not None:
+            core = self.core.evaluate_environments(environments, self.basis.species)
+        result = self._function.evaluate_environments(environments)
+        energies = result.energies + self._constants[environments.center_species]
         if self.core is None:
             return EnergyAndForces(energies, result.forces, result.virial)
-        core = self.core.energy_and_forces(atoms, neighbors)
         return EnergyAndForces(energies + core.energies, result.forces + core.forces, result.virial + core.virial)
 
     def energies_by_order(self, atoms: Atoms, *, num_threads: int | None = None) -> np.ndarray:

@@ -21,6 +21,7 @@ from acepure._kernels.forces import accumulate_forces
 from acepure._utils.checks import distances, number, real_array, symbol
 from acepure._utils.pairs import PairTable, per_pair, value_at
 from acepure._utils.serialization import Serializable
+from acepure.features.environments import Environments
 from acepure.features.linear import EnergyAndForces
 from acepure.neighbors.checks import check_list
 from acepure.neighbors.lists import SHORTEST_SEARCH, NeighborList, neighbor_list
@@ -102,12 +103,19 @@ class PairCore(Serializable, ABC):
         if neighbors is None:
             reach = self._reach(dict.fromkeys(atoms.get_chemical_symbols()))
             neighbors = neighbor_list(atoms, max(reach, SHORTEST_SEARCH))
-        energies, gradients = self.evaluate(neighbors, atoms.get_chemical_symbols())
-        forces, virial = np.zeros((len(atoms), 3)), np.zeros((3, 3))
-        accumulate_forces(
-            neighbors.offsets, neighbors.centers, neighbors.neighbors, neighbors.vectors, gradients, forces, virial
-        )
-        return EnergyAndForces(energies, forces, virial)
+        return _accumulated(neighbors, *self.evaluate(neighbors, atoms.get_chemical_symbols()))
+
+    def evaluate_environments(self, environments: Environments, species: Sequence[str]) -> EnergyAndForces:
+        """Return energies, forces and virial of environments that have been checked and reach beyond the core.
+
+        Parameters
+        ----------
+        environments : Environments
+        species : sequence of str
+            Those of the basis.
+        """
+        neighbors = environments.neighbors
+        return _accumulated(neighbors, *self._evaluate(neighbors, environments.species, species))
 
     def evaluate(self, neighbors: NeighborList, symbols: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         """Return E_i = ½ Σ_j V(r_ij) and its derivatives ∂E_i/∂r_ij = ½ V'(r_ij) r_ij/|r_ij|.
@@ -132,13 +140,18 @@ class PairCore(Serializable, ABC):
             If the list is of another structure or shorter than the core, or a symbol is unknown.
         """
         names = list(dict.fromkeys(symbol("symbols", s) for s in symbols))
+        _check_list(neighbors, len(symbols), self._reach(names))
+        return self._evaluate(neighbors, np.array([names.index(s) for s in symbols]), names)
+
+    def _evaluate(
+        self, neighbors: NeighborList, kinds: np.ndarray, names: Sequence[str]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """`evaluate` of atoms of which the symbols are given by their places in `names`."""
         reach = self._reach(names)
-        _check_list(neighbors, len(symbols), reach)
         energies, gradients = np.zeros(neighbors.n_centers), np.zeros((neighbors.n_pairs, 3))
         r2 = np.einsum("pa,pa->p", neighbors.vectors, neighbors.vectors)
         near = np.flatnonzero(r2 < reach**2)
         if near.size:
-            kinds = np.array([names.index(s) for s in symbols])
             rows = np.searchsorted(neighbors.offsets, near, side="right") - 1
             r = np.sqrt(r2[near])
             ends = kinds[neighbors.centers[rows]], kinds[neighbors.neighbors[near]]
@@ -162,6 +175,15 @@ class PairCore(Serializable, ABC):
                 for target, name, given in zip(both, ("V", "dV/dr"), self.energy_and_slope(r[here], a, b)):
                     target[here] = real_array(f"{name} of {self!r}", given, (len(here),))
         return both[0], both[1]
+
+
+def _accumulated(neighbors: NeighborList, energies: np.ndarray, gradients: np.ndarray) -> EnergyAndForces:
+    """Sum ∂E_i/∂r_ij to forces and virial."""
+    forces, virial = np.zeros((neighbors.n_atoms, 3)), np.zeros((3, 3))
+    accumulate_forces(
+        neighbors.offsets, neighbors.centers, neighbors.neighbors, neighbors.vectors, gradients, forces, virial
+    )
+    return EnergyAndForces(energies, forces, virial)
 
 
 def _check_list(neighbors: NeighborList, n_atoms: int, reach: float) -> None:

@@ -17,10 +17,10 @@ import numpy as np
 from ase import Atoms
 from ase.geometry import complete_cell
 
-from acepure.neighbors.lists import NeighborList, neighbor_list
+from acepure.neighbors.lists import NeighborList, find_pairs
 from acepure.structures.gate import check_structure
 
-__all__ = ["CENTERS_PER_BLOCK", "neighbor_blocks"]
+__all__ = ["CENTERS_PER_BLOCK", "find_blocks", "neighbor_blocks"]
 
 #: A list of this many centers takes about 20 MB at 45 neighbors each; twice as many gain little speed.
 CENTERS_PER_BLOCK = 4096
@@ -63,12 +63,18 @@ def neighbor_blocks(
     >>> len(lists) > 1, sum(part.n_centers for part in lists), sum(part.n_pairs for part in lists)
     (True, 864, 10368)
     """
-    grid = None
-    if len(atoms) > centers_per_block:
-        check_structure(atoms)
-        grid = _Grid(atoms, float(np.max(cutoffs)), centers_per_block)
+    check_structure(atoms)
+    yield from find_blocks(atoms, cutoffs, species, num_threads, centers_per_block)
+
+
+def find_blocks(
+    atoms: Atoms, cutoffs: np.ndarray, species: np.ndarray, num_threads: int, centers_per_block: int | None = None
+) -> Iterator[NeighborList]:
+    """Yield what `neighbor_blocks` yields, for arguments that have been checked."""
+    centers_per_block = centers_per_block or CENTERS_PER_BLOCK
+    grid = _Grid(atoms, float(np.max(cutoffs)), centers_per_block) if len(atoms) > centers_per_block else None
     if grid is None or grid.n_boxes == 1:
-        yield neighbor_list(atoms, cutoffs, species=species, num_threads=num_threads)
+        yield find_pairs(atoms, cutoffs, species, np.arange(len(atoms), dtype=np.int32), num_threads)
         return
     for box in range(grid.n_boxes):
         members, images, centers = grid.around(box)
@@ -80,7 +86,7 @@ def neighbor_blocks(
             cell=grid.cell,
             pbc=atoms.pbc & (grid.counts == 1),
         )
-        local = neighbor_list(cluster, cutoffs, species=species[members], indices=centers, num_threads=num_threads)
+        local = find_pairs(cluster, cutoffs, species[members], centers.astype(np.int32), num_threads)
         owners = np.repeat(members[local.centers], np.diff(local.offsets))
         neighbors = members[local.neighbors]
         yield replace(

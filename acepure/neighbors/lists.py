@@ -32,7 +32,7 @@ from acepure._utils.memory import physical_memory, refuse_larger
 from acepure.errors import CoincidentAtomsError
 from acepure.structures.gate import check_structure
 
-__all__ = ["NeighborList", "neighbor_list"]
+__all__ = ["NeighborList", "check_indices", "find_pairs", "neighbor_list"]
 
 # What a pair takes in the search and in the list.
 _BYTES_PER_PAIR = 80
@@ -199,20 +199,36 @@ def neighbor_list(
     check_structure(atoms)
     species = _checked_species(species, len(atoms))
     cutoffs = _checked_cutoffs(cutoff, species)
-    centers = _checked_indices(indices, len(atoms))
+    centers = check_indices(indices, len(atoms))
     if isinstance(num_threads, bool) or not isinstance(num_threads, (int, np.integer)):
         raise TypeError(f"num_threads must be an integer, got {type(num_threads).__name__}")
     if num_threads < 1:
         raise ValueError(f"num_threads must be at least 1, got {num_threads}")
 
-    if species is None:
-        species = np.zeros(len(atoms), dtype=np.int32)
+    species = np.zeros(len(atoms), dtype=np.int32) if species is None else species
+    return find_pairs(atoms, cutoffs, species, centers, int(num_threads))
+
+
+def find_pairs(
+    atoms: Atoms, cutoffs: np.ndarray, species: np.ndarray, centers: np.ndarray, num_threads: int
+) -> NeighborList:
+    """Return what `neighbor_list` returns, for arguments that have been checked.
+
+    Parameters
+    ----------
+    atoms : ase.Atoms
+    cutoffs : ndarray, (n_species, n_species), float64
+        Å.
+    species : ndarray, (n_atoms,), int32
+    centers : ndarray, (n_centers,), int32
+    num_threads : int
+    """
     present = np.bincount(species, minlength=len(cutoffs)) > 0
     search = max(cutoffs[present][:, present].max(), SHORTEST_SEARCH) * (1 + SEARCH_MARGIN)
     _refuse_too_many(atoms, search)
     box = _search_box(atoms, search)
     # The arrays of the search belong to vesin's object (copy=False): it must live as long as they do.
-    finder = vesin.NeighborList(cutoff=box.search, full_list=False, n_threads=int(num_threads))
+    finder = vesin.NeighborList(cutoff=box.search, full_list=False, n_threads=num_threads)
     pairs, shifts = finder.compute(box.points, box.vectors, True, "PS", copy=False)
     shifts = box.true_shifts(pairs, shifts)
     return _sorted_list(atoms, pairs, shifts, centers, species, cutoffs)
@@ -426,8 +442,8 @@ def _checked_cutoffs(cutoff: Any, species: np.ndarray | None) -> np.ndarray:
     return np.ascontiguousarray(values)
 
 
-def _checked_indices(indices: Any, n_atoms: int) -> np.ndarray:
-    """Return the atom index of each center."""
+def check_indices(indices: Any, n_atoms: int) -> np.ndarray:
+    """Return the atom index of each center; all for None."""
     if indices is None:
         return np.arange(n_atoms, dtype=np.int32)
     if isinstance(indices, slice):

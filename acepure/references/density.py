@@ -33,7 +33,7 @@ from acepure._utils.workers import (
 )
 from acepure.functions.polynomials import Measure, Orthonormal, checked_measure
 from acepure.functions.radial import PolynomialRadialBasis, RadialBasis
-from acepure.neighbors.lists import neighbor_list
+from acepure.neighbors.lists import find_pairs
 from acepure.references.base import Reference, check_polynomial
 from acepure.structures.gate import checked_structures
 
@@ -203,7 +203,9 @@ class RadialDensity(DensityReference):
             For wrong arguments, and for structures without two atoms within `rcut`.
         """
         rcut, n_bins, workers = number("rcut", rcut, above=0), count("n_bins", n_bins), checked_workers(workers)
-        collect = partial(_histogram, rcut, n_bins, num_threads=kernel_threads(workers, num_threads))
+        collect = partial(
+            _histogram, rcut, n_bins, num_threads=kernel_threads(workers, count("num_threads", num_threads))
+        )
         with structure_bar("distances", structures, progress) as bar:
             batches = batched(checked_structures(structures), len, _ATOMS)
             total = tree_reduce(collect, _Histogram.merge, batches, workers, bar=bar)
@@ -281,7 +283,8 @@ class _Histogram:
         self._sums: dict[tuple[str, str], np.ndarray] = {}
 
     def add(self, atoms: Atoms, num_threads: int) -> None:
-        pairs = neighbor_list(atoms, self.rcut, num_threads=num_threads)
+        species, centers = np.zeros(len(atoms), dtype=np.int32), np.arange(len(atoms), dtype=np.int32)
+        pairs = find_pairs(atoms, np.array([[self.rcut]]), species, centers, num_threads)  # checked when it was read
         symbols = np.array(atoms.get_chemical_symbols())
         centers = np.repeat(symbols[pairs.centers], np.diff(pairs.offsets))
         neighbors = symbols[pairs.neighbors]

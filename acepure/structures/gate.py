@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 from ase import Atoms
 
-__all__ = ["check_structure", "checked_structures", "species_of", "structure_list"]
+__all__ = ["check_structure", "checked_structures", "occurring_species", "species_of", "structure_list"]
 
 # Below this the cell vector along a periodic axis counts as missing, in Å.
 SHORTEST_CELL_VECTOR = 1e-6
@@ -158,7 +158,12 @@ def species_of(structures: Atoms | Iterable[Atoms]) -> tuple[str, ...]:
     >>> species_of([bulk("Cu"), molecule("CH3OH")])
     ('H', 'C', 'O', 'Cu')
     """
+    return occurring_species(checked_structures(structures))
+
+
+def occurring_species(structures: Iterable[Atoms]) -> tuple[str, ...]:
+    """Return what `species_of` returns, of structures that have been checked."""
     symbol_of: dict[int, str] = {}
-    for atoms in checked_structures(structures):
+    for atoms in structures:
         symbol_of.update(zip(atoms.numbers.tolist(), atoms.symbols, strict=True))
     return tuple(symbol_of[number] for number in sorted(symbol_of))

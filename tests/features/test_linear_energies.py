@@ -109,17 +109,14 @@ def test_weights_of_one_species_only():
 
 def test_a_large_structure_is_done_by_blocks(monkeypatch):
     """Blocks of centers give what one list gives, up to the order of sums."""
-    from functools import partial
-
-    from acepure.features import linear
-    from acepure.neighbors.blocks import neighbor_blocks
+    from acepure.neighbors import blocks
 
     atoms = structure("fcc Cu") * (3, 3, 2)
     basis = ACEBasis(["Cu"], rcut=3.5, order=2, totaldegree=4)
     function = LinearFunction(basis, np.random.default_rng(0).normal(size=len(basis)))
     expected = function.evaluate_with_gradients(atoms, neighbors=basis.neighbor_list(atoms))
-    assert len(list(neighbor_blocks(atoms, basis.cutoffs, basis.species_indices(atoms), centers_per_block=10))) > 1
-    monkeypatch.setattr(linear, "neighbor_blocks", partial(neighbor_blocks, centers_per_block=10))
+    monkeypatch.setattr(blocks, "CENTERS_PER_BLOCK", 10)
+    assert len(list(basis.descriptor_blocks(atoms))) > 1
     result = function.evaluate_with_gradients(atoms)
     np.testing.assert_allclose(result.energies, expected.energies, rtol=1e-12)
     np.testing.assert_allclose(result.forces, expected.forces, atol=1e-12 * np.abs(expected.forces).max())

@@ -1,0 +1,151 @@
+"""One gate: structure, species and list are checked, looked up and made once for every call."""
+
+import numpy as np
+import pytest
+from ase.build import bulk
+from ase.calculators.emt import EMT
+
+import acepure.structures.gate
+from acepure import ACEBasis, LinearACE, LinearFunction, descriptors, pair_jacobian, pullback, summed_gradients
+from acepure.features.environments import Environments
+from acepure.models.repulsion import ZBLCore
+from acepure.neighbors import blocks, lists
+
+BASIS = ACEBasis(["Cu", "Zr"], rcut=4.0, order=2, totaldegree=3)
+
+
+def alloy(seed=0):
+    atoms = bulk("Cu", cubic=True, a=3.8) * 2
+    atoms.symbols[::3] = "Zr"
+    atoms.rattle(0.1, seed=seed)
+    return atoms
+
+
+@pytest.fixture
+def count(monkeypatch):
+    """Counts of checks, look-ups and lists in a call; each stands in several modules under the same name."""
+    import sys
+
+    counts = {}
+
+    def spy(owner, name):
+        original = getattr(owner, name)
+
+        def counted(*arguments, **options):
+            counts[name] += 1
+            return original(*arguments, **options)
+
+        return original, counted
+
+    def replace_everywhere(owner, name):
+        original, counted = spy(owner, name)
+        for module in [module for key, module in sys.modules.items() if key.startswith("acepure")]:
+            if getattr(module, name, None) is original:
+                monkeypatch.setattr(module, name, counted)
+
+    def counting(call):
+        call()  # what is built once is there
+        with monkeypatch.context() as patch:
+            nonlocal counts
+            counts = dict.fromkeys(("check_structure", "species_indices", "find_pairs"), 0)
+            replace_everywhere(acepure.structures.gate, "check_structure")
+            replace_everywhere(lists, "find_pairs")
+            patch.setattr(ACEBasis, "species_indices", spy(ACEBasis, "species_indices")[1])
+            call()
+        monkeypatch.undo()
+        return counts
+
+    return counting
+
+
+ONCE = {"check_structure": 1, "species_indices": 1, "find_pairs": 1}
+FUNCTION = LinearFunction(BASIS, np.ones((2, len(BASIS))))
+MODEL = LinearACE(BASIS, np.ones((2, len(BASIS))))
+WITH_CORE = LinearACE(BASIS, np.ones((2, len(BASIS))), core=ZBLCore(0.7, 1.4))
+CALLS = {
+    "descriptors": lambda atoms: descriptors(atoms, order=2),
+    "descriptors of some": lambda atoms: descriptors(atoms, order=2, indices=[3, 1]),
+    "ACEBasis.descriptors": BASIS.descriptors,
+    "descriptor_blocks": lambda atoms: list(BASIS.descriptor_blocks(atoms)),
+    "neighbor_list": BASIS.neighbor_list,
+    "summed_gradients": lambda atoms: summed_gradients(BASIS, atoms),
+    "pair_jacobian": lambda atoms: pair_jacobian(BASIS, atoms, indices=[2]),
+    "pullback": lambda atoms: pullback(BASIS, atoms, np.ones((len(atoms), len(BASIS)))),
+    "LinearFunction.evaluate": FUNCTION.evaluate,
+    "LinearFunction.evaluate_with_gradients": FUNCTION.evaluate_with_gradients,
+    "LinearACE.evaluate": MODEL.evaluate,
+    "LinearACE.evaluate, core": WITH_CORE.evaluate,
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_everything_once(count, name):
+    assert count(lambda: CALLS[name](alloy())) == ONCE
+
+
+def test_several_structures_once_each(count):
+    structures = [alloy(seed) for seed in range(3)]
+    three = dict.fromkeys(ONCE, 3)
+    assert count(lambda: descriptors(structures, order=2)) == three
+    assert count(lambda: BASIS.descriptors(structures)) == three
+
+
+def test_a_given_list_is_the_list(count):
+    atoms = alloy()
+    pairs = BASIS.neighbor_list(atoms)
+    expected = {"check_structure": 1, "species_indices": 1, "find_pairs": 0}
+    for call in (BASIS.descriptors, FUNCTION.evaluate, MODEL.evaluate, WITH_CORE.evaluate):
+        assert count(lambda call=call: call(atoms, neighbors=pairs)) == expected
+
+
+def test_a_large_structure_is_checked_once(count, monkeypatch):
+    """By blocks: one list for each."""
+    atoms = alloy() * (3, 1, 1)
+    monkeypatch.setattr(blocks, "CENTERS_PER_BLOCK", 10)
+    n_blocks = len(list(Environments(BASIS, atoms).parts()))
+    monkeypatch.undo()
+
+    def call():
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(blocks, "CENTERS_PER_BLOCK", 10)
+            MODEL.evaluate(atoms)
+
+    assert n_blocks > 1
+    assert count(call) == {"check_structure": 1, "species_indices": 1, "find_pairs": n_blocks}
+
+
+def labeled(n):
+    structures = []
+    for seed in range(n):
+        atoms = bulk("Cu", cubic=True) * 2
+        atoms.rattle(0.1, seed=seed)
+        atoms.calc = EMT()
+        atoms.get_forces()
+        structures.append(atoms)
+    return structures
+
+
+def test_a_fit_makes_one_list_for_each_structure_and_pass(count):
+    """Passes: shortest distances, density of distances, rows; and one of labels, which needs no list."""
+    structures, basis = labeled(5), ACEBasis(["Cu"], order=2, totaldegree=3)
+    found = count(lambda: LinearACE.fit(structures, basis, core="zbl", progress=False, verbose=False))
+    print(found)
+    assert found["find_pairs"] == 3 * 5
+
+
+def test_parts_hold_every_center_once(monkeypatch):
+    atoms = alloy() * (3, 1, 1)
+    monkeypatch.setattr(blocks, "CENTERS_PER_BLOCK", 10)
+    environments = Environments(BASIS, atoms)
+    parts = list(environments.parts())
+    assert len(parts) > 1 and environments.n_centers == len(atoms)
+    np.testing.assert_array_equal(np.sort(np.concatenate([rows for _, rows in parts])), np.arange(len(atoms)))
+    for part, rows in parts:
+        np.testing.assert_array_equal(part.centers, rows)
+        np.testing.assert_array_equal(np.sort(environments.rows(part, [1, 0])), np.arange(part.n_centers))
+        assert (np.diff(environments.species[part.centers][environments.rows(part, [1, 0])]) <= 0).all()
+    whole = environments.neighbors
+    assert [part for part, _ in environments.parts()] == [whole]
+    chosen = Environments(BASIS, atoms, indices=[-1, 4])
+    assert chosen.n_centers == 2 and chosen.neighbors.centers.tolist() == [len(atoms) - 1, 4]
+    np.testing.assert_array_equal(chosen.center_species, environments.species[[-1, 4]])
