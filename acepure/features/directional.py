@@ -10,10 +10,8 @@ from numpy.typing import ArrayLike
 
 from acepure._utils.checks import real_array
 from acepure._utils.memory import physical_memory, refuse_larger
-from acepure._utils.threads import resolve_num_threads, useful_threads
 from acepure.features.basis import ACEBasis, check_basis
-from acepure.neighbors.blocks import neighbor_blocks
-from acepure.neighbors.checks import check_neighbors
+from acepure.features.environments import Environments
 from acepure.neighbors.lists import NeighborList
 
 __all__ = ["jvp"]
@@ -75,30 +73,15 @@ def jvp(
     ((4, 37), True)
     """
     check_basis(basis)
-    threads = resolve_num_threads(num_threads)
-    if neighbors is not None and indices is not None:
-        raise ValueError("indices and neighbors exclude each other: the list has its centers")
-    species = basis.species_indices(atoms)
+    environments = Environments(basis, atoms, indices=indices, neighbors=neighbors, num_threads=num_threads)
     w = real_array("displacements", displacements, (len(atoms), 3))
     epsilon = np.zeros((3, 3)) if strain is None else real_array("strain", strain, (3, 3))
-    if neighbors is not None:
-        check_neighbors(neighbors, species, basis.cutoffs)
-    elif indices is not None:
-        neighbors = basis.neighbor_list(atoms, indices, threads)
-    n_centers = len(atoms) if neighbors is None else neighbors.n_centers
-    shape = (2, n_centers, len(basis))
+    shape = (2, environments.n_centers, len(basis))
     refuse_larger("the array of features and derivatives", shape, physical_memory(), "use indices")
+    species, threads = environments.species, environments.num_threads
     features, derivatives = np.empty(shape)
-    if neighbors is not None:
-        parts = iter([(neighbors, np.arange(n_centers))])
-    else:
-        list_threads = useful_threads(len(atoms), threads)
-        blocks = neighbor_blocks(atoms, basis.cutoffs, species, num_threads=list_threads)
-        parts = ((block, block.centers.astype(np.int64)) for block in blocks)
-    for part, targets in parts:
-        center_species = species[part.centers]
+    for part, targets in environments.parts():
         for group, evaluator in zip(basis.groups, basis.evaluators):
-            # Equal species side by side, so that the lanes of a block are of one kind.
-            rows = np.concatenate([np.flatnonzero(center_species == z) for z in group.species])
+            rows = environments.rows(part, group.species)
             evaluator.pushforward(part, rows, species, (w, epsilon), features, derivatives, targets[rows], threads)
     return features, derivatives

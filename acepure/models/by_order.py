@@ -10,6 +10,7 @@ from ase import Atoms
 
 from acepure.features.basis import ACEBasis
 from acepure.features.body_orders import body_order_functions
+from acepure.features.environments import Environments
 from acepure.features.linear import EnergyAndForces
 from acepure.models.repulsion import PairCore
 
@@ -37,14 +38,13 @@ class TermsByOrder:
     def __call__(self, atoms: Atoms, num_threads: int | None) -> list[EnergyAndForces]:
         """Return E0 and the terms of order 1, 2, ..., with one neighbor list for all."""
         model = self._model
-        neighbors = model.basis.neighbor_list(atoms, num_threads=num_threads)
+        environments = Environments(model.basis, atoms, num_threads=num_threads)
+        _ = environments.neighbors  # one list for all that follows
+        core = None if model.core is None else model.core.evaluate_environments(environments, model.basis.species)
         E0s = np.array([model.E0s[symbol] for symbol in atoms.symbols])
-        terms = [
-            function.evaluate_with_gradients(atoms, neighbors=neighbors, num_threads=num_threads)
-            for function in self._functions
-        ]
-        if model.core is not None:
-            core, pair = model.core.energy_and_forces(atoms, neighbors), terms[0]
+        terms = [function.evaluate_environments(environments) for function in self._functions]
+        if core is not None:
+            pair = terms[0]
             terms[0] = EnergyAndForces(
                 pair.energies + core.energies, pair.forces + core.forces, pair.virial + core.virial
             )

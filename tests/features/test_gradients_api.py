@@ -11,6 +11,7 @@ from cases.radial import Gaussians
 import acepure.features.derivatives
 from acepure import ACEBasis, pair_jacobian, pullback, summed_gradients
 from acepure.errors import CoincidentAtomsError, SpeciesError
+from acepure.features.environments import Environments
 from acepure.functions import PolynomialRadialBasis
 
 # --- pair_jacobian ----------------------------------------------------------------------------------------------------
@@ -98,7 +99,7 @@ def test_summed_gradients_are_refused_before_anything_is_made(monkeypatch):
     def never(*args, **kwargs):
         raise AssertionError("the list was made")
 
-    monkeypatch.setattr(ACEBasis, "neighbor_list", never)
+    monkeypatch.setattr(Environments, "neighbors", property(never))
     large = ACEBasis(["Cu"], order=4, totaldegree=10)
     with pytest.raises(ValueError, match=r"\(1, 160000, 3, 1330\) needs 4\.76 GiB.* 4 GiB"):
         summed_gradients(large, bulk("Cu").repeat((400, 400, 1)))
