@@ -188,7 +188,7 @@ def sum_gradients(basis: ACEBasis, environments: Environments, max_bytes: float 
             useful_threads(part.n_pairs, threads),
         )
     return SummedGradients(
-        positions.reshape(n_species, len(atoms), 3, *basis.feature_shape),
+        positions.reshape(n_species, len(environments.species), 3, *basis.feature_shape),
         strain.reshape(n_species, 3, 3, *basis.feature_shape),
     )
 
