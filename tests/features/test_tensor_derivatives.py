@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from cases.gradients import DIFFERENCE, Gaussians, of_moves, of_strain, random_cluster
+from cases.gradients import DIFFERENCE, of_moves, of_strain, random_cluster
+from cases.radial import Gaussians
 from oracles.structures import position_differences, strain_differences
 
 from acepure import ACEBasis, IdealGas, LinearFunction, pair_jacobian, pullback, summed_gradients
