@@ -14,7 +14,7 @@ from acepure.neighbors.checks import check_neighbors
 from acepure.neighbors.lists import NeighborList, check_indices, find_pairs
 from acepure.structures.gate import check_structure
 
-__all__ = ["Environments"]
+__all__: list[str] = []
 
 
 class _Species(Protocol):

@@ -20,7 +20,7 @@ from ase.geometry import complete_cell
 from acepure.neighbors.lists import NeighborList, find_pairs
 from acepure.structures.gate import check_structure
 
-__all__ = ["CENTERS_PER_BLOCK", "find_blocks", "neighbor_blocks"]
+__all__ = ["CENTERS_PER_BLOCK", "neighbor_blocks"]
 
 #: A list of this many centers takes about 20 MB at 45 neighbors each; twice as many gain little speed.
 CENTERS_PER_BLOCK = 4096

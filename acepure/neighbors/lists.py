@@ -32,7 +32,7 @@ from acepure._utils.memory import physical_memory, refuse_larger
 from acepure.errors import CoincidentAtomsError
 from acepure.structures.gate import check_structure
 
-__all__ = ["NeighborList", "check_indices", "find_pairs", "neighbor_list"]
+__all__ = ["NeighborList", "neighbor_list"]
 
 # What a pair takes in the search and in the list.
 _BYTES_PER_PAIR = 80

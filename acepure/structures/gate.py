@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 from ase import Atoms
 
-__all__ = ["check_structure", "checked_structures", "occurring_species", "species_of", "structure_list"]
+__all__ = ["check_structure", "checked_structures", "species_of", "structure_list"]
 
 # Below this the cell vector along a periodic axis counts as missing, in Å.
 SHORTEST_CELL_VECTOR = 1e-6
