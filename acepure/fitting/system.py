@@ -65,7 +65,8 @@ class Unknowns:
 
 def unknowns(basis: ACEBasis, prior: SmoothnessPrior) -> Unknowns:
     """Return T for a basis and a prior; a ρ that the prior leaves to the evidence is taken as 0."""
-    return _Unconstrained.of(basis, prior).unknowns(prior.neighbors or 0.0, prior.centers or 0.0)
+    neighbors, centers = prior.neighbors or 0.0, prior.centers or 0.0
+    return _Unconstrained.of(basis, replace(prior, neighbors=neighbors)).unknowns(neighbors, centers)
 
 
 @dataclass(frozen=True, eq=False)
