@@ -13,6 +13,8 @@ from ase.stress import full_3x3_to_voigt_6_stress, voigt_6_to_full_3x3_stress
 from numpy.typing import ArrayLike
 
 from acepure._utils.checks import real_array
+from acepure.functions.harmonics import RealSphericalHarmonics
+from acepure.labels.irreps import resolve_irrep
 from acepure.testing.comparison import DEFAULT_TOLERANCE, Function, Move, check_moves
 from acepure.testing.moves import (
     SPECIAL_ORTHOGONAL,
@@ -39,6 +41,26 @@ def _tensor(values: np.ndarray, Q: np.ndarray) -> np.ndarray:
 
 def _voigt(values: np.ndarray, Q: np.ndarray) -> np.ndarray:
     return full_3x3_to_voigt_6_stress(_tensor(voigt_6_to_full_3x3_stress(values), Q))
+
+
+def _components(irrep: str) -> Action:
+    """D^L(Q) on the last axis, M = −L..L, from harmonics of turned points, with the parity asked for.
+
+    Both sides of Y(Q r) = D Y(r) are known at many points, so D follows by least squares.
+    """
+    L, parity = resolve_irrep(irrep=irrep)
+    of_degree, points = slice(L * L, (L + 1) ** 2), np.random.default_rng(L).normal(size=(4 * L + 4, 3))
+    harmonics = RealSphericalHarmonics(L)
+    before = harmonics.evaluate(points)[:, of_degree]
+
+    def action(values: np.ndarray, Q: np.ndarray) -> np.ndarray:
+        after = harmonics.evaluate(points @ Q.T)[:, of_degree]
+        sign = parity * (-1) ** L if np.linalg.det(Q) < 0 else 1
+        shape = values.shape if L else (*values.shape, 1)  # features of L = 0 have no axis of components
+        turned = sign * values.reshape(shape) @ np.linalg.lstsq(before, after, rcond=None)[0]
+        return turned.reshape(values.shape)
+
+    return action
 
 
 ACTIONS: dict[str, Action] = {"scalar": lambda values, Q: values, "vector": _vector, "tensor": _tensor, "voigt": _voigt}
@@ -96,9 +118,10 @@ def assert_equivariant(
         From an ase.Atoms to an array; rows stay with their atoms, and global values stay.
     atoms : ase.Atoms
         Lattice vectors rotate with the atoms.
-    kind : {"scalar", "vector", "tensor", "voigt"} or callable
+    kind : {"scalar", "vector", "tensor", "voigt"}, an irrep or callable
         What D(Q) does: nothing, Q v on the last axis, Q T Qᵀ on the last two, the same for the six components of a
-        stress in the order of ASE (xx, yy, zz, yz, xz, xy); or your own function from (values, Q) to values.
+        stress in the order of ASE (xx, yy, zz, yz, xz, xy), the components M = −L..L of an irrep such as "1o" or "2e",
+        as features have them; or your own function from (values, Q) to values.
     operations : sequence of array_like, shape (3, 3), optional
         Orthogonal matrices Q; by default two of those that map the axes onto themselves and two random ones, each
         also times the inversion.
@@ -129,6 +152,8 @@ def assert_equivariant(
     >>> assert_equivariant(calculated(EMT(), "stress"), atoms, "voigt", tolerance=1e-10)
     """
     __tracebackhide__ = True
+    if isinstance(kind, str) and kind not in ACTIONS and kind[:1].isdigit():
+        kind = _components(kind)
     if not callable(kind) and kind not in ACTIONS:
         raise ValueError(f"kind must be one of {', '.join(map(repr, ACTIONS))} or a function; got {kind!r}")
     turned, shifted = _turned(atoms, kind, operations, reflections, seed), _shifted(atoms, translations, wrapping, seed)

@@ -7,6 +7,7 @@ from ase.calculators.emt import EMT
 from ase.calculators.morse import MorsePotential
 from cases.properties import chiral, copper, descriptor, methane, skewed, slab, water, with_energies_of_morse
 
+from acepure import ACEBasis
 from acepure.testing import (
     assert_equivariant,
     assert_invariant,
@@ -224,3 +225,17 @@ def test_wrong_options():
         assert_permutation_invariant(descriptor, water(), permutations=[[0, 0, 1]])
     with pytest.raises(TypeError, match="calculator must be an ASE calculator"):
         calculated(3, "energy")
+
+
+@pytest.mark.parametrize("irrep", ["0e", "0o", "1o", "1e", "2e", "3e"])
+def test_features_of_an_irrep(irrep):
+    rng = np.random.default_rng(3)
+    atoms = Atoms("CuZrCuZrCu", rng.uniform(0, 4, (5, 3)))
+    degree = 8 if irrep == "0o" else 4
+    basis = ACEBasis(["Cu", "Zr"], order=3, totaldegree=degree, irrep=irrep)
+    assert_equivariant(basis.descriptors, atoms, irrep)
+    other = irrep[0] + ("o" if irrep[1] == "e" else "e")
+    with pytest.raises(AssertionError):
+        assert_equivariant(basis.descriptors, atoms, other)
+    with pytest.raises(ValueError, match="irrep"):
+        assert_equivariant(basis.descriptors, atoms, "1x")
