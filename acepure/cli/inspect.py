@@ -95,11 +95,13 @@ def _pairs(model: LinearACE) -> str:
         rcut = model.basis.cutoffs[model.basis.species.index(a), model.basis.species.index(b)]
         known = "–" if shortest is None else f"{shortest:.3f}"
         start = _FIRST * rcut if shortest is None else shortest
-        minimum = _minimum(model, a, b, start, rcut)
+        r = np.linspace(start, rcut, _N_GRID)
+        energies = model.dimer(a, b, r)
+        minimum = _minimum(model, a, b, r, energies)
         rows.append(
             [f"{a}-{b}", f"{rcut:g}", known, *(["–", "–"] if minimum is None else map("{:.4f}".format, minimum))]
         )
-        holes += _holes(model, a, b, start, rcut)
+        holes += _holes(model, a, b, start, energies.min())
     return "\n".join([text_table(rows), *holes])
 
 
@@ -109,22 +111,21 @@ def _shortest(model: LinearACE, a: str, b: str) -> float | None:
     return min(found) if found else None
 
 
-def _minimum(model: LinearACE, a: str, b: str, start: float, rcut: float) -> tuple[float, float] | None:
-    """Distance and energy of the lowest minimum between two distances; None if the dimer is not bound in between."""
-    r = np.linspace(start, rcut, _N_GRID)
-    k = int(np.argmin(model.dimer(a, b, r)))
-    if k in (0, _N_GRID - 1):
+def _minimum(model: LinearACE, a: str, b: str, r: np.ndarray, energies: np.ndarray) -> tuple[float, float] | None:
+    """Distance and energy of the lowest minimum on a grid, refined; None if the dimer is not bound inside of it."""
+    k = int(np.argmin(energies))
+    if k in (0, len(r) - 1):
         return None
     found = minimize_scalar(lambda x: model.dimer(a, b, [x])[0], bounds=(r[k - 1], r[k + 1]), method="bounded")
     return float(found.x), float(found.fun)
 
 
-def _holes(model: LinearACE, a: str, b: str, start: float, rcut: float) -> list[str]:
-    """A line if the dimer falls far below anything in training at distances that were not."""
+def _holes(model: LinearACE, a: str, b: str, start: float, lowest: float) -> list[str]:
+    """A line if the dimer falls far below the lowest energy at distances in training, at distances that were not."""
     r = np.linspace(_INNER * start, start, _N_GRID)
     energies = model.dimer(a, b, r)
     k = int(np.argmin(energies))
-    if energies[k] > model.dimer(a, b, np.linspace(start, rcut, _N_GRID)).min() - _HOLE:
+    if energies[k] > lowest - _HOLE:
         return []
     advice = "; a core (fit --core zbl) would repel" if model.core is None else ""
     return [f"{a}-{b}: {energies[k]:.3g} eV at {r[k]:.2f} Å, nearer than in training{advice}"]

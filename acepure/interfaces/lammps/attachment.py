@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import ctypes
+import logging
 import re
-import sys
-import traceback
 from collections.abc import Sequence
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -212,8 +211,7 @@ class Attachment:
 
     def _abort(self) -> None:
         """End all ranks."""
-        traceback.print_exc()
-        print("acepure: an error of this rank alone, all ranks end", file=sys.stderr, flush=True)
+        logging.getLogger("acepure").critical("an error of this rank alone, all ranks end", exc_info=True)
         self._comm.Abort(1)
 
 
