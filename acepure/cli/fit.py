@@ -6,6 +6,7 @@ import argparse
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from importlib.util import find_spec
 from itertools import chain
 from time import perf_counter
@@ -34,12 +35,14 @@ from acepure.cli.parts import (
     plural,
     read,
 )
+from acepure.cli.run_file import read_run_file, write_run_file
+from acepure.errors import SpeciesError
 from acepure.features.basis import ACEBasis
 from acepure.fitting import LabeledSet, LabeledStream, resolve_keys
 from acepure.fitting.priors import KINDS
 from acepure.fitting.solvers import SOLVERS
 from acepure.models.linear import LinearACE
-from acepure.models.repulsion import ZBLCore
+from acepure.models.repulsion import PairCore, ZBLCore
 from acepure.structures.files import StructureFiles
 from acepure.structures.gate import species_of
 
@@ -53,23 +56,26 @@ _HELP = {
     "totaldegree": "largest Σ (n + wL·l), one or one per order",
     "n_functions": f"the largest set with at most so many functions; default {N_FUNCTIONS}",
 }
+# Options that say which functions; those that change no bit; entries of run files that are no options.
+_FUNCTIONS = {*SPECIFICATION, "species", "size", "self_interacting", "transform", "envelope"}
+_OF_WORK = ("run", "jobs", "scheduler", "threads")
+_OF_RUN_FILES = ("basis", "chosen")
 _E0_WORDS = ("auto", "isolated", "lstsq")
 
 _EPILOG = f"""\
 examples:
   acepure fit train.extxyz --test test.extxyz -o Cu.ace
+  acepure fit Cu.toml
+  acepure fit Cu.toml --size 600 -o larger.ace
   acepure fit bulk.extxyz liquid.extxyz -o CuZr.ace --rcut 6 --totaldegree 20,16,12 --wL 1.5 --n-start 1
   acepure fit train.extxyz -o Si.ace --prefix dft --e0 Si=-0.79 --weights 30,1,1 --weights liquid=10,1,0
   acepure fit train.extxyz -o W.ace --n-functions 2000 --core 0.8,1.8 --jobs 8 --threads 1
 
-  the recipe behind the table of accuracy, for silicon; the cutoff is 2.65 times the sum of two covalent radii, at most
-  6.5 Å, and the weights of energies, forces and virials stay 30,1,1:
-  acepure fit train.extxyz -o Si.ace --no-virials --rcut 5.883 --totaldegree 20,16,12 --wL 1.5 --n-start 1 \\
-      --transform agnesi:p=1,q=3 --envelope smooth:exponent=2
-
 what is fitted:
-  E = Σ_i E0 + θ · (B(i) − B(no neighbors)) + core, to energies, forces and virials at once. The default, at most
-  {N_FUNCTIONS} functions, is for a first fit; more functions and a longer cutoff cost more and are often more accurate.
+  E = Σ_i E0 + θ · (B(i) − B(no neighbors)) + core, to energies, forces and virials at once. Without an option that
+  says which functions, the cutoff, the radial functions, the functions and the weight of energies are chosen by errors
+  of structures left out, and virials count unless they contradict energies. What was chosen is written to a run file
+  beside the model, MODEL with the ending .toml, from which the same fit is made again, to the last bit.
   Errors of --test, structures that were not fitted, are those to look at.
 
 {RADIAL_HELP}"""
@@ -84,7 +90,7 @@ def add(commands: Any, **style: Any) -> None:
         epilog=_EPILOG,
         **style,
     )
-    command.add_argument("train", nargs="+", metavar="TRAIN", help="files of structures with labels")
+    command.add_argument("train", nargs="+", metavar="TRAIN", help="files of structures with labels; or one run file")
     command.add_argument(
         "--test",
         nargs="+",
@@ -92,15 +98,18 @@ def add(commands: Any, **style: Any) -> None:
         metavar="TEST",
         help="files to test on, not fitted; name TRAIN before this option",
     )
-    command.add_argument("-o", "--output", metavar="MODEL", required=True, help="file to write, such as Cu.ace")
+    command.add_argument("-o", "--output", metavar="MODEL", help="file to write, such as Cu.ace")
     figures = command.add_mutually_exclusive_group()
     figures.add_argument("--figure", metavar="FIG", help="default MODEL with the ending .png; .pdf and .svg work too")
     figures.add_argument("--no-figure", action="store_true", help="draw nothing")
     _add_regression(command.add_argument_group("regression"))
     group = command.add_argument_group(
         "functions",
-        f"Choose them in one way: --n-functions (default {N_FUNCTIONS}), --totaldegree, or --n-max and --l-max.",
+        "Chosen from the structures unless an option other than --size and --self-interacting says which: "
+        f"--n-functions (default {N_FUNCTIONS} then), --totaldegree, or --n-max and --l-max.",
     )
+    size = "unknowns in all, functions times species, of functions that are chosen; default 300 n^1.5 for n species"
+    group.add_argument("--size", type=integer("--size"), metavar="N", help=size)
     add_species(group, required=False)
     add_functions(group, SPECIFICATION, _HELP)
     add_radial(group)
@@ -113,7 +122,9 @@ def add(commands: Any, **style: Any) -> None:
     workers.add_argument("--jobs", type=integer("--jobs"), default=1, metavar="N", help="worker processes; default 1")
     workers.add_argument("--scheduler", metavar="ADDRESS", help="work on the Dask cluster with this scheduler")
     add_threads(command)
-    command.set_defaults(run=_run)
+    # Only options that were given are seen; the others are looked for in a run file first.
+    defaults = {name: command.get_default(name) for name in vars(command.parse_args(["-"])) if name != "train"}
+    command.set_defaults(**dict.fromkeys(defaults), run=partial(_run, defaults))
 
 
 def _add_regression(group: Any) -> None:
@@ -136,6 +147,9 @@ def _add_regression(group: Any) -> None:
         help="of energies, forces, virials, for all or for one config_type; may be repeated; default 30,1,1",
     )
     group.add_argument(
+        "--folds", type=integer("--folds", least=2), metavar="K", help="report errors of K folds left out"
+    )
+    group.add_argument(
         "--e0",
         type=_reference_energies,
         default="auto",
@@ -151,34 +165,78 @@ def _add_regression(group: Any) -> None:
     )
 
 
-def _run(arguments: argparse.Namespace) -> None:
+def _run(defaults: Mapping[str, Any], given: argparse.Namespace) -> None:
+    arguments = _resolved(defaults, {name: x for name, x in vars(given).items() if x is not None})
+    run_file = f"{os.path.splitext(arguments.output)[0]}.toml"
     figure, kind = _figure(arguments)
-    _spare_inputs(arguments)
-    check_outputs({"-o": arguments.output, "--figure": figure})
+    _spare_inputs(arguments, run_file)
+    check_outputs({"-o": arguments.output, "--figure": figure, "run file": run_file})
     _check_options(arguments)
     structures = _structures(arguments)
     species = arguments.species or species_of(chain.from_iterable(structures[name] for name in arguments.train))
     basis = _basis(species, arguments)
     for name, found in structures.items():
         for k, atoms in enumerate(found):
-            basis.species_indices(atoms, f"{name}[{k}]")
+            if basis is None:
+                _check_species(species, atoms, f"{name}[{k}]")
+            else:
+                basis.species_indices(atoms, f"{name}[{k}]")
     train, test = _labels(structures, arguments)
-    print(f"basis   {describe(basis)}: {plural(len(basis), 'function')}\n")
+    chosen = "chosen from the structures" if basis is None else _in_words(basis)
+    print(f"basis   {chosen}\n")
     with _workers(arguments) as workers, atomic_write(figure) if figure else nullcontext() as drawn:
         with atomic_write(arguments.output) as written:
             model = _fit(train, basis, workers, arguments)
             model.save(written)  # before anything else can go wrong
-        given = {"workers": workers, "num_threads": arguments.threads}
-        errors = [model.errors(data, **given) for data in (train, test) if data]
+        work = {"workers": workers, "num_threads": arguments.threads}
+        errors = [model.errors(data, **work) for data in (train, test) if data]
         if test:
             print(f"\nerrors on structures that were not fitted: {', '.join(arguments.test)}\n{errors[1]}")
         model.report |= {f"errors, {name}": str(found) for name, found in zip(("training", "test"), errors)}
         model.save(arguments.output)
-        print(f"\nwrote   {arguments.output}")
+        write_run_file(run_file, _run_values(arguments, model))
+        print(f"\nbasis   {_in_words(model.basis)}\nwrote   {arguments.output}\nwrote   {run_file}")
         if drawn is not None:
             _draw(model, errors, drawn, kind)
     if figure:
         print(f"wrote   {figure}")
+
+
+# --- run files ----------------------------------------------------------------------------------------------------
+
+
+def _resolved(defaults: Mapping[str, Any], given: Mapping[str, Any]) -> argparse.Namespace:
+    """Options that were given, before those of a run file, before defaults."""
+    stored: dict[str, Any] = {}
+    options = dict(given)
+    if len(given["train"]) == 1 and given["train"][0].endswith(".toml"):
+        stored = read_run_file(options.pop("train")[0])
+        unknown = sorted(set(stored) - set(defaults) - {"train", *_OF_RUN_FILES})
+        if unknown or "train" not in stored:
+            problem = f"unknown entries {', '.join(unknown)}" if unknown else "no entry train"
+            raise ValueError(f"{given['train'][0]}: {problem}")
+        if _FUNCTIONS & set(given):  # functions are chosen anew, and what was chosen with them
+            chosen = stored.get("chosen", False)
+            dropped = {"basis", "chosen", *(("weights", "folds") if chosen else ())}
+            stored = {name: x for name, x in stored.items() if name not in dropped}
+        if isinstance(stored.get("core"), Mapping):
+            stored["core"] = PairCore.from_dict(stored["core"])
+        for name in ("weights", "solver_option"):
+            stored[name] = list(stored.get(name, {}).items())
+    arguments = argparse.Namespace(**{**defaults, **dict.fromkeys(_OF_RUN_FILES), **stored, **options})
+    if arguments.output is None:
+        raise ValueError("-o/--output MODEL is needed: the file to write, such as Cu.ace")
+    return arguments
+
+
+def _run_values(arguments: argparse.Namespace, model: LinearACE) -> dict[str, Any]:
+    """What `_resolved` reads."""
+    values = {name: x for name, x in vars(arguments).items() if name not in (*_FUNCTIONS, *_OF_WORK)}
+    values["solver_option"] = dict(arguments.solver_option)
+    if isinstance(arguments.core, PairCore):
+        values["core"] = arguments.core.to_dict()
+    chosen = arguments.chosen or not (arguments.basis or basis_arguments(arguments) or arguments.species)
+    return {**values, "chosen": chosen, **model.report["choices"]}
 
 
 def _structures(arguments: argparse.Namespace) -> dict[str, StructureFiles | list[Atoms]]:
@@ -213,18 +271,41 @@ def _labels(
     return parts[0], parts[1] if len(parts[1]) else None
 
 
-def _basis(species: Sequence[str], arguments: argparse.Namespace) -> ACEBasis:
+def _basis(species: Sequence[str], arguments: argparse.Namespace) -> ACEBasis | None:
+    """The basis of a run file, or of options; None where it is to be chosen from the structures."""
+    if arguments.basis is not None:
+        return ACEBasis.from_dict(arguments.basis)
     given = basis_arguments(arguments)
+    if not given and not arguments.species:
+        return None
+    if arguments.size is not None:
+        options = ", ".join(
+            f"--{name.replace('_', '-')}" for name in (*given, "species") if getattr(arguments, name, 0)
+        )
+        raise ValueError(f"--size is for functions that are chosen from the structures; {options} says which")
     if not any(name in given for name in _CHOICES):
         given["n_functions"] = N_FUNCTIONS
     return ACEBasis(species, canonical=not arguments.self_interacting, **given)
 
 
-def _fit(train: LabeledSet, basis: ACEBasis, workers: Any, arguments: argparse.Namespace) -> LinearACE:
+def _check_species(species: Sequence[str], atoms: Atoms, name: str) -> None:
+    unknown = sorted(set(atoms.symbols) - set(species))
+    if unknown:
+        raise SpeciesError(f"{name} holds {', '.join(unknown)}, but the structures to be fitted {', '.join(species)}")
+
+
+def _in_words(basis: ACEBasis) -> str:
+    return f"{describe(basis)}: {plural(len(basis), 'function')}"
+
+
+def _fit(train: LabeledSet, basis: ACEBasis | None, workers: Any, arguments: argparse.Namespace) -> LinearACE:
     start = perf_counter()
     model = LinearACE.fit(
         train,
         basis,
+        size=arguments.size,
+        canonical=not arguments.self_interacting,
+        folds=arguments.folds,
         weights=dict(arguments.weights) or None,
         E0s=arguments.e0,
         prior=arguments.prior,
@@ -280,11 +361,13 @@ def _figure(arguments: argparse.Namespace) -> tuple[str | None, str]:
     return figure, figure_format("--figure", figure)
 
 
-def _spare_inputs(arguments: argparse.Namespace) -> None:
-    """Raise if the model would replace structures."""
+def _spare_inputs(arguments: argparse.Namespace, run_file: str) -> None:
+    """Raise if the model would replace structures, or its own run file."""
     for name in (*arguments.train, *arguments.test):
         if os.path.realpath(name) == os.path.realpath(arguments.output):
             raise ValueError(f"-o {arguments.output} would replace the structures in {name!r}; choose another name")
+    if os.path.realpath(run_file) == os.path.realpath(arguments.output):
+        raise ValueError(f"-o {arguments.output} would be replaced by its own run file; choose another ending")
 
 
 def _check_options(arguments: argparse.Namespace) -> None:

@@ -142,7 +142,7 @@ def fit_coefficients(
 
         def trial_design(trial: ACEBasis) -> Design:
             referred = _referred(trial, reference, labeled, workers, progress)
-            fixed = core if isinstance(core, PairCore) else None
+            fixed = _core(core, trial, {}) if isinstance(core, PairCore) else None
             return Design(referred, relative, _reference_energies(labeled, trial, E0s), fixed)
 
         recipe = choose_basis(

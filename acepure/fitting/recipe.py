@@ -3,7 +3,7 @@
     one pass            median nearest-neighbor distance d, combinations of elements, contradictions of virials
     candidates          cutoffs 2.1, 2.5, 2.9 d and on while the best is the longest; two kinds of radial functions;
                         half of the functions, a quarter of the forces, errors of folds left out
-    selection           from a pool of three times the functions, by gain / √cost
+    selection           from a pool of 3.5 times the functions, by gain / √cost
     final rows          all of them, once; the weight of energies by errors of folds left out (see `fit.py`)
 
 No choice depends on the names of elements. The number of unknowns in all, over the species of center, is `size`.
@@ -56,7 +56,7 @@ _LEAST_REACH = 1.4
 _WORTH = 0.01
 # The degrees of the functions: an l counts 1.5, radial functions from n = 1.
 _SHAPE: dict[str, Any] = {"wL": 1.5, "n_start": 1}
-_POOL, _MOST_POOL = 3.0, 4000  # functions to select from, in numbers of selected ones; unknowns at most
+_POOL, _MOST_POOL = 3.5, 4000  # functions to select from, in numbers of selected ones; unknowns at most
 _LEAST_POOL = 1.2
 _SEARCHED = 6.0  # Å: how far nearest neighbors are looked for
 _BINS_PER_ANGSTROM = 1000

@@ -140,7 +140,7 @@ class LinearACE(UncertainModel):
             are not held in memory but read for every pass, some eight of them.
         basis : ACEBasis, optional
             Without it, cutoff, radial functions and functions are chosen from the structures: by errors of folds left
-            out, and by forward selection from three times as many functions; virials count unless they contradict
+            out, and by forward selection from 3.5 times as many functions; virials count unless they contradict
             energies, and the weight of energies is that of the smallest product of errors, unless weights are given.
             `report["choices"]` of the model holds what was chosen.
         size : int, optional

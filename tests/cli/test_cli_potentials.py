@@ -83,7 +83,7 @@ def test_fit_is_the_fit_of_python(data, capsys, tmp_path):
     assert places == sorted(places)  # all are there, in this order
     assert all(f"{s} {E0:.6f}".split() in [line.split() for line in out.splitlines()] for s, E0 in data.E0s.items())
     assert found.report["errors, training"] == errors[0] and found.report["errors, test"] == errors[1]
-    assert names(tmp_path) == ["found.ace", "found.png", "known.ace", "test.extxyz", "train.extxyz"]
+    assert names(tmp_path) == ["found.ace", "found.png", "found.toml", "known.ace", "test.extxyz", "train.extxyz"]
     assert (tmp_path / "found.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -162,7 +162,6 @@ def test_options_mean_what_they_mean_in_python(arguments_of_fit, options, name, 
 @pytest.mark.parametrize(
     "options, arguments",
     [
-        ("", {"n_functions": 500}),
         (
             "--order 2 --wL 1.5 --n-start 1 --cutoff 4.5",
             {"n_functions": 500, "order": 2, "wL": 1.5, "n_start": 1, "rcut": 4.5},
@@ -178,6 +177,11 @@ def test_options_mean_what_they_mean_in_python(arguments_of_fit, options, name, 
 def test_the_basis(arguments_of_fit, options, arguments):
     assert arguments_of_fit(options)["basis"] == ACEBasis(["Cu", "Ag"], **arguments)
     assert arguments_of_fit(f"{options} --species Cu Ag Au")["basis"].species == ("Cu", "Ag", "Au")
+
+
+def test_without_an_option_for_functions_they_are_chosen(arguments_of_fit):
+    seen = arguments_of_fit("--size 40 --self-interacting --folds 3")
+    assert [seen[name] for name in ("basis", "size", "canonical", "folds")] == [None, 40, False, 3]
 
 
 def test_labels_can_be_named(arguments_of_fit):
@@ -211,7 +215,7 @@ def test_the_model_is_written_before_the_figure(data, capsys, tmp_path, monkeypa
     "options, message",
     [
         ("none.extxyz -o a.ace", "cannot read 'none.extxyz': there is no such file"),
-        ("train.extxyz", "arguments are required: -o"),
+        ("train.extxyz", "-o/--output MODEL is needed"),
         ("train.extxyz -o train.extxyz", "would replace the structures in 'train.extxyz'"),
         ("train.extxyz --test train.extxyz -o a.ace", "'train.extxyz' is given twice"),
         ("train.extxyz -o a.png", "model and figure would both be 'a.png'"),
