@@ -58,6 +58,8 @@ _WORTH = 0.01
 _SHAPE: dict[str, Any] = {"wL": 1.5, "n_start": 1}
 _POOL, _MOST_POOL = 3.5, 4000  # functions to select from, in numbers of selected ones; unknowns at most
 _LEAST_POOL = 1.2
+# Rows per unknown of a pool: with fewer, selection follows the noise.
+_ROWS_PER_UNKNOWN = 10
 _SEARCHED = 6.0  # Å: how far nearest neighbors are looked for
 _BINS_PER_ANGSTROM = 1000
 
@@ -81,6 +83,7 @@ class _Census(NamedTuple):
     nearest: float  #: median nearest-neighbor distance, Å
     met: frozenset[frozenset[str]]  #: sets of species of the structures
     n_forces: int  #: components of forces
+    n_rows: int  #: labels of any kind, six for a virial
 
 
 class _Trial(NamedTuple):
@@ -250,10 +253,15 @@ class _Search:
             f"cutoff {best.cutoff:.3f} Å and {_named(best.kind)} by errors of folds left out ({best.errors}, with "
             f"about half of the functions)"
         )
-        pool_size = int(min(_POOL * each, max(_MOST_POOL / n_species, each)))
+        allowed = {
+            "would take too much memory": _MOST_POOL / n_species,
+            f"needs {_ROWS_PER_UNKNOWN} rows per unknown": self.census.n_rows / _ROWS_PER_UNKNOWN / n_species,
+        }
+        pool_size = int(min(_POOL * each, *allowed.values()))
         if pool_size < _LEAST_POOL * each:
             basis = self.basis(each, best.cutoff, best.kind)
-            tail = f"{len(basis)} functions by total degree; a larger pool to select from would take too much memory"
+            why = min(allowed, key=lambda reason: allowed[reason])
+            tail = f"{len(basis)} functions per species of center by total degree; a pool to select from {why}"
             report(f"{tail}\n")
             return Recipe(basis, [head, tail])
         pool = self.basis(pool_size, best.cutoff, best.kind)
@@ -340,12 +348,13 @@ def _take_census(labeled: LabeledSet) -> _Census:
     """One pass over the structures."""
     counts = np.zeros(int(_SEARCHED * _BINS_PER_ANGSTROM) + 1, dtype=np.int64)
     met: set[frozenset[str]] = set()
-    n_forces = 0
+    n_forces = n_rows = 0
     for k, item in enumerate(labeled):
         with naming_structure(k):
             pairs = neighbor_list(item.atoms, _SEARCHED)
         met.add(frozenset(item.atoms.get_chemical_symbols()))
         n_forces += 0 if item.forces is None else item.forces.size
+        n_rows += (item.energy is not None) + 6 * (item.virial is not None)
         if pairs.n_pairs:
             r = np.linalg.norm(pairs.vectors, axis=1)
             starts = pairs.offsets[:-1][np.diff(pairs.offsets) > 0]
@@ -355,4 +364,4 @@ def _take_census(labeled: LabeledSet) -> _Census:
     if not counts.any():
         raise ValueError(f"no structure has two atoms within {_SEARCHED:g} Å; give a basis")
     nearest = (np.searchsorted(np.cumsum(counts), 0.5 * counts.sum()) + 0.5) / _BINS_PER_ANGSTROM
-    return _Census(float(nearest), frozenset(met), n_forces)
+    return _Census(float(nearest), frozenset(met), n_forces, n_rows + n_forces)
