@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 __all__ = ["ENERGY_WEIGHTS", "Recipe", "choose_basis", "default_size"]
 
 #: Weights of energies that the final rows are tried with.
-ENERGY_WEIGHTS = (3.0, 5.5, 10.0, 17.0, 30.0, 55.0, 100.0, 170.0, 300.0)
+ENERGY_WEIGHTS = (1.0, 1.7, 3.0, 5.5, 10.0, 17.0, 30.0, 55.0, 100.0, 170.0, 300.0)
 #: Radial functions: a transform and an envelope.
 RADIAL = (
     (AgnesiTransform(p=1, q=3), SmoothEnvelope(2)),
@@ -51,7 +51,6 @@ RADIAL = (
 )
 _REACHES = (2.1, 2.5, 2.9)  # in nearest-neighbor distances
 _GROWTH = 1.16  # from each to the next
-_LEAST_REACH = 1.4
 # A longer cutoff costs more: the sum of the logarithms of errors must fall by this.
 _WORTH = 0.01
 # The degrees of the functions: an l counts 1.5, radial functions from n = 1.
@@ -227,8 +226,6 @@ class _Search:
             best = self._best([tried(reach, kind) for reach in reaches])
             if best == len(reaches) - 1:
                 reaches.append(reaches[-1] * _GROWTH)
-            elif best == 0 and reaches[0] / _GROWTH >= _LEAST_REACH:
-                reaches.insert(0, reaches[0] / _GROWTH)
             else:
                 break
         chosen = min((tried(reaches[best], k) for k in (0, 1)), key=lambda t: t.errors.score)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from copy import copy
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -234,7 +234,7 @@ class LinearACE(UncertainModel):
             workers=workers,
             num_threads=num_threads,
             progress=progress,
-            report=print if verbose else lambda text: None,
+            report=partial(print, flush=True) if verbose else lambda text: None,
         )
         model = cls(
             result.basis,

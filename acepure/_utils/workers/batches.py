@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sized
 from contextlib import contextmanager
+from time import perf_counter
 from typing import Any, TypeVar
 
 from ase import Atoms
@@ -12,6 +14,9 @@ from tqdm import tqdm
 __all__ = ["batched", "naming_structure", "structure_bar"]
 
 Item = TypeVar("Item")
+
+# Seconds without a line.
+_SILENCE = 30.0
 
 
 def batched(items: Iterable[Item], size: Callable[[Item], float], least: float) -> Iterator[list[tuple[int, Item]]]:
@@ -70,6 +75,8 @@ def naming_structure(number: int) -> Iterator[None]:
 def structure_bar(description: str, structures: Any, progress: bool | None) -> tqdm:
     """Return a progress bar for structures, of known length where they have one.
 
+    What does not write to a terminal gets a line every half minute in its place, on stderr, unless `progress` is False.
+
     Parameters
     ----------
     description : str
@@ -83,4 +90,27 @@ def structure_bar(description: str, structures: Any, progress: bool | None) -> t
     2
     """
     n = 1 if isinstance(structures, Atoms) else len(structures) if isinstance(structures, Sized) else None
-    return tqdm(total=n, desc=description, unit="structure", disable=None if progress is None else not progress)
+    kind = _Lines if progress is None and not sys.stderr.isatty() else tqdm
+    return kind(total=n, desc=description, unit="structure", disable=None if progress is None else not progress)
+
+
+class _Lines(tqdm):
+    """A bar that is not drawn: it says how far things are, and how long still, when half a minute has passed."""
+
+    def __init__(self, *, total: int | None, desc: str, unit: str, disable: bool | None) -> None:
+        super().__init__(total=total, desc=desc, unit=unit, disable=True)
+        self.title, self.expected, self.done = desc, total, 0
+        self.begun = self.said = perf_counter()
+
+    def update(self, n: float | None = 1) -> None:
+        self.done += int(n or 0)
+        now = perf_counter()
+        if now - self.said < _SILENCE:
+            return
+        self.said = now
+        taken = now - self.begun
+        line = f"{self.title}: {self.done:,} structures in {taken:.0f} s"
+        if self.expected and self.done:
+            line = f"{self.title}: {self.done:,} of {self.expected:,} structures in {taken:.0f} s, about "
+            line += f"{taken * (self.expected - self.done) / self.done:.0f} s to go"
+        print(line, file=sys.stderr, flush=True)
