@@ -72,7 +72,7 @@ def naming_structure(number: int) -> Iterator[None]:
         raise
 
 
-def structure_bar(description: str, structures: Any, progress: bool | None) -> tqdm:
+def structure_bar(description: str, structures: Any, progress: bool | None) -> Any:
     """Return a progress bar for structures, of known length where they have one.
 
     What does not write to a terminal gets a line every half minute in its place, on stderr, unless `progress` is False.
@@ -90,20 +90,29 @@ def structure_bar(description: str, structures: Any, progress: bool | None) -> t
     2
     """
     n = 1 if isinstance(structures, Atoms) else len(structures) if isinstance(structures, Sized) else None
-    kind = _Lines if progress is None and not sys.stderr.isatty() else tqdm
-    return kind(total=n, desc=description, unit="structure", disable=None if progress is None else not progress)
+    if progress is None and not sys.stderr.isatty():
+        return _Lines(description, n)
+    return tqdm(total=n, desc=description, unit="structure", disable=None if progress is None else not progress)
 
 
-class _Lines(tqdm):
-    """A bar that is not drawn: it says how far things are, and how long still, when half a minute has passed."""
+class _Lines:
+    """In place of a bar: how far things are, and how long still, when half a minute has passed."""
 
-    def __init__(self, *, total: int | None, desc: str, unit: str, disable: bool | None) -> None:
-        super().__init__(total=total, desc=desc, unit=unit, disable=True)
-        self.title, self.expected, self.done = desc, total, 0
+    def __init__(self, title: str, expected: int | None) -> None:
+        self.title, self.expected, self.done = title, expected, 0
         self.begun = self.said = perf_counter()
 
-    def update(self, n: float | None = 1) -> None:
-        self.done += int(n or 0)
+    def __enter__(self) -> _Lines:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+    def update(self, n: int = 1) -> None:
+        self.done += n
         now = perf_counter()
         if now - self.said < _SILENCE:
             return
