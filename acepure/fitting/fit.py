@@ -174,13 +174,13 @@ def fit_coefficients(
     )
     if folds is None:
         triangle = assemble(design, labeled, **work)
-        prior, about_species = prior_from_evidence(basis, prior, triangle)
     else:
         rows = assemble_folds(replace(design, weights=relative_weights(weights)[0]), labeled, folds, **work)
-        prior, about_species = prior_from_evidence(basis, prior, rows.weighted(relative_weights(weights)[1]))
         triangle, weights, text = _cross_validated(rows, weights, unknowns(basis, prior), folds, energy_weights)
         report(f"{text}\n\n{weights}\n")
         summary.append(text)
+    # After the weights, so that the same weights give the same prior.
+    prior, about_species = prior_from_evidence(basis, prior, triangle)
     coordinates = unknowns(basis, prior)
     problem = coordinates.problem(triangle)
     solution = solve(problem, solver, **options)
