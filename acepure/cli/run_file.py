@@ -19,6 +19,7 @@ else:
 __all__ = ["read_run_file", "write_run_file"]
 
 _HEAD = "# `acepure fit` with this file makes the same model again; options given with it come first.\n"
+_NONE = "none"
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 
 
@@ -32,20 +33,28 @@ def read_run_file(path: str | os.PathLike[str]) -> dict[str, Any]:
     """
     with open(path, "rb") as file:
         try:
-            return tomllib.load(file)
+            values = tomllib.load(file)
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise ValueError(f"{os.fspath(path)!r} is no run file: {error}") from None
+    return {name: _with_none(value) if isinstance(value, Mapping) else value for name, value in values.items()}
+
+
+def _with_none(value: Any) -> Any:
+    """Tables with None again: TOML has no word for it."""
+    if isinstance(value, Mapping):
+        return {name: None if inner == _NONE else _with_none(inner) for name, inner in value.items()}
+    return value
 
 
 def write_run_file(path: str | os.PathLike[str], values: Mapping[str, Any]) -> None:
-    """Write values of JSON types; what is None is left out.
+    """Write values of JSON types; what is None is left out, or "none" in a table.
 
     Floats are written with all their digits.
     """
     tables = {name: value for name, value in values.items() if isinstance(value, Mapping)}
     lines = [_HEAD, *_entries({name: value for name, value in values.items() if name not in tables})]
     for name, table in tables.items():
-        lines += [f"\n[{_key(name)}]\n", *_entries(table)]
+        lines += [f"\n[{_key(name)}]\n", *_entries({k: _NONE if v is None else v for k, v in table.items()})]
     with atomic_write(path) as written, open(written, "w", encoding="utf-8") as file:
         file.writelines(lines)
 
@@ -67,7 +76,7 @@ def _value(value: Any, width: int = 0) -> str:
     if isinstance(value, (int, float)):
         return repr(value)
     if isinstance(value, Mapping):
-        return f"{{ {', '.join(f'{_key(k)} = {_value(v)}' for k, v in value.items() if v is not None)} }}"
+        return f"{{ {', '.join(f'{_key(k)} = {_value(_NONE if v is None else v)}' for k, v in value.items())} }}"
     if isinstance(value, (list, tuple)):
         elements = [_value(element) for element in value]
         line = f"[{', '.join(elements)}]"

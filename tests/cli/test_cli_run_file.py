@@ -48,7 +48,7 @@ def test_values_come_back_as_they_were(tmp_path):
     }
     write_run_file(tmp_path / "a.toml", values)
     found = read_run_file(tmp_path / "a.toml")
-    del values["missing"], values["table"]["a key"]["none"]
+    del values["missing"]
     assert found == values
     assert [type(x) for x in found["table"]["a key"]["inner"]] == [int, float]
     with pytest.raises(TypeError, match="a run file holds numbers"):
