@@ -312,7 +312,9 @@ def test_predictions_are_no_labels_unless_named(data, capsys):
     assert code == 0 and "energy (eV): energy, forces (eV/Å): forces, virial (eV): −V × stress (eV/Å³)" in out
     code, out, _ = run("evaluate known.ace test.extxyz --prefix acepure", capsys)
     assert code == 0
-    energy, forces = (float(out.splitlines()[-2].split()[k]) for k in (1, 3))
+    table = out[out.index("energy RMSE") :].splitlines()
+    row = next(line.split() for line in table if line.split()[:1] == ["all"])
+    energy, forces = float(row[1]), float(row[3])
     assert energy < 1e-9 and forces < 1e-7  # digits of the file
 
 

@@ -164,7 +164,7 @@ def test_round_trip_and_value_semantics(item):
         (
             lambda: AgnesiTransform().evaluate([1.0], 5.0, "X", "Cu"),
             ValueError,
-            r"center 'X' .*covalent radius",
+            r"center must be a chemical symbol .*got 'X'",
         ),
         (lambda: AgnesiTransform().evaluate([1.0], 5.0, "Cu", "Lr"), ValueError, r"neighbor 'Lr' .*covalent"),
         (

@@ -44,7 +44,9 @@ L = B.neighbor_list(CU)
 # Messages of several calls.
 EMPTY = "structures is empty; at least one ase.Atoms is needed"
 NO_LIST = "structures must be an ase.Atoms or an iterable of them, got int"
-NO_ZR = "the structures of the reference hold no neighbor Zr of Zr within 5 Å; use structures that do"
+NO_ZR = (
+    "the structures of the reference hold no neighbor Zr of Zr within 5 Å; use structures that do, or background > 0"
+)
 SHORT = "rcut of the reference is 3 Å, but the radial functions reach 5 Å"
 NO_POSTERIOR = "the model has no posterior; fit it with uncertainty=True"
 SAME_PLACE = "atom 0 (Cu) and atom 1 (Cu) are at the same place (nearer than 1e-6 Å); remove one of them"
