@@ -31,7 +31,7 @@ def assert_near(computed, differences):
 
 
 @pytest.mark.parametrize("irrep", IRREPS)
-@pytest.mark.parametrize("radial", [None, Gaussians(width=2.5, rcut=7.0)], ids=["kernel", "own functions"])
+@pytest.mark.parametrize("radial", [None, Gaussians(width=2.5, rcut=7.0, exponent=2)], ids=["kernel", "own functions"])
 @pytest.mark.parametrize("canonical", [True, False])
 def test_derivatives_against_differences(irrep, radial, canonical):
     basis, atoms = basis_of(irrep, radial, canonical), random_cluster(5)
