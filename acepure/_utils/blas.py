@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import Any
 
@@ -26,4 +27,6 @@ def _controller() -> Any:
     import scipy.linalg  # noqa: F401  its BLAS must be loaded to be found by the controller
     from threadpoolctl import ThreadpoolController
 
-    return ThreadpoolController()
+    # It looks for libraries in a callback from C, where a KeyboardInterrupt would be lost; other threads get none.
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(ThreadpoolController).result()

@@ -4,6 +4,7 @@ import errno
 import io
 import os
 import signal
+import subprocess
 import time
 from contextlib import contextmanager
 
@@ -152,6 +153,17 @@ def test_killed_while_writing(tmp_path, number, delay, started):
     assert not left if number == signal.SIGINT else len(left) <= 1 and all(name.startswith(".") for name in left)
 
 
+def interrupted(process):
+    """What it says after Ctrl-C, which is pressed again if nothing happens: libraries can lose one in a callback."""
+    for _ in range(5):
+        process.send_signal(signal.SIGINT)
+        try:
+            return process.communicate(timeout=20)[1]
+        except subprocess.TimeoutExpired:
+            pass
+    raise AssertionError("it does not end")
+
+
 FITTING = """
 import sys, numpy as np
 from ase.build import bulk
@@ -181,8 +193,7 @@ def test_interrupted_fit(tmp_path):
     (tmp_path / "Cu.ace").write_text("old")
     with child(FITTING, cwd=tmp_path) as process:
         time.sleep(0.3)
-        process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=60)
+        said = interrupted(process)
     assert process.returncode == 130 and said.decode().endswith("acepure: interrupted\n")
     assert names(tmp_path) == ["Cu.ace", "train.extxyz"] and (tmp_path / "Cu.ace").read_text() == "old"
 
