@@ -75,7 +75,7 @@ cdef extern from *:
       }
     #endif
     static inline acepure_lanes acepure_lanes_fill(double a) {
-        double values[8] = {a, a, a, a, a, a, a, a}; return acepure_lanes_load(values); }
+        acepure_lanes v; int i; for (i = 0; i < ACEPURE_PARTS; ++i) v.part[i] = a - (acepure_vector) {0.0}; return v; }
     static inline acepure_lanes acepure_lanes_scale(double a, acepure_lanes x) {
         int i; for (i = 0; i < ACEPURE_PARTS; ++i) x.part[i] = a * x.part[i]; return x; }
     static inline acepure_lanes acepure_lanes_add(acepure_lanes a, acepure_lanes b) {

@@ -1,58 +1,148 @@
-# Linear functions of the products, E_i = Σ_k w_k AA_k, with their gradients by reverse accumulation.
+# Linear functions of the products, E_ip = Σ_k w_kp AA_k for p = 1..P, with gradients by reverse accumulation.
 #
 # The products are divided: *interior* nodes, which are factors of others, are stored; *terminal* ones never are.
 # A terminal product N_l N_r gives w N_l N_r to the energy, w N_r to the adjoint of l and w N_l to that of r in one
-# step. Terminals are grouped by l.
+# step. Terminals are grouped by l. With cotangents g_ip the adjoints belong to Σ_p g_ip E_ip, and w is Σ_p g_ip w_kp of
+# each center, formed on the fly.
 #
-# Cost per center: 1 multiplication per interior node and 2 fused ones back; 2 fused ones per terminal; see pooling.pxi
-# for the pairs.
+# Cost per center: 1 multiplication per interior node and 2 fused ones back; per terminal 2 fused ones where P = 1 and
+# values and gradients are had in one sweep, else P for values, and P + 2 for gradients. See pooling.pxi for the pairs.
 
 
 cdef struct LinearPlan:
-    index_t n_interior, n_weights, n_groups
+    index_t n_interior, n_weights, n_groups, n_outputs
     const index_t* left                # (n_interior,)
     const index_t* right
-    const index_t* weight_nodes        # nodes with a weight of their own
-    const real_t* weights
+    const index_t* weight_nodes        # nodes with weights of their own
+    const real_t* weights              # (n_weights, n_outputs)
     const index_t* group_left          # (n_groups,)
     const index_t* group_indptr        # (n_groups + 1,)
     const index_t* terminal_right
-    const real_t* terminal_weights
+    const real_t* terminal_weights     # (n_terminals, n_outputs)
 
 
-# Energies of up to LANES centers of one species, and the adjoints of their A if wanted.
-cdef void linear_products(
-    const PoolingPlan* pooling, const LinearPlan* plan, bint gradients, real_t* nodes, real_t* adjoints, real_t* energy
-) noexcept nogil:
-    cdef Py_ssize_t n_nodes = <Py_ssize_t> pooling.n_leaves + 1 + plan.n_interior, i, k, l, r
-    cdef lanes_t total = lanes_zero(), sum, left, adjoint
-    cdef real_t w
-    multiply_nodes(plan.n_interior, plan.left, plan.right, pooling.n_leaves + 1, nodes)
-    if gradients:
-        memset(adjoints, 0, n_nodes * LANES * sizeof(real_t))
+# What linear functions need for LANES centers: pointers into one allocation.
+cdef struct LinearScratch:
+    real_t* nodes        # (n_leaves + 1 + n_interior, LANES)
+    real_t* adjoints     # the same
+    real_t* outputs      # (n_outputs, LANES), values or cotangents
+    real_t* end
+
+
+cdef LinearScratch linear_scratch_at(const LinearPlan* plan, Py_ssize_t n_leaves, real_t* memory) noexcept nogil:
+    cdef LinearScratch scratch
+    cdef Py_ssize_t size = (n_leaves + 1 + plan.n_interior) * LANES
+    scratch.nodes = memory
+    scratch.adjoints = scratch.nodes + size
+    scratch.outputs = scratch.adjoints + size
+    scratch.end = scratch.outputs + <Py_ssize_t> plan.n_outputs * LANES
+    return scratch
+
+
+# The outputs first..first + n, n <= 4
+cdef inline void output_values(int n, int first, const LinearPlan* plan, const LinearScratch* here) noexcept nogil:
+    cdef lanes_t[4] total, sum
+    cdef lanes_t node
+    cdef Py_ssize_t i, k
+    cdef int p
+    cdef const real_t* w
+    for p in range(n):
+        total[p] = lanes_zero()
     for i in range(plan.n_weights):
-        k = plan.weight_nodes[i]
-        w = plan.weights[i]
-        total = lanes_multiply_add(w, lanes_load(nodes + k * LANES), total)
-        if gradients:
-            for l in range(LANES):
-                adjoints[k * LANES + l] = w
+        w = plan.weights + i * plan.n_outputs + first
+        node = lanes_load(here.nodes + <Py_ssize_t> plan.weight_nodes[i] * LANES)
+        for p in range(n):
+            total[p] = lanes_multiply_add(w[p], node, total[p])
     for i in range(plan.n_groups):
-        l = plan.group_left[i]
-        left = lanes_load(nodes + l * LANES)
+        for p in range(n):
+            sum[p] = lanes_zero()
+        for k in range(plan.group_indptr[i], plan.group_indptr[i + 1]):
+            w = plan.terminal_weights + k * plan.n_outputs + first
+            node = lanes_load(here.nodes + <Py_ssize_t> plan.terminal_right[k] * LANES)
+            for p in range(n):
+                sum[p] = lanes_multiply_add(w[p], node, sum[p])
+        node = lanes_load(here.nodes + <Py_ssize_t> plan.group_left[i] * LANES)
+        for p in range(n):
+            total[p] = lanes_fused(node, sum[p], total[p])
+    for p in range(n):
+        lanes_store(here.outputs + (first + p) * LANES, total[p])
+
+
+# Σ_p g_p w_p; w itself where there are no cotangents, n = 0
+cdef inline lanes_t cotangent_weight(int n, const real_t* w, const lanes_t* g) noexcept nogil:
+    cdef lanes_t total
+    cdef int p
+    if n == 0:
+        return lanes_fill(w[0])
+    total = lanes_scale(w[0], g[0])
+    for p in range(1, n):
+        total = lanes_multiply_add(w[p], g[p], total)
+    return total
+
+
+# Adds to the adjoints what outputs first..first + n give with the cotangents at outputs; n <= 4. With n = 0: what the
+# only output gives, whose value is written.
+cdef inline void output_adjoints(int n, int first, const LinearPlan* plan, const LinearScratch* here) noexcept nogil:
+    cdef lanes_t[4] g
+    cdef lanes_t total = lanes_zero(), sum, left, w
+    cdef Py_ssize_t i, k
+    cdef real_t* adjoint
+    for k in range(n):
+        g[k] = lanes_load(here.outputs + (first + k) * LANES)
+    for i in range(plan.n_weights):
+        k = <Py_ssize_t> plan.weight_nodes[i] * LANES
+        w = cotangent_weight(n, plan.weights + i * plan.n_outputs + first, g)
+        total = lanes_fused(w, lanes_load(here.nodes + k), total)
+        lanes_store(here.adjoints + k, lanes_add(w, lanes_load(here.adjoints + k)))
+    for i in range(plan.n_groups):
+        left = lanes_load(here.nodes + <Py_ssize_t> plan.group_left[i] * LANES)
         sum = lanes_zero()
         for k in range(plan.group_indptr[i], plan.group_indptr[i + 1]):
-            r = plan.terminal_right[k]
-            w = plan.terminal_weights[k]
-            sum = lanes_multiply_add(w, lanes_load(nodes + r * LANES), sum)
-            if gradients:
-                lanes_store(adjoints + r * LANES, lanes_multiply_add(w, left, lanes_load(adjoints + r * LANES)))
+            w = cotangent_weight(n, plan.terminal_weights + k * plan.n_outputs + first, g)
+            sum = lanes_fused(w, lanes_load(here.nodes + <Py_ssize_t> plan.terminal_right[k] * LANES), sum)
+            adjoint = here.adjoints + <Py_ssize_t> plan.terminal_right[k] * LANES
+            lanes_store(adjoint, lanes_fused(w, left, lanes_load(adjoint)))
         total = lanes_fused(left, sum, total)
-        if gradients:
-            lanes_store(adjoints + l * LANES, lanes_multiply_add(1.0, sum, lanes_load(adjoints + l * LANES)))
-    lanes_store(energy, total)
-    if gradients:
-        pull_nodes(plan.n_interior, plan.left, plan.right, pooling.n_leaves + 1, nodes, adjoints)
+        adjoint = here.adjoints + <Py_ssize_t> plan.group_left[i] * LANES
+        lanes_store(adjoint, lanes_add(sum, lanes_load(adjoint)))
+    if n == 0:
+        lanes_store(here.outputs, total)
+
+
+# Values of all outputs, four at a time: fixed lengths, so that the sums stay in registers
+cdef void all_values(const LinearPlan* plan, const LinearScratch* here) noexcept nogil:
+    cdef int first = 0, left = plan.n_outputs
+    while left > 0:
+        if left >= 4:
+            output_values(4, first, plan, here)
+        elif left == 3:
+            output_values(3, first, plan, here)
+        elif left == 2:
+            output_values(2, first, plan, here)
+        else:
+            output_values(1, first, plan, here)
+        first = first + 4
+        left = left - 4
+
+
+# The adjoints of all nodes
+cdef void all_adjoints(const LinearPlan* plan, bint given, const LinearScratch* here) noexcept nogil:
+    cdef int first = 0, left = plan.n_outputs
+    memset(here.adjoints, 0, (here.outputs - here.adjoints) * sizeof(real_t))
+    if not given:
+        output_adjoints(0, 0, plan, here)
+        return
+    while left > 0:
+        if left >= 4:
+            output_adjoints(4, first, plan, here)
+        elif left == 3:
+            output_adjoints(3, first, plan, here)
+        elif left == 2:
+            output_adjoints(2, first, plan, here)
+        else:
+            output_adjoints(1, first, plan, here)
+        first = first + 4
+        left = left - 4
 
 
 # adjoints[left] += adjoint N_right and the reverse, from the last node to the first
@@ -73,24 +163,46 @@ cdef void pull_nodes(
         )
 
 
+# What a sweep reads and writes, see `Linear.evaluate`.
+cdef struct LinearJob:
+    bint has_sums
+    real_t* sums                       # (n_blocks, n_leaves, LANES), or NULL
+    real_t* values                     # (n_centers, n_outputs), or NULL
+    const real_t* cotangents           # (n_centers, n_outputs), or NULL
+    real_t* gradients                  # (n_pairs, 3), or NULL
+
+
 cdef void linear_block(
-    const PoolingPlan* pooling, const LinearPlan* plan, const Pairs* pairs, int count, const offset_t* rows,
-    real_t* memory, real_t* energies, real_t* gradients,
+    const PoolingPlan* pooling, const LinearPlan* plan, const Pairs* pairs, const LinearJob* job, Py_ssize_t block,
+    int count, const offset_t* rows, real_t* memory,
 ) noexcept nogil:
-    cdef Py_ssize_t n_nodes = <Py_ssize_t> pooling.n_leaves + 1 + plan.n_interior
-    cdef real_t* nodes = memory
-    cdef real_t* adjoints = nodes + n_nodes * LANES
-    cdef PairScratch scratch = pair_scratch_at(pooling, adjoints + n_nodes * LANES)
-    cdef real_t[LANES] energy
-    cdef int c
-    pool_block(pooling, pairs, NULL, count, rows, &scratch, nodes, NULL)
+    cdef Py_ssize_t n_leaves = pooling.n_leaves, size = n_leaves * LANES * sizeof(real_t)
+    cdef LinearScratch here = linear_scratch_at(plan, n_leaves, memory)
+    cdef PairScratch scratch = pair_scratch_at(pooling, here.end)
+    cdef int c, p
+    if job.has_sums:
+        memcpy(here.nodes, job.sums + block * n_leaves * LANES, size)
+    else:
+        pool_block(pooling, pairs, NULL, count, rows, &scratch, here.nodes, NULL)
+        if job.sums != NULL:
+            memcpy(job.sums + block * n_leaves * LANES, here.nodes, size)
     for c in range(LANES):
-        nodes[pooling.n_leaves * LANES + c] = 1.0
-    linear_products(pooling, plan, gradients != NULL, nodes, adjoints, energy)
-    for c in range(count):
-        energies[rows[c]] = energy[c]
-    if gradients != NULL:
-        pull_block(pooling, pairs, count, rows, adjoints, &scratch, gradients)
+        here.nodes[n_leaves * LANES + c] = 1.0
+    multiply_nodes(plan.n_interior, plan.left, plan.right, n_leaves + 1, here.nodes)
+    if job.gradients == NULL:
+        all_values(plan, &here)
+    else:
+        if job.cotangents != NULL:
+            for p in range(plan.n_outputs):
+                for c in range(LANES):
+                    here.outputs[p * LANES + c] = job.cotangents[rows[c] * plan.n_outputs + p] if c < count else 0.0
+        all_adjoints(plan, job.cotangents != NULL, &here)
+        pull_nodes(plan.n_interior, plan.left, plan.right, n_leaves + 1, here.nodes, here.adjoints)
+        pull_block(pooling, pairs, count, rows, here.adjoints, &scratch, job.gradients)
+    if job.values != NULL:
+        for c in range(count):
+            for p in range(plan.n_outputs):
+                job.values[rows[c] * plan.n_outputs + p] = here.outputs[p * LANES + c]
 
 
 cdef class Linear:
@@ -106,24 +218,25 @@ cdef class Linear:
         const index_t[::1] left,
         const index_t[::1] right,
         const index_t[::1] weight_nodes,
-        const real_t[::1] weights,
         const index_t[::1] group_left,
         const index_t[::1] group_indptr,
         const index_t[::1] terminal_right,
-        const real_t[::1] terminal_weights,
+        const real_t[:, ::1] weights,
+        const real_t[:, ::1] terminal_weights,
     ):
         cdef LinearPlan plan
         plan.n_interior = left.shape[0]
         plan.n_weights = weights.shape[0]
         plan.n_groups = group_left.shape[0]
+        plan.n_outputs = weights.shape[1]
         plan.left = &left[0] if plan.n_interior > 0 else NULL
         plan.right = &right[0] if plan.n_interior > 0 else NULL
         plan.weight_nodes = &weight_nodes[0] if plan.n_weights > 0 else NULL
-        plan.weights = &weights[0] if plan.n_weights > 0 else NULL
+        plan.weights = &weights[0, 0] if plan.n_weights > 0 else NULL
         plan.group_left = &group_left[0] if plan.n_groups > 0 else NULL
         plan.group_indptr = &group_indptr[0]
         plan.terminal_right = &terminal_right[0] if plan.n_groups > 0 else NULL
-        plan.terminal_weights = &terminal_weights[0] if plan.n_groups > 0 else NULL
+        plan.terminal_weights = &terminal_weights[0, 0] if plan.n_groups > 0 else NULL
         self.pooling = pooling
         self.plan = plan
         self.keep_alive = (
@@ -139,25 +252,37 @@ cdef class Linear:
         const index_t[::1] pair_species,
         const real_t[:, ::1] table,
         const real_t[:, ::1] table_gradients,
-        real_t[::1] energies,
+        real_t[:, :, ::1] sums,
+        bint has_sums,
+        real_t[:, ::1] values,
+        const real_t[:, ::1] cotangents,
         real_t[:, ::1] gradients,
         int num_threads,
     ):
-        """Write energies[row] of the centers `rows`, and gradients[pair] = ∂E_i/∂r_ij unless it is empty."""
+        """Run over the centers `rows`; what is empty is not wanted, or not given.
+
+        values[row, p] = E_ip;  gradients[pair] = Σ_p cotangents[row, p] ∂E_ip/∂r_ij, or without cotangents those of
+        the only output, then together with its value. `sums` keeps A of each block of centers, or has them already.
+        """
         cdef Py_ssize_t n = rows.shape[0], n_blocks = (n + LANES - 1) // LANES, block, size
         cdef const PoolingPlan* pooling = &self.pooling.plan
         cdef const LinearPlan* plan = &self.plan
         cdef Pairs pairs
-        cdef real_t* gradient_data = &gradients[0, 0] if gradients.shape[0] > 0 else NULL
+        cdef LinearJob job
         cdef real_t* memory
         if n == 0:
             return
+        job.has_sums = has_sums
+        job.sums = &sums[0, 0, 0] if sums.shape[0] > 0 else NULL
+        job.values = &values[0, 0] if values.shape[0] > 0 else NULL
+        job.cotangents = &cotangents[0, 0] if cotangents.shape[0] > 0 else NULL
+        job.gradients = &gradients[0, 0] if gradients.shape[0] > 0 else NULL
         pairs = pairs_of(offsets, vectors, center_species, pair_species, table, table_gradients)
-        size = pair_scratch_size(pooling) + 2 * LANES * (<Py_ssize_t> pooling.n_leaves + 1 + plan.n_interior)
+        size = pair_scratch_size(pooling) + (linear_scratch_at(plan, pooling.n_leaves, NULL).end - <real_t*> NULL)
         memory = scratch_memory(size, num_threads)
         for block in prange(n_blocks, nogil=True, num_threads=num_threads, schedule="dynamic"):
             linear_block(
-                pooling, plan, &pairs, min(<Py_ssize_t> LANES, n - block * LANES), &rows[block * LANES],
-                memory + threadid() * size, &energies[0], gradient_data,
+                pooling, plan, &pairs, &job, block, min(<Py_ssize_t> LANES, n - block * LANES), &rows[block * LANES],
+                memory + threadid() * size,
             )
         free(memory)

@@ -6,10 +6,11 @@
 # Both visit the pairs of a block in the same way, LANES at a time, and compute R and Y anew: keeping them would cost
 # memory that grows with the number of neighbors, and reading it back as long as computing.
 from libc.math cimport sqrt
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
 
 from acepure._kernels.harmonics cimport harmonics_gradients_lanes, harmonics_lanes
 from acepure._kernels.lanes cimport (
+    lanes_add,
     lanes_divide,
     lanes_fill,
     lanes_fused,

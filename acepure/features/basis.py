@@ -344,13 +344,22 @@ class ACEBasis(Resolved):
         """The compiled vector-Jacobian product of each group."""
         return [PullbackEvaluator(geometry, group.operators) for geometry, group in zip(self.geometries, self.groups)]
 
-    def linear_evaluators(self, weights: np.ndarray) -> list[LinearEvaluator]:
-        """Fold weights, shape (n_species, n_features), into products: one evaluator per species of center."""
+    def linear_evaluators(
+        self, weights: np.ndarray, like: Sequence[LinearEvaluator] | None = None
+    ) -> list[LinearEvaluator]:
+        """Fold weights, shape (n_outputs, n_species, n_features), into products: one evaluator per species of center.
+
+        `like` are evaluators of this basis whose arrangement of products is taken over where it serves.
+        """
+        group_of = {z: k for k, group in enumerate(self.groups) for z in group.species}
         return [
-            LinearEvaluator(geometry, group.operators, weights[z])
+            LinearEvaluator(
+                self.geometries[group_of[z]],
+                self.groups[group_of[z]].operators,
+                weights[:, z],
+                None if like is None else like[z],
+            )
             for z in range(len(self.species))
-            for geometry, group in zip(self.geometries, self.groups)
-            if z in group.species
         ]
 
     def species_indices(self, atoms: Atoms, name: str = "atoms") -> np.ndarray:

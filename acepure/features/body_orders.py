@@ -82,7 +82,7 @@ class _OrderTerm(LinearFunction):
 
     def __init__(self, function: LinearFunction, nu: int, evaluators: list[LinearEvaluator]) -> None:
         self.basis, self.coefficients = function.basis, function.coefficients
-        self._nu, self._evaluators = nu, evaluators
+        self.n_outputs, self._nu, self._evaluators = 1, nu, evaluators
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _term, (self.basis, self.coefficients, self._nu)
@@ -116,7 +116,7 @@ def _order_evaluators(basis: ACEBasis, center: str, theta: np.ndarray) -> list[L
     C = csr_array(rows[:, permutation])
     operators = Operators(algebra, C, products_, None, C, products_, canonical=False)
     geometry = PairGeometry(operators, basis.radial, basis.species)
-    return [LinearEvaluator(geometry, operators, unit) for unit in np.eye(basis.order)]
+    return [LinearEvaluator(geometry, operators, unit[None]) for unit in np.eye(basis.order)]
 
 
 def _solve(P: csr_array, w: np.ndarray, order: int) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,7 @@ from acepure._utils.checks import real_array, refuse_masked
 from acepure.features.basis import ACEBasis, check_basis
 from acepure.features.environments import Environments
 from acepure.neighbors.lists import NeighborList
+from acepure.stages.fused import LinearEvaluator
 
 __all__ = ["EnergyAndForces", "LinearFunction"]
 
@@ -42,17 +44,33 @@ class EnergyAndForces:
         return float(self.energies.sum())
 
 
+#: F and its gradient from (n, n_outputs) values of centers of one species, given by its index: (n,) and (n, n_outputs).
+Embedding = Callable[[np.ndarray, int], tuple[ArrayLike, ArrayLike]]
+
+
 class LinearFunction:
     """E = Σ_i Σ_f θ_{z_i f} B_f(i), with gradients by reverse accumulation.
 
     The coefficients are folded into products once, θ ↦ (P_B C_ext)ᵀ θ, so that evaluation costs the same for canonical
     and other bases of equal extended products.
 
+    Several outputs ρ_ip = Σ_f θ_{p z_i f} B_f(i) are evaluated in one pass. Forces of a function of them, the sum of
+    F(ρ_i1, ..., ρ_iP), take one reverse sweep with the adjoints ∂F/∂ρ_ip: P + 1 times the work of one output on
+    products, and the same on pairs.
+
     Parameters
     ----------
     basis : ACEBasis
     coefficients : array_like of float64, shape (n_species, n_features), or (n_features,) for one species
-        θ, rows by species of center in the order of `basis.species`.
+        θ, rows by species of center in the order of `basis.species`. For several outputs (n_outputs, n_species,
+        n_features).
+
+    Attributes
+    ----------
+    basis : ACEBasis
+    coefficients : numpy.ndarray
+        θ, read-only.
+    n_outputs : int
 
     Examples
     --------
@@ -62,18 +80,49 @@ class LinearFunction:
     >>> result = function.evaluate_with_gradients(bulk("Cu", cubic=True))
     >>> bool(abs(result.forces).max() < 1e-10)
     True
+
+    Two densities, and E_i = ρ_i1 + √(1 + ρ_i2²):
+
+    >>> densities = LinearFunction(basis, np.random.default_rng(0).normal(size=(2, 1, len(basis))))
+    >>> densities.evaluate(bulk("Cu", cubic=True)).shape
+    (4, 2)
+    >>> def embedding(rho, z):
+    ...     root = np.sqrt(1 + rho[:, 1] ** 2)
+    ...     return rho[:, 0] + root, np.stack([np.ones(len(rho)), rho[:, 1] / root], axis=1)
+    >>> densities.evaluate_with_gradients(bulk("Cu", cubic=True), embedding=embedding).energies.shape
+    (4,)
     """
 
     def __init__(self, basis: ACEBasis, coefficients: ArrayLike) -> None:
+        self._fold(basis, coefficients, None)
+
+    def with_coefficients(self, coefficients: ArrayLike) -> LinearFunction:
+        """Return the function of other coefficients, in one of the shapes of the constructor.
+
+        Folding then takes two sparse products; the arrangement of products is that of this function, unless products
+        without weight here have weight there.
+        """
+        result = LinearFunction.__new__(LinearFunction)
+        result._fold(self.basis, coefficients, self._evaluators)
+        return result
+
+    def _fold(self, basis: ACEBasis, coefficients: ArrayLike, like: list[LinearEvaluator] | None) -> None:
         check_basis(basis)
         refuse_masked("coefficients", coefficients)
         coefficients = np.asarray(coefficients)
         if coefficients.ndim == 1 and len(basis.species) == 1:
             coefficients = coefficients[None]
+        shape: tuple[int | None, ...] = (len(basis.species), len(basis))
+        if coefficients.ndim == 3:
+            shape = (None, *shape)
         self.basis = basis
-        self.coefficients = real_array("coefficients", coefficients, (len(basis.species), len(basis))).copy()
+        self.coefficients = real_array("coefficients", coefficients, shape).copy()
         self.coefficients.flags.writeable = False  # they are folded into products here, once
-        self._evaluators = basis.linear_evaluators(self.coefficients)
+        outputs = self.coefficients.reshape(-1, *self.coefficients.shape[-2:])
+        if len(outputs) == 0:
+            raise ValueError(f"coefficients must have at least one output; got shape {coefficients.shape}")
+        self.n_outputs = len(outputs)
+        self._evaluators = basis.linear_evaluators(outputs, like)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Copies and pickles hold basis and coefficients; the compiled tables are built anew."""
@@ -85,7 +134,7 @@ class LinearFunction:
     def evaluate(
         self, atoms: Atoms, *, neighbors: NeighborList | None = None, num_threads: int | None = None
     ) -> np.ndarray:
-        """Return E_i, shape (n_atoms,), or (n_centers,) for a list of some centers.
+        """Return E_i, shape (n_atoms,), or (n_centers,) for a list of some centers; (n_atoms, n_outputs) for several.
 
         Parameters
         ----------
@@ -101,37 +150,110 @@ class LinearFunction:
             For a structure or a list that does not belong to the basis.
         """
         environments = Environments(self.basis, atoms, neighbors=neighbors, num_threads=num_threads)
-        energies = np.empty(environments.n_centers)
+        values = np.empty((environments.n_centers, self.n_outputs))
         for part, rows in environments.parts():
-            energies[rows] = self._evaluate(environments, part, None)
-        return energies
+            inside = np.empty((part.n_centers, self.n_outputs))
+            for evaluator, chosen in self._by_species(environments, part):
+                evaluator.evaluate(part, chosen, environments.species, inside, None, environments.num_threads)
+            values[rows] = inside
+        return values if self.coefficients.ndim == 3 else values[:, 0]
 
     def evaluate_with_gradients(
-        self, atoms: Atoms, *, neighbors: NeighborList | None = None, num_threads: int | None = None
+        self,
+        atoms: Atoms,
+        *,
+        embedding: Embedding | None = None,
+        neighbors: NeighborList | None = None,
+        num_threads: int | None = None,
     ) -> EnergyAndForces:
-        """Return energies, forces and virial; arguments as `evaluate`.
+        """Return energies, forces and virial.
 
         Without `neighbors`, the lists and gradients of a large structure are held for a block of centers at a time.
-        """
-        return self.evaluate_environments(Environments(self.basis, atoms, neighbors=neighbors, num_threads=num_threads))
 
-    def evaluate_environments(self, environments: Environments) -> EnergyAndForces:
+        Parameters
+        ----------
+        atoms, neighbors, num_threads
+            As in `evaluate`.
+        embedding : callable, optional
+            F of E_i = F(ρ_i1, ..., ρ_iP), needed for several outputs. It takes ρ of many centers of one species, shape
+            (n, n_outputs), and the index of this species, and returns F, shape (n,), and ∂F/∂ρ, shape (n, n_outputs).
+        """
+        environments = Environments(self.basis, atoms, neighbors=neighbors, num_threads=num_threads)
+        return self.evaluate_environments(environments, embedding)
+
+    def evaluate_environments(self, environments: Environments, embedding: Embedding | None = None) -> EnergyAndForces:
         """Return energies, forces and virial of environments that have been checked."""
-        energies = np.empty(environments.n_centers)
-        forces, virial = np.zeros((len(environments.species), 3)), np.zeros((3, 3))
+        if embedding is None and self.n_outputs > 1:
+            raise ValueError(f"embedding must say how {self.n_outputs} outputs make an energy; got None")
+        energies, species, threads = np.empty(environments.n_centers), environments.species, environments.num_threads
+        forces, virial = np.zeros((len(species), 3)), np.zeros((3, 3))
         for part, rows in environments.parts():
-            gradients = np.empty((part.n_pairs, 3))
-            energies[rows] = self._evaluate(environments, part, gradients)
+            gradients, inside = np.empty((part.n_pairs, 3)), np.empty(part.n_centers)
+            for z, (evaluator, chosen) in enumerate(self._by_species(environments, part)):
+                if embedding is None:
+                    evaluator.evaluate(part, chosen, species, inside[:, None], gradients, threads)
+                else:
+                    composed = _checked(embedding, z)
+                    evaluator.compose(part, chosen, species, composed, inside, gradients, threads)
+            energies[rows] = inside
             accumulate_forces(part.offsets, part.centers, part.neighbors, part.vectors, gradients, forces, virial)
         return EnergyAndForces(energies, forces, virial)
 
-    def _evaluate(self, environments: Environments, part: NeighborList, gradients: np.ndarray | None) -> np.ndarray:
-        """Return the energies of a part; write ∂E_i/∂r_ij of its pairs into `gradients`, unless None."""
-        energies = np.zeros(part.n_centers)
+    def pullback(
+        self,
+        atoms: Atoms,
+        cotangents: ArrayLike,
+        *,
+        neighbors: NeighborList | None = None,
+        num_threads: int | None = None,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return Σ_ip g_ip ∂ρ_ip with respect to positions and strain, as `acepure.pullback` does for features.
+
+        Parameters
+        ----------
+        atoms, neighbors, num_threads
+            As in `evaluate`.
+        cotangents : array_like of float64, in the shape that `evaluate` returns
+            g.
+
+        Returns
+        -------
+        positions : numpy.ndarray, shape (n_atoms, 3)
+            Σ_ip g_ip ∂ρ_ip/∂r_k, per Å; forces are minus this.
+        strain : numpy.ndarray, shape (3, 3)
+            The same with respect to ε_ab, at r ↦ (1 + ε) r; the virial is minus this.
+        """
+        environments = Environments(self.basis, atoms, neighbors=neighbors, num_threads=num_threads)
+        species, threads = environments.species, environments.num_threads
+        shape = (environments.n_centers, self.n_outputs)[: self.coefficients.ndim - 1]
+        g = real_array("cotangents", cotangents, shape).reshape(-1, self.n_outputs)
+        forces, virial = np.zeros((len(species), 3)), np.zeros((3, 3))
+        for part, rows in environments.parts():
+            gradients, inside = np.empty((part.n_pairs, 3)), g[rows]
+            for evaluator, chosen in self._by_species(environments, part):
+                evaluator.pullback(part, chosen, species, inside, gradients, threads)
+            accumulate_forces(part.offsets, part.centers, part.neighbors, part.vectors, gradients, forces, virial)
+        return -forces, -virial
+
+    def _by_species(
+        self, environments: Environments, part: NeighborList
+    ) -> Iterator[tuple[LinearEvaluator, np.ndarray]]:
+        """Yield the evaluator of each species, and which centers of a part are of it."""
         for z, evaluator in enumerate(self._evaluators):
-            rows = environments.rows(part, [z])
-            evaluator.evaluate(part, rows, environments.species, energies, gradients, environments.num_threads)
-        return energies
+            yield evaluator, environments.rows(part, [z])
+
+
+def _checked(embedding: Embedding, z: int) -> Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]:
+    """The embedding for centers of species z; what it returns must have the right shapes and be finite."""
+
+    def function(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        energies, slopes = embedding(values, z)
+        return (
+            real_array("energies of the embedding", energies, (len(values),)),
+            real_array("gradients of the embedding", slopes, values.shape),
+        )
+
+    return function
 
 
 def features_of_isolated_atoms(basis: ACEBasis) -> np.ndarray:

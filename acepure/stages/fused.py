@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 from scipy.sparse import csr_array
@@ -15,7 +15,7 @@ from acepure.functions.polynomials import Chebyshev
 from acepure.functions.radial import PolynomialRadialBasis, RadialBasis
 from acepure.neighbors.lists import NeighborList
 from acepure.stages.pooling import pooling_layout
-from acepure.stages.products import factored_products, product_graph, weighted_products
+from acepure.stages.products import WeightedProducts, factored_products, product_graph, weighted_products
 
 __all__ = [
     "FeatureEvaluator",
@@ -305,31 +305,41 @@ class PullbackEvaluator:
 
 
 class LinearEvaluator:
-    """Evaluates E_i = Σ_f θ_f B_f of the centers of one species, θ folded into the products once.
+    """Evaluates E_ip = Σ_f θ_pf B_f of the centers of one species, θ folded into the products once.
 
     Parameters
     ----------
     geometry : PairGeometry
     operators : Operators
-    weights : numpy.ndarray of float64, shape (n_features,)
+    weights : numpy.ndarray of float64, shape (n_outputs, n_features)
         θ.
+    like : LinearEvaluator, optional
+        Of the same operators: its arrangement of products is taken over if it has all that have weight.
     """
 
-    def __init__(self, geometry: PairGeometry, operators: Operators, weights: np.ndarray) -> None:
+    def __init__(
+        self, geometry: PairGeometry, operators: Operators, weights: np.ndarray, like: LinearEvaluator | None = None
+    ) -> None:
         self._geometry = geometry
-        if operators.invariant_purification is not None:
-            weights = operators.invariant_purification.T @ weights
-        folded = weighted_products(operators.extended_products, operators.extended_symmetrization.T @ weights)
+        P_B, C = operators.invariant_purification, operators.extended_symmetrization
+        folded = np.stack([C.T @ (theta if P_B is None else P_B.T @ theta) for theta in weights], axis=1)
+        used = (folded != 0).any(axis=1)
+        if like is not None and not (used & ~like.products.used).any():
+            tables = like.products
+        else:
+            tables = weighted_products(operators.extended_products, used)
+        self.products: WeightedProducts = tables
+        self._n_leaves, self._n_outputs = len(operators.extended_products.one_particle), len(weights)
         self._kernel = kernel.Linear(
             geometry.pooling,
-            folded.left,
-            folded.right,
-            folded.weight_nodes,
-            folded.weights,
-            folded.group_left,
-            folded.group_indptr,
-            folded.terminal_right,
-            folded.terminal_weights,
+            tables.left,
+            tables.right,
+            tables.nodes,
+            tables.group_left,
+            tables.group_indptr,
+            tables.terminal_right,
+            folded[tables.products],
+            folded[tables.terminal_products],
         )
 
     def evaluate(
@@ -337,24 +347,78 @@ class LinearEvaluator:
         neighbors: NeighborList,
         rows: np.ndarray,
         species: np.ndarray,
-        energies: np.ndarray,
+        values: np.ndarray,
         gradients: np.ndarray | None,
         num_threads: int,
     ) -> None:
-        """Write the energies of some centers, and the gradients of their pairs.
+        """Write the values of some centers, and the gradients of their pairs.
 
         Parameters
         ----------
         neighbors, rows, species, num_threads
             As in `FeatureEvaluator.evaluate`; centers of one species.
-        energies : numpy.ndarray of float64, shape (n_centers,)
+        values : numpy.ndarray of float64, shape (n_centers, n_outputs)
         gradients : numpy.ndarray of float64, shape (n_pairs, 3), or None
-            Receives ∂E_i/∂r_ij.
+            Receives ∂E_i/∂r_ij; for one output.
         """
-        wanted = gradients is not None
-        for centers, pairs, arguments in self._geometry.parts(neighbors, rows, species, wanted):
-            part = np.empty((0, 3)) if gradients is None else gradients[pairs]
-            self._kernel.evaluate(*arguments, energies[centers], part, useful_threads(len(rows), num_threads))
+        threads = useful_threads(len(rows), num_threads)
+        for centers, pairs, arguments in self._geometry.parts(neighbors, rows, species, gradients is not None):
+            part = _NO_ROWS if gradients is None else gradients[pairs]
+            self._kernel.evaluate(*arguments, _NO_SUMS, False, values[centers], _NO_ROWS, part, threads)
+
+    def pullback(
+        self,
+        neighbors: NeighborList,
+        rows: np.ndarray,
+        species: np.ndarray,
+        cotangents: np.ndarray,
+        gradients: np.ndarray,
+        num_threads: int,
+    ) -> None:
+        """Write Σ_p g_ip ∂E_ip/∂r_ij for the pairs of some centers, in one sweep for all outputs.
+
+        Parameters
+        ----------
+        neighbors, rows, species, num_threads
+            As in `evaluate`.
+        cotangents : numpy.ndarray of float64, shape (n_centers, n_outputs)
+            g.
+        gradients : numpy.ndarray of float64, shape (n_pairs, 3)
+        """
+        threads = useful_threads(len(rows), num_threads)
+        for centers, pairs, arguments in self._geometry.parts(neighbors, rows, species, True):
+            self._kernel.evaluate(*arguments, _NO_SUMS, False, _NO_ROWS, cotangents[centers], gradients[pairs], threads)
+
+    def compose(
+        self,
+        neighbors: NeighborList,
+        rows: np.ndarray,
+        species: np.ndarray,
+        function: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]],
+        values: np.ndarray,
+        gradients: np.ndarray,
+        num_threads: int,
+    ) -> None:
+        """Write F(E_i1, ..., E_iP) of some centers and its gradients; the sums A are made once.
+
+        Parameters
+        ----------
+        neighbors, rows, species, gradients, num_threads
+            As in `evaluate`.
+        function : callable
+            From E, shape (n, n_outputs), to F and ∂F/∂E, shapes (n,) and (n, n_outputs).
+        values : numpy.ndarray of float64, shape (n_centers,)
+        """
+        threads = useful_threads(len(rows), num_threads)
+        for centers, pairs, arguments in self._geometry.parts(neighbors, rows, species, True):
+            chosen = arguments[0]
+            if not len(chosen):
+                continue
+            sums = np.empty((-(-len(chosen) // harmonics_kernel.lanes), self._n_leaves, harmonics_kernel.lanes))
+            outputs = np.empty((centers.stop - centers.start, self._n_outputs))
+            self._kernel.evaluate(*arguments, sums, False, outputs, _NO_ROWS, _NO_ROWS, threads)
+            values[centers][chosen], outputs[chosen] = function(outputs[chosen])
+            self._kernel.evaluate(*arguments, sums, True, _NO_ROWS, outputs, gradients[pairs], threads)
 
 
 def _harmonics_coefficients(lmax: int) -> np.ndarray:
@@ -370,3 +434,5 @@ def csr_tables(matrix: csr_array) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 _EMPTY = np.empty(0, dtype=np.int32)
+# what a sweep of a linear function neither takes nor makes
+_NO_ROWS, _NO_SUMS = np.empty((0, 0)), np.empty((0, 0, 0))

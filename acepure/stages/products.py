@@ -31,24 +31,27 @@ class WeightedProducts:
 
     Attributes
     ----------
+    used : numpy.ndarray of bool, shape (n_products,)
+        The products that may have weight.
     left, right : numpy.ndarray of int32, shape (n_interior,)
         Interior node n_leaves + 1 + i is the product of nodes left[i] and right[i].
-    weight_nodes, weights : numpy.ndarray of int32 and float64
-        Nodes that have a weight of their own.
+    nodes, products : numpy.ndarray of int32 and int64
+        Nodes that have a weight of their own, and the products that it belongs to.
     group_left, group_indptr : numpy.ndarray of int32
         Terminal products grouped by their left node.
-    terminal_right, terminal_weights : numpy.ndarray of int32 and float64
-        Right nodes and weights, group by group.
+    terminal_right, terminal_products : numpy.ndarray of int32 and int64
+        Their right nodes and which products they are, group by group.
     """
 
+    used: np.ndarray
     left: np.ndarray
     right: np.ndarray
-    weight_nodes: np.ndarray
-    weights: np.ndarray
+    nodes: np.ndarray
+    products: np.ndarray
     group_left: np.ndarray
     group_indptr: np.ndarray
     terminal_right: np.ndarray
-    terminal_weights: np.ndarray
+    terminal_products: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,34 +141,34 @@ def _numbered(graph: ProductGraph) -> tuple[np.ndarray, np.ndarray]:
     return np.cumsum(factor) - 1, factor[start:]
 
 
-def weighted_products(products: ProductSet, weights: np.ndarray) -> WeightedProducts:
-    """Arrange a linear function of products; those without weight are left out.
+def weighted_products(products: ProductSet, used: np.ndarray) -> WeightedProducts:
+    """Arrange a linear function of products.
 
     Parameters
     ----------
     products : ProductSet
-    weights : numpy.ndarray of float64, shape (n_products,)
+    used : numpy.ndarray of bool, shape (n_products,)
+        Which of them have weight; the others are left out.
     """
     edges = np.cumsum([0, *map(len, products.factors)])
-    used = [weights[i:j] != 0 for i, j in pairwise(edges)]
-    graph = product_graph(
-        ProductSet(products.one_particle, tuple(run[keep] for run, keep in zip(products.factors, used)))
-    )
+    runs = tuple(run[used[i:j]] for run, (i, j) in zip(products.factors, pairwise(edges)))
+    graph = product_graph(ProductSet(products.one_particle, runs))
     first = graph.n_leaves + 1
-    node_weights = np.zeros(first + len(graph.left))
-    np.add.at(node_weights, graph.nodes, weights[weights != 0])
+    product = np.full(first + len(graph.left), -1)  # of each node
+    product[graph.nodes] = np.flatnonzero(used)
     number, stored = _numbered(graph)
-    direct = np.flatnonzero(np.concatenate([np.ones(first, dtype=bool), stored]) & (node_weights != 0))
+    direct = np.flatnonzero(np.concatenate([np.ones(first, dtype=bool), stored]) & (product >= 0))
     return WeightedProducts(
+        used=used,
         left=_int32(number[graph.left[stored]]),
         right=_int32(number[graph.right[stored]]),
-        weight_nodes=_int32(number[direct]),
-        weights=node_weights[direct],
-        **_terminal_groups(number[graph.left[~stored]], number[graph.right[~stored]], node_weights[first:][~stored]),
+        nodes=_int32(number[direct]),
+        products=product[direct],
+        **_terminal_groups(number[graph.left[~stored]], number[graph.right[~stored]], product[first:][~stored]),
     )
 
 
-def _terminal_groups(left: np.ndarray, right: np.ndarray, weights: np.ndarray) -> dict[str, np.ndarray]:
+def _terminal_groups(left: np.ndarray, right: np.ndarray, products: np.ndarray) -> dict[str, np.ndarray]:
     """Group by the factor that occurs in more products: fewer groups, fewer loads."""
     degree = np.bincount(np.concatenate([left, right]), minlength=1)
     swap = degree[right] > degree[left]
@@ -176,7 +179,7 @@ def _terminal_groups(left: np.ndarray, right: np.ndarray, weights: np.ndarray) -
         "group_left": _int32(groups),
         "group_indptr": _int32(np.cumsum([0, *counts])),
         "terminal_right": _int32(right[order]),
-        "terminal_weights": np.ascontiguousarray(weights[order]),
+        "terminal_products": products[order],
     }
 
 

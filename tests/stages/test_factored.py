@@ -52,15 +52,17 @@ def test_weighted_products(products):
     A = sums(products)
     weights = np.random.default_rng(1).normal(size=len(products))
     weights[::3] = 0.0  # left out
-    folded = weighted_products(products, weights)
+    folded = weighted_products(products, weights != 0)
     nodes = stored_nodes(A.shape[1], folded.left, folded.right, A)
-    total = nodes[:, folded.weight_nodes] @ folded.weights
+    total = nodes[:, folded.nodes] @ weights[folded.products]
     group = np.repeat(folded.group_left, np.diff(folded.group_indptr))
-    total += (nodes[:, group] * nodes[:, folded.terminal_right]) @ folded.terminal_weights
+    total += (nodes[:, group] * nodes[:, folded.terminal_right]) @ weights[folded.terminal_products]
     scale = np.abs(plain(products, A)) @ np.abs(weights)
     assert (np.abs(total - plain(products, A) @ weights) < 1e-14 * scale).all()
+    used = np.concatenate([folded.products, folded.terminal_products])
+    assert sorted(used) == np.flatnonzero(weights).tolist()
 
 
 def test_no_weights_at_all(products):
-    folded = weighted_products(products, np.zeros(len(products)))
-    assert len(folded.left) == len(folded.weights) == len(folded.terminal_weights) == 0
+    folded = weighted_products(products, np.zeros(len(products), dtype=bool))
+    assert len(folded.left) == len(folded.products) == len(folded.terminal_products) == 0
