@@ -17,6 +17,7 @@ size of coefficients before any data    priors.py              `SmoothnessPrior`
 prior and E(isolated) = E0              system.py              `Unknowns`, `unknowns`
 from R factor to unknowns               solvers.py             `SolverProblem`, `Solution`, `solve`
 all steps, one after the other          fit.py                 `fit_coefficients`, `FitResult`
+some body orders, others being given    by_order.py            `fit_orders`
 errors per group                        errors.py              `Errors`, `Predictions`, `evaluate_errors`
 structures left out, in closed form     leave_out.py           `leave_out`
 errors beside what was stated for them  deviations.py          `Deviations`, `Coverage`, `coverage_table`
@@ -26,6 +27,7 @@ laws of the errors                      calibration.py         `fit_error_law`
 Units are eV and Å; the virial is W = −∂E/∂ε in eV, a stress −W / V in eV/Å³ with ASE's sign and Voigt order.
 """
 
+from acepure.fitting.by_order import fit_orders
 from acepure.fitting.calibration import fit_error_law
 from acepure.fitting.consistency import ConsistencyReport, ForceCheck, VirialCheck, check_consistency
 from acepure.fitting.design import Design, Triangle, assemble
@@ -75,6 +77,7 @@ __all__ = [
     "evaluate_errors",
     "fit_coefficients",
     "fit_error_law",
+    "fit_orders",
     "is_isolated",
     "label_structures",
     "leave_out",

@@ -142,8 +142,8 @@ def fit_coefficients(
 
         def trial_design(trial: ACEBasis) -> Design:
             referred = _referred(trial, reference, labeled, workers, progress)
-            fixed = _core(core, trial, {}) if isinstance(core, PairCore) else None
-            return Design(referred, relative, _reference_energies(labeled, trial, E0s), fixed)
+            fixed = resolved_core(core, trial, {}) if isinstance(core, PairCore) else None
+            return Design(referred, relative, resolved_energies(labeled, trial, E0s), fixed)
 
         recipe = choose_basis(
             labeled,
@@ -161,9 +161,9 @@ def fit_coefficients(
     plain = basis
     _check_species(basis, labeled)
     shortest = shortest_distances(basis, labeled)
-    core = _core(core, basis, shortest)
+    core = resolved_core(core, basis, shortest)
     about_E0s = about_reference_energies(labeled, basis, E0s)
-    E0s = _reference_energies(labeled, basis, E0s)
+    E0s = resolved_energies(labeled, basis, E0s)
     report(f"{reference_table(E0s)}\nE0 are {about_E0s}\n")
     basis = _referred(basis, reference, labeled, workers, progress)
     design = Design(basis, weights, E0s, core)
@@ -242,9 +242,7 @@ def _compare_labels(labeled: LabeledSet, report: Callable[[str], None]) -> tuple
     return found.wrong_virials
 
 
-def _reference_energies(
-    labeled: LabeledSet, basis: ACEBasis, E0s: Mapping[str, float] | str | float
-) -> dict[str, float]:
+def resolved_energies(labeled: LabeledSet, basis: ACEBasis, E0s: Mapping[str, float] | str | float) -> dict[str, float]:
     E0s = _source_of_reference_energies(labeled, basis, E0s)
     return reference_energies(labeled, E0s, cutoff=basis.rcut, species=basis.species)
 
@@ -301,7 +299,9 @@ def _referred(
     return basis.centered(reference)
 
 
-def _core(core: PairCore | str | None, basis: ACEBasis, shortest: Mapping[tuple[str, str], float]) -> PairCore | None:
+def resolved_core(
+    core: PairCore | str | None, basis: ACEBasis, shortest: Mapping[tuple[str, str], float]
+) -> PairCore | None:
     """The core as given, or the screened repulsion of nuclei below the distances of the structures."""
     if isinstance(core, str):
         if core != "zbl":

@@ -12,6 +12,7 @@ this kind).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,8 +35,9 @@ class SmoothnessPrior(Serializable):
     kind : {"algebraic", "exponential", "none"}
     strength : float
         The power p, or the rate a; ≥ 0.
-    order : float
-        w: the factor for each further correlation order, > 0.
+    order : float, or sequence of float
+        w: the factor for each further correlation order, > 0. Or one factor for each order, w_1, w_2, ..., in place of
+        w^{ν−1}.
     neighbors, centers : float, optional
         ρ and ρc: how much coefficients that differ only by species of neighbors, or of center, are alike before any
         data, 0 ≤ ρ < 1; see `acepure.fitting.species_prior`. By default the evidence chooses in a fit to several
@@ -50,7 +52,7 @@ class SmoothnessPrior(Serializable):
 
     kind: str = "algebraic"
     strength: float = 2.0
-    order: float = 1.0
+    order: float | Sequence[float] = 1.0
     neighbors: float | None = None
     centers: float | None = None
 
@@ -58,7 +60,10 @@ class SmoothnessPrior(Serializable):
         if self.kind not in KINDS:
             raise ValueError(f"kind must be one of {', '.join(KINDS)}; got {self.kind!r}")
         object.__setattr__(self, "strength", number("strength", self.strength, least=0))
-        object.__setattr__(self, "order", number("order", self.order, above=0))
+        if isinstance(self.order, Sequence) and not isinstance(self.order, str):
+            object.__setattr__(self, "order", tuple(number("order", w, above=0) for w in self.order))
+        else:
+            object.__setattr__(self, "order", number("order", self.order, above=0))
         for name in ("neighbors", "centers"):
             rho = getattr(self, name)
             if rho is not None:
@@ -67,17 +72,30 @@ class SmoothnessPrior(Serializable):
                     raise ValueError(f"{name} must be a correlation, 0 <= {name} < 1; got {rho:g}")
 
     def scales(self, basis: ACEBasis) -> np.ndarray:
-        """Return Γ, shape (n_features,)."""
+        """Return Γ, shape (n_features,).
+
+        Raises
+        ------
+        ValueError
+            For factors of other orders than those of the basis.
+        """
         specification = basis.specification
         degrees = np.array(
             [sum(n - specification.n_start + specification.wL * l for n, l in zip(f.n, f.l)) for f in basis.labels]
         )
-        orders = self.order ** (np.array([label.order for label in basis.labels]) - 1.0)
+        orders = self._order_factors(basis.order)[[label.order - 1 for label in basis.labels]]
         if self.kind == "none":
             return orders
         return orders * (
             (1 + degrees) ** self.strength if self.kind == "algebraic" else np.exp(self.strength * degrees)
         )
+
+    def _order_factors(self, order: int) -> np.ndarray:
+        if not isinstance(self.order, tuple):
+            return np.asarray(self.order) ** np.arange(order)
+        if len(self.order) != order:
+            raise ValueError(f"order must hold one factor for each of the {order} orders; got {self.order!r}")
+        return np.array(self.order)
 
 
 def resolve_prior(prior: SmoothnessPrior | str | None) -> SmoothnessPrior:

@@ -2,50 +2,103 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Protocol
+from functools import cached_property
 
 import numpy as np
 from ase import Atoms
 
 from acepure.features.basis import ACEBasis
 from acepure.features.body_orders import body_order_functions
+from acepure.features.change_of_basis import coordinate_map
 from acepure.features.environments import Environments
-from acepure.features.linear import EnergyAndForces
-from acepure.models.repulsion import PairCore
+from acepure.features.linear import EnergyAndForces, LinearFunction
+from acepure.models.uncertainty import UncertainModel
 
-__all__: list[str] = []
-
-
-class Potential(Protocol):
-    """What is asked of a `LinearACE`."""
-
-    basis: ACEBasis
-    coefficients: np.ndarray
-    core: PairCore | None
-
-    @property
-    def E0s(self) -> Mapping[str, float]: ...
+__all__ = ["BodyOrderedModel"]
 
 
-class TermsByOrder:
-    """Evaluates the terms of a potential; the functions of each order are built once."""
+class BodyOrderedModel(UncertainModel):
+    """The part of `LinearACE` that takes energies apart into body orders."""
 
-    def __init__(self, model: Potential) -> None:
-        self._model = model
-        self._functions = body_order_functions(model.basis, model.coefficients)
+    def energies_by_order(self, atoms: Atoms, *, num_threads: int | None = None) -> np.ndarray:
+        """Return the true body orders of the energy in eV, shape (1 + order, n_atoms).
 
-    def __call__(self, atoms: Atoms, num_threads: int | None) -> list[EnergyAndForces]:
-        """Return E0 and the terms of order 1, 2, ..., with one neighbor list for all."""
-        model = self._model
-        environments = Environments(model.basis, atoms, num_threads=num_threads)
+            E_i = Σ_ν E_i^ν,      E_i^ν = Σ_{j_1 < ... < j_ν} V_ν(i; j_1, ..., j_ν)  over distinct neighbors
+
+        Row 0 is E0, row ν the (ν + 1)-body term, zero on atoms with fewer than ν neighbors; a core is in row 1. Exact
+        in every basis: see `acepure.features.body_orders.body_order_functions`.
+
+        Examples
+        --------
+        >>> from acepure import ACEBasis, LinearACE
+        >>> basis = ACEBasis(["Cu"], order=2, canonical=False)
+        >>> model = LinearACE(basis, np.full(len(basis), 0.01), E0s={"Cu": -0.5})
+        >>> E0, pair, triple = model.energies_by_order(Atoms("Cu2", [[0, 0, 0], [0, 0, 2.5]])).sum(axis=1)
+        >>> float(E0), bool(pair == 0), bool(abs(triple) < 1e-12)
+        (-1.0, False, True)
+        """
+        return np.array([term.energies for term in self._terms(atoms, num_threads)])
+
+    def forces_by_order(self, atoms: Atoms, *, num_threads: int | None = None) -> np.ndarray:
+        """Return the forces of each body order in eV/Å, shape (1 + order, n_atoms, 3); rows as `energies_by_order`."""
+        return np.array([term.forces for term in self._terms(atoms, num_threads)])
+
+    def covariance_by_order(self, atoms: Atoms, *, num_threads: int | None = None) -> np.ndarray:
+        """Return the covariance of the energies of the body orders by the posterior, in eV², shape (1 + order,) * 2.
+
+            Cov(E^ν, E^ν'),      E^ν = Σ_i E_i^ν,      their sum over all ν, ν' being the variance of E.
+
+        The roots of the diagonal say how well the data determine each order. Where they are much larger than that of
+        the sum, the data leave the split between orders open: what one order has more, another has less.
+
+        Raises
+        ------
+        ValueError
+            For a model without posterior; for a basis that is not canonical, or of which the index set is not closed
+            (see `acepure.features.change_of_basis.coordinate_map`).
+
+        Examples
+        --------
+        >>> from acepure import ACEBasis, LinearACE
+        >>> basis = ACEBasis(["Cu"], order=2, totaldegree=3)
+        >>> model = LinearACE(basis, np.zeros(len(basis)), posterior=np.eye(len(basis))[None])
+        >>> covariance = model.covariance_by_order(Atoms("Cu2", [[0, 0, 0], [0, 0, 2.5]]))
+        >>> (covariance > 1e-12).astype(int).tolist()
+        [[0, 0, 0], [0, 1, 0], [0, 0, 0]]
+        """
+        basis, root = self._canonical_root
+        features, species = basis.descriptors(atoms, num_threads=num_threads), basis.species_indices(atoms)
+        sums = np.array([features[species == z].sum(axis=0) for z in range(len(basis.species))])
+        spread = np.zeros((1 + basis.order, root.shape[2]))
+        for nu, columns in enumerate(basis.order_slices.values(), 1):
+            spread[nu] = np.einsum("zk,zkm->m", sums[:, columns], root[:, columns])
+        return spread @ spread.T
+
+    def _terms(self, atoms: Atoms, num_threads: int | None) -> list[EnergyAndForces]:
+        """E0 and the terms of order 1, 2, ..., with one neighbor list for all."""
+        environments = Environments(self.basis, atoms, num_threads=num_threads)
         _ = environments.neighbors  # one list for all that follows
-        core = None if model.core is None else model.core.evaluate_environments(environments, model.basis.species)
-        E0s = np.array([model.E0s[symbol] for symbol in atoms.symbols])
-        terms = [function.evaluate_environments(environments) for function in self._functions]
-        if core is not None:
-            pair = terms[0]
+        terms = [function.evaluate_environments(environments) for function in self._order_functions]
+        if self.core is not None:
+            pair, core = terms[0], self.core.evaluate_environments(environments, self.basis.species)
             terms[0] = EnergyAndForces(
                 pair.energies + core.energies, pair.forces + core.forces, pair.virial + core.virial
             )
+        E0s = np.array([self.E0s[symbol] for symbol in atoms.symbols])
         return [EnergyAndForces(E0s, np.zeros((len(atoms), 3)), np.zeros((3, 3))), *terms]
+
+    @cached_property
+    def _order_functions(self) -> list[LinearFunction]:
+        return body_order_functions(self.basis, self.coefficients)
+
+    @cached_property
+    def _canonical_root(self) -> tuple[ACEBasis, np.ndarray]:
+        """The canonical basis of these radial functions, and the root of the posterior in it."""
+        basis, root = self.basis, self._root()
+        if not basis.canonical:
+            raise ValueError("a self-interacting basis does not write its body orders in its own functions")
+        if basis.reference is None:
+            return basis, root
+        plain = ACEBasis(radial=basis.radial, **basis.specification.to_dict())
+        changes = [coordinate_map(plain, basis, center)[:, 1:] for center in basis.species]
+        return plain, np.array([change.T @ part for change, part in zip(changes, root)])

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from copy import copy
-from functools import cached_property, partial
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,10 +18,9 @@ from acepure.features.basis import ACEBasis, check_basis
 from acepure.features.environments import Environments
 from acepure.features.linear import EnergyAndForces, LinearFunction, features_of_isolated_atoms
 from acepure.models.arguments import checked_energies, checked_posterior, checked_report, checked_shortest
-from acepure.models.by_order import TermsByOrder
+from acepure.models.by_order import BodyOrderedModel
 from acepure.models.files import LINEAR, read_model, write_model
 from acepure.models.repulsion import PairCore
-from acepure.models.uncertainty import UncertainModel
 from acepure.neighbors.lists import NeighborList
 from acepure.references import Reference
 
@@ -37,7 +36,7 @@ if TYPE_CHECKING:  # the model knows neither its fitter nor its exporters; they 
 __all__ = ["LinearACE"]
 
 
-class LinearACE(UncertainModel):
+class LinearACE(BodyOrderedModel):
     """A potential that is linear in ACE features.
 
         E = Σ_i [E0(z_i) + Σ_k θ_{z_i k} (B_k(i) − B_k(∅))] + core,      F = −∂E/∂r,
@@ -257,6 +256,84 @@ class LinearACE(UncertainModel):
             print(model.errors(labeled, workers=workers, num_threads=num_threads, progress=progress))
         return model
 
+    @classmethod
+    def fit_orders(
+        cls,
+        structures: Iterable[Atoms] | LabeledSet,
+        orders: int | Sequence[int],
+        basis: ACEBasis | None = None,
+        *,
+        given: LinearACE | None = None,
+        weights: Any = None,
+        E0s: Mapping[str, float] | str | float | None = None,
+        prior: SmoothnessPrior | str | None = "algebraic",
+        solver: str = "auto",
+        options: Mapping[str, float] | None = None,
+        core: PairCore | str | None = None,
+        workers: int | Client = 1,
+        num_threads: int | None = None,
+        progress: bool | None = None,
+        verbose: bool = True,
+        **keys: Any,
+    ) -> LinearACE:
+        """Fit some body orders and leave all others as they are, to the last bit.
+
+        Clusters of k atoms determine the orders up to k − 1. Fit order 1 to dimers, then order 2 to trimers with
+        `given` the first model, and so on: each order comes from the structures, and the theory, meant for it.
+
+        Parameters
+        ----------
+        structures : iterable of ase.Atoms, or LabeledSet
+        orders : int or sequence of int
+            Correlation orders ν to fit: 1 is the pair term.
+        basis : ACEBasis, optional
+            Canonical, without reference; default that of `given`.
+        given : LinearACE, optional
+            Has the other orders, the core and E0; without it, other orders are zero.
+        E0s : mapping, "isolated", "lstsq", "auto" or a number, optional
+            Energies of isolated atoms in the theory of these labels. Default: those of `given`, or else of isolated
+            atoms among the structures. The model keeps those of `given`.
+        core : PairCore or "zbl", optional
+            Part of the pair term, or all of it; for the first fit.
+        weights, prior, solver, options, workers, num_threads, progress, verbose, **keys
+            As for `fit`. `SmoothnessPrior` takes a factor for each order.
+
+        Returns
+        -------
+        LinearACE
+            The posterior holds all orders: what is open in the given ones moves those of this fit. Standard
+            deviations are not calibrated.
+
+        Examples
+        --------
+        >>> dimer = Atoms("Cu2", [[0, 0, 0], [0, 0, 2.2]], info={"energy": -2.0})
+        >>> pair = LinearACE.fit_orders([dimer], 1, ACEBasis(["Cu"]), E0s={"Cu": 0.0}, verbose=False)
+        >>> round(pair.evaluate(dimer).energy, 3)
+        -2.0
+        """
+        from acepure.fitting.by_order import fit_orders
+        from acepure.fitting.fit import labeled_data
+
+        result = fit_orders(
+            labeled_data(structures, **keys),
+            orders,
+            basis,
+            given,
+            weights=weights,
+            E0s=E0s,
+            prior=prior,
+            solver=solver,
+            options=options,
+            core=core,
+            workers=workers,
+            num_threads=num_threads,
+            progress=progress,
+            report=partial(print, flush=True) if verbose else lambda text: None,
+        )
+        report = {"summary": result.summary, "choices": result.choices}
+        kept: dict[str, Any] = {"core": result.core, "posterior": result.posterior, "shortest": result.shortest}
+        return cls(result.basis, result.coefficients, result.E0s, report=report, **kept)
+
     # --- values -------------------------------------------------------------------------------------------
 
     def evaluate(
@@ -280,32 +357,6 @@ class LinearACE(UncertainModel):
         if self.core is None:
             return EnergyAndForces(energies, result.forces, result.virial)
         return EnergyAndForces(energies + core.energies, result.forces + core.forces, result.virial + core.virial)
-
-    def energies_by_order(self, atoms: Atoms, *, num_threads: int | None = None) -> np.ndarray:
-        """Return the true body orders of the energy in eV, shape (1 + order, n_atoms).
-
-            E_i = Σ_ν E_i^ν,      E_i^ν = Σ_{j_1 < ... < j_ν} V_ν(i; j_1, ..., j_ν)  over distinct neighbors
-
-        Row 0 is E0, row ν the (ν + 1)-body term, zero on atoms with fewer than ν neighbors; a core is in row 1. Exact
-        in every basis: see `acepure.features.body_orders.body_order_functions`.
-
-        Examples
-        --------
-        >>> basis = ACEBasis(["Cu"], order=2, canonical=False)
-        >>> model = LinearACE(basis, np.full(len(basis), 0.01), E0s={"Cu": -0.5})
-        >>> E0, pair, triple = model.energies_by_order(Atoms("Cu2", [[0, 0, 0], [0, 0, 2.5]])).sum(axis=1)
-        >>> float(E0), bool(pair == 0), bool(abs(triple) < 1e-12)
-        (-1.0, False, True)
-        """
-        return np.array([term.energies for term in self._by_order(atoms, num_threads)])
-
-    def forces_by_order(self, atoms: Atoms, *, num_threads: int | None = None) -> np.ndarray:
-        """Return the forces of each body order in eV/Å, shape (1 + order, n_atoms, 3); rows as `energies_by_order`."""
-        return np.array([term.forces for term in self._by_order(atoms, num_threads)])
-
-    @cached_property
-    def _by_order(self) -> TermsByOrder:
-        return TermsByOrder(self)
 
     def errors(
         self,
