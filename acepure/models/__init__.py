@@ -1,8 +1,15 @@
 """Potentials.
 
-linear     LinearACE: fit, evaluate, save, load
-tensor     TensorModel: vectors and tensors
-repulsion  repulsive cores at short distance
-files      files of models
-arguments  checks of arguments
+linear          LinearACE: fit, evaluate, save, load
+by_order        the part of it that takes energies apart into body orders
+uncertainty     the part of it that needs a posterior
+tensor          TensorModel: vectors and tensors
+repulsion       repulsive cores at short distance
+pair_potential  given pair potentials, carried like cores
+files           files of models
+arguments       checks of arguments
 """
+
+from acepure.models import pair_potential  # files of models name it
+
+__all__ = ["pair_potential"]
