@@ -10,6 +10,6 @@ files           files of models
 arguments       checks of arguments
 """
 
-from acepure.models import pair_potential  # files of models name it
+import acepure.models.pair_potential  # noqa: F401  # files of models name it
 
-__all__ = ["pair_potential"]
+__all__: list[str] = []
