@@ -29,8 +29,9 @@ from acepure._utils.workers import (
 )
 from acepure.features.basis import ACEBasis, evaluate_features
 from acepure.features.derivatives import sum_gradients
+from acepure.features.directional import jvp
 from acepure.features.environments import Environments
-from acepure.features.linear import EnergyAndForces
+from acepure.features.linear import EnergyAndForces, LinearFunction
 from acepure.fitting.labeled import LabeledSet
 from acepure.fitting.labels import LabeledStructure
 from acepure.fitting.reference_energies import reference_energy
@@ -116,6 +117,50 @@ class Design:
             rows[k:, :, 1:] = -np.swapaxes(gradients.strain[:, _UPPER[0], _UPPER[1]], 0, 1) * scale[:, None, None]
             labels[k:] = scale * (item.virial - core.virial)[_UPPER]
         return np.hstack([rows.reshape(len(rows), self.n_columns), labels[:, None]])
+
+    def gradient(
+        self, item: LabeledStructure, function: LinearFunction, num_threads: int | None = None
+    ) -> tuple[float, np.ndarray]:
+        """Return |y − X θ|² and Xᵀ(y − X θ) of a structure without its rows, for the columns of features.
+
+        Parameters
+        ----------
+        item : LabeledStructure
+        function : LinearFunction
+            Of the same basis, with θ.
+        num_threads : int, optional
+
+        Returns
+        -------
+        squares : float
+        gradient : numpy.ndarray, shape (n_species, n_features)
+        """
+        factors = self.weights.row_factors(item.config_type, len(item.atoms))
+        environments = Environments(self.basis, item.atoms, num_threads=num_threads)
+        core, predicted = self._core_results(environments), function.evaluate_environments(environments)
+        energy, displacements, strain = 0.0, np.zeros((len(item.atoms), 3)), np.zeros((3, 3))
+        if item.energy is not None:
+            label = item.energy - reference_energy(item.atoms, self.E0s) - core.energy
+            energy = factors.energy * (label - predicted.energy)
+        if item.forces is not None:
+            displacements = factors.forces * (item.forces - core.forces - predicted.forces)
+        if item.virial is not None:
+            scale = np.triu(np.full((3, 3), factors.virial * np.sqrt(2.0)), 1) + factors.virial * np.eye(3)
+            strain = scale * (item.virial - core.virial - predicted.virial)
+        squares = energy**2 + float(np.sum(displacements**2)) + float(np.sum(strain**2))
+        strain = strain * scale if item.virial is not None else strain
+        features, derivatives = jvp(
+            self.basis,
+            item.atoms,
+            factors.forces * displacements,
+            strain,
+            neighbors=environments.neighbors,
+            num_threads=num_threads,
+        )
+        of_atoms = factors.energy * energy * features - derivatives
+        gradient = np.zeros((len(self.basis.species), len(self.basis)))
+        np.add.at(gradient, environments.species, of_atoms)
+        return squares, gradient
 
     def _core_results(self, environments: Environments) -> EnergyAndForces:
         """Energies, forces and virial of the core; zeros without one."""

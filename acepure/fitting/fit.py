@@ -18,13 +18,14 @@ from acepure.features.environments import Environments
 from acepure.fitting.consistency import check_consistency
 from acepure.fitting.design import Design, Triangle, assemble
 from acepure.fitting.labeled import LabeledSet, LabeledStream, label_structures
+from acepure.fitting.normal_equations import is_large, solve_normal_equations
 from acepure.fitting.priors import SmoothnessPrior, resolve_prior
 from acepure.fitting.recipe import ENERGY_WEIGHTS, best_energy_weight, choose_basis
 from acepure.fitting.recipe_errors import HeldOut
 from acepure.fitting.recipe_triangles import FoldTriangles, assemble_folds
 from acepure.fitting.recipe_weights import relative_weights, scaled_weights, without_virials
 from acepure.fitting.reference_energies import is_isolated, reference_energies, reference_table
-from acepure.fitting.solvers import checked_options, solve
+from acepure.fitting.solvers import LARGE, checked_options, solve
 from acepure.fitting.species_prior import unmet_text
 from acepure.fitting.system import Unknowns, prior_from_evidence, unknowns
 from acepure.fitting.weights import Weights, resolve_weights
@@ -160,6 +161,8 @@ def fit_coefficients(
         basis, summary = recipe.basis, [*summary, *recipe.summary]
     plain = basis
     _check_species(basis, labeled)
+    large = solver == LARGE or (solver == "auto" and reference == "density" and is_large(basis))
+    reference = None if large and reference == "density" else reference
     shortest = shortest_distances(basis, labeled)
     core = resolved_core(core, basis, shortest)
     about_E0s = about_reference_energies(labeled, basis, E0s)
@@ -172,6 +175,14 @@ def fit_coefficients(
         f"design matrix: {n_rows:,} × {design.n_columns:,}, {8 * n_rows * design.n_columns / 2**30:.2f} GiB, "
         f"reduced in parts to {8 * (design.n_columns + 1) ** 2 / 2**20:.1f} MiB\n"
     )
+    if large:
+        solved = solve_normal_equations(design, labeled, alpha=options.get("alpha"), report=report, **work)
+        report("\n".join(solved.summary) + "\n")
+        summary = [f"{n_rows:,} rows of {len(labeled):,} structures", *solved.summary, f"E0 are {about_E0s}"]
+        choices = {"basis": plain.to_dict(), "weights": weights.to_dict(), "folds": folds}
+        return FitResult(
+            basis, solved.coefficients, E0s, solved.posterior, solved.noise, summary, core, shortest, choices
+        )
     if folds is None:
         triangle = assemble(design, labeled, **work)
     else:

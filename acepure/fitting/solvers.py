@@ -5,6 +5,7 @@
     svd      singular values below a part of the largest are left out
     lsqr     iterations that are stopped, damped by λ
     blr      ridge with λ and noise from the evidence: Bayesian linear regression
+    cholesky ridge of columns of equal length, for thousands of unknowns: from the rows, see `normal_equations.py`
     ard      a λ of its own for every coefficient, from the evidence: most become zero (scikit-learn)
 
 u are the coefficients times the prior, in coordinates free of constraints; see `system.py`.
@@ -26,8 +27,10 @@ from scipy.sparse.linalg import lsqr
 
 from acepure._utils.checks import number
 
-__all__ = ["SOLVERS", "Solution", "SolverProblem", "checked_options", "largest_evidence", "solve"]
+__all__ = ["LARGE", "SOLVERS", "Solution", "SolverProblem", "checked_options", "largest_evidence", "solve"]
 
+#: The solver that takes no triangle.
+LARGE = "cholesky"
 # Singular values below this part of the largest are rounding.
 _RANK = 1e-13
 
@@ -138,9 +141,9 @@ def checked_options(solver: str, options: Mapping[str, float]) -> dict[str, floa
     ImportError
         For a solver whose package is not installed.
     """
-    if solver not in SOLVERS:
-        raise ValueError(f"solver must be one of {', '.join(SOLVERS)}; got {solver!r}")
-    allowed = SOLVERS[solver][1]
+    if solver not in SOLVERS and solver != LARGE:
+        raise ValueError(f"solver must be one of {', '.join((*SOLVERS, LARGE))}; got {solver!r}")
+    allowed = ("alpha",) if solver == LARGE else SOLVERS[solver][1]
     unknown = sorted(set(options) - set(allowed))
     if unknown:
         takes = ", ".join(allowed) or "no options"

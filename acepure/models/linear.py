@@ -159,8 +159,10 @@ class LinearACE(BodyOrderedModel):
         E0s : mapping, "isolated", "lstsq", "auto" or a number
             Energies of isolated atoms in eV. "auto" takes those in the data, or else least squares on the composition.
         prior : SmoothnessPrior, "algebraic", "exponential" or None
-        solver : {"auto", "qr", "ridge", "svd", "lsqr", "blr", "ard"}
-            "auto" is "blr", Bayesian linear regression with the regularization from the evidence.
+        solver : {"auto", "qr", "ridge", "svd", "lsqr", "blr", "ard", "cholesky"}
+            "auto" is "blr", Bayesian linear regression with the regularization from the evidence, or, above 4000
+            coefficients, "cholesky": ridge by normal equations, with the regularization that is best for a tenth of
+            the structures left out; then `reference` is None and `prior` is not used.
         options : mapping, optional
             Options of the solver, see `acepure.fitting.solve`.
         core : PairCore or "zbl", optional
@@ -248,7 +250,7 @@ class LinearACE(BodyOrderedModel):
                 "regression": {"noise": result.noise, "weights": result.choices["weights"]},
             },
         )
-        if uncertainty and calibrate_by is not None and result.noise > 0:
+        if model.posterior is not None and calibrate_by is not None and result.noise > 0:
             calibrate_fit(model, labeled, calibrate_by, num_threads, progress, print if verbose else None)
         if verbose:
             print(f"cost: {measure_cost(model, labeled):.3g} µs per atom for energy and forces, on one thread\n")

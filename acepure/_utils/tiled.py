@@ -1,0 +1,185 @@
+"""Large symmetric matrices in tiles: sums XᵀX of rows that arrive in parts, A + λ = RᵀR, solutions.
+
+Only tiles of the upper triangle are held, half of the matrix, in memory or in a file. Each tile is one task for a
+thread, computed in one fixed order, so that results have the same bits for any number of threads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.linalg import solve_triangular
+
+from acepure._utils.blas import one_blas_thread
+from acepure._utils.checks import count
+
+__all__ = ["TiledMatrix"]
+
+#: Rows and columns of a tile.
+TILE = 512
+
+Run = Callable[[Callable[..., None], Iterable[tuple[Any, ...]]], None]
+
+
+class TiledMatrix:
+    """A symmetric or upper triangular matrix, by the tiles of its upper triangle.
+
+    Parameters
+    ----------
+    n : int
+        Rows and columns.
+    folder : Path, optional
+        The tiles are in a file there, not in memory; whoever gives the folder removes it.
+    tile : int
+        Rows and columns of a tile.
+
+    Examples
+    --------
+    >>> A = TiledMatrix(2)
+    >>> A.add_rows(np.array([[1.0, 2.0], [0.0, 1.0]]), 1)
+    >>> A.dense()
+    array([[1., 2.],
+           [2., 5.]])
+    """
+
+    def __init__(self, n: int, folder: Path | None = None, tile: int = TILE) -> None:
+        self.n, self.tile, self.folder = count("n", n), tile, folder
+        self.n_tiles = -(-n // tile)
+        shape = (self.n_tiles * (self.n_tiles + 1) // 2, tile, tile)
+        if folder is None:
+            self._tiles = np.zeros(shape)
+        else:
+            number = sum(1 for _ in folder.glob("*.tiles"))
+            self._tiles = np.memmap(folder / f"{number}.tiles", np.float64, "w+", shape=shape)
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of the tiles, in memory or on disk."""
+        return int(self._tiles.nbytes)
+
+    def __getitem__(self, index: tuple[int, int]) -> np.ndarray:
+        """The tile (i, j), i ≤ j, to be changed in place."""
+        i, j = index
+        return self._tiles[i * self.n_tiles - i * (i - 1) // 2 + j - i]
+
+    def _part(self, i: int) -> slice:
+        return slice(i * self.tile, min((i + 1) * self.tile, self.n))
+
+    def _pairs(self) -> Iterator[tuple[int, int]]:
+        return ((i, j) for j in range(self.n_tiles) for i in range(j + 1))
+
+    def add_rows(self, X: np.ndarray, num_threads: int) -> None:
+        """Add XᵀX.
+
+        Parameters
+        ----------
+        X : numpy.ndarray, shape (any, n)
+        num_threads : int
+            How many tiles are computed side by side.
+        """
+        parts = [np.ascontiguousarray(X[:, self._part(i)]) for i in range(self.n_tiles)]
+
+        def add(i: int, j: int) -> None:
+            product = parts[i].T @ parts[j]
+            self[i, j][: len(product), : product.shape[1]] += product
+
+        with _side_by_side(num_threads) as run:
+            run(add, self._pairs())
+
+    def diagonal(self) -> np.ndarray:
+        """Return the diagonal, shape (n,)."""
+        return np.concatenate([np.diag(self[i, i]) for i in range(self.n_tiles)])[: self.n]
+
+    def scale(self, d: np.ndarray, num_threads: int = 1) -> None:
+        """Multiply A_ij by d_i d_j."""
+
+        def multiply(i: int, j: int) -> None:
+            left, right = d[self._part(i)], d[self._part(j)]
+            self[i, j][: len(left), : len(right)] *= left[:, None] * right
+
+        with _side_by_side(num_threads) as run:
+            run(multiply, self._pairs())
+
+    def dense(self) -> np.ndarray:
+        """Return the whole symmetric matrix, shape (n, n)."""
+        upper = self.dense_upper()
+        return upper + np.triu(upper, 1).T
+
+    def dense_upper(self) -> np.ndarray:
+        """Return its upper triangle, zeros below, shape (n, n)."""
+        result = np.zeros((self.n, self.n))
+        for i, j in self._pairs():
+            rows, columns = self._part(i), self._part(j)
+            result[rows, columns] = self[i, j][: rows.stop - rows.start, : columns.stop - columns.start]
+        return np.triu(result)
+
+    def cholesky(self, shift: float, num_threads: int, out: TiledMatrix | None = None) -> TiledMatrix:
+        """Return the upper triangular R of A + shift = RᵀR.
+
+        Parameters
+        ----------
+        shift : float
+            Added to the diagonal.
+        num_threads : int
+        out : TiledMatrix, optional
+            Of the same size; overwritten by the result.
+
+        Raises
+        ------
+        numpy.linalg.LinAlgError
+            If A + shift is not positive, to rounding.
+        """
+        R = TiledMatrix(self.n, self.folder, self.tile) if out is None else out
+        R._tiles[:] = self._tiles
+        for i in range(R.n_tiles):
+            corner = R[i, i]
+            corner[np.diag_indices(R.tile)] += shift
+            filled = len(range(*R._part(i).indices(R.n)))
+            np.fill_diagonal(corner[filled:, filled:], 1.0)  # behind the last column
+        with _side_by_side(num_threads) as run:
+            for k in range(R.n_tiles):
+                R[k, k][:] = np.linalg.cholesky(R[k, k].T).T
+                run(R._solve_tile, [(k, j) for j in range(k + 1, R.n_tiles)])
+                rest = [(k, i, j) for j in range(k + 1, R.n_tiles) for i in range(k + 1, j + 1)]
+                run(R._subtract_tile, rest)
+        return R
+
+    def _solve_tile(self, k: int, j: int) -> None:
+        self[k, j][:] = solve_triangular(self[k, k], self[k, j], trans="T", check_finite=False)
+
+    def _subtract_tile(self, k: int, i: int, j: int) -> None:
+        self[i, j][:] -= self[k, i].T @ self[k, j]
+
+    def solve(self, b: np.ndarray) -> np.ndarray:
+        """Return (RᵀR)⁻¹ b of a triangle R, shape of b: (n,) or (n, any)."""
+        return self.solve_triangular(self.solve_triangular(b, transposed=True))
+
+    def solve_triangular(self, b: np.ndarray, transposed: bool = False) -> np.ndarray:
+        """Return R⁻¹ b, or R⁻ᵀ b, of a triangle R."""
+        padded = np.zeros((self.n_tiles * self.tile, *b.shape[1:]))
+        padded[: self.n] = b
+        x = padded.reshape(self.n_tiles, self.tile, *b.shape[1:])
+        order = range(self.n_tiles) if transposed else range(self.n_tiles - 1, -1, -1)
+        with one_blas_thread():
+            for k in order:
+                x[k] = solve_triangular(self[k, k], x[k], trans="T" if transposed else "N", check_finite=False)
+                for j in range(k + 1, self.n_tiles) if transposed else range(k):
+                    x[j] -= self[k, j].T @ x[k] if transposed else self[j, k] @ x[k]
+        return padded[: self.n]
+
+
+@contextmanager
+def _side_by_side(num_threads: int) -> Iterator[Run]:
+    """Give a function that runs tasks on threads, each with one thread of BLAS, and waits for all."""
+    with one_blas_thread(), ThreadPoolExecutor(num_threads) as pool:
+
+        def run(task: Callable[..., None], arguments: Iterable[tuple[Any, ...]]) -> None:
+            for future in [pool.submit(task, *each) for each in arguments]:
+                future.result()
+
+        yield run

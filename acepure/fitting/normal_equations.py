@@ -1,0 +1,310 @@
+"""Fits with thousands of unknowns: normal equations in tiles, λ by structures left out, corrections from the data.
+
+For weighted rows X, labels y and columns scaled to length one, x_k = X_k d_k, θ = d u,
+
+    (G + λ) u = dXᵀy,      G = (d XᵀX d),      f(u) = |X θ − y|² + λ |u|².
+
+Columns that are zero in all structures, or equal to another one, are left out. G costs n² products per row where a QR
+factor takes 2 n², runs at the speed of matrix products on all cores, and every λ takes seconds; but it has lost the
+digits of directions below 1e-16 of the largest. So the gradient of f is computed from the structures themselves, at a
+few times the cost of features, as g = Σ_i (c_i B(i) − Ḃ(i)) with Ḃ along the errors of the forces: with
+r = d g − λ u the correction (G + λ)⁻¹ r is made, and f exceeds its least value by r (G + λ)⁻¹ r, which is what is
+measured and said.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from acepure._utils.memory import physical_memory
+from acepure._utils.threads import resolve_num_threads
+from acepure._utils.tiled import TiledMatrix
+from acepure._utils.workers import batched, kernel_threads, naming_structure, ordered_map, structure_bar
+from acepure.features.basis import ACEBasis
+from acepure.features.linear import LinearFunction, features_of_isolated_atoms
+from acepure.fitting.design import Design
+from acepure.fitting.labeled import LabeledSet
+from acepure.fitting.labels import LabeledStructure
+from acepure.fitting.occupancy import can_be_nonzero
+from acepure.fitting.recipe_triangles import interleaved_folds
+
+__all__ = ["NormalSolution", "is_large", "solve_normal_equations"]
+
+# Coefficients above which these equations are the default: a singular value decomposition takes minutes then.
+_LARGE = 4000
+
+#: λ in units of the mean eigenvalue times the number of unknowns; tried from the largest on, while errors fall.
+ALPHAS = tuple(10.0 ** -np.arange(8.0, 19.0))
+# One of so many structures of each group is left out to choose λ, at most as many rows as unknowns.
+_ONE_OF = 10
+_ROWS = 768
+# Columns are the same when their cosine is within this of one.
+_SAME = 1e-13
+# Parts of f by which it may exceed its least value: corrected above the first, given up above the second.
+_EXCESS, _UNTRUSTED = 1e-3, 1e-2
+_CORRECTIONS = 6
+# Of physical memory for the two matrices, before they go to a file, and bytes of a posterior that is kept.
+_SHARE, _POSTERIOR = 0.6, 2**30
+
+
+@dataclass(frozen=True, eq=False)
+class NormalSolution:
+    """What was found.
+
+    Attributes
+    ----------
+    coefficients : numpy.ndarray, shape (n_species, n_features)
+    posterior : numpy.ndarray, shape (n_species, n_features, n_unknowns), or None
+        S, where it takes less than 1 GiB.
+    noise : float
+    n_rows : int
+    summary : list of str
+    """
+
+    coefficients: np.ndarray
+    posterior: np.ndarray | None
+    noise: float
+    n_rows: int
+    summary: list[str]
+
+
+def is_large(basis: ACEBasis) -> bool:
+    """Whether a fit to this basis is for these equations."""
+    n_coefficients = len(basis.species) * len(basis)
+    return n_coefficients > _LARGE and basis.reference is None
+
+
+def solve_normal_equations(
+    design: Design,
+    labeled: LabeledSet,
+    *,
+    alpha: float | None = None,
+    workers: Any = 1,
+    num_threads: int | None = None,
+    progress: bool | None = None,
+    report: Callable[[str], None] = lambda text: None,
+) -> NormalSolution:
+    """Fit the coefficients of a basis whose features are zero at an isolated atom.
+
+    Parameters
+    ----------
+    design : Design
+    labeled : LabeledSet
+    alpha : float, optional
+        λ relative to the number of unknowns; default: the best for structures that are left out, a tenth of each group.
+    workers, num_threads, progress, report
+        As in `fit_coefficients`.
+
+    Raises
+    ------
+    ValueError
+        For a basis with constants at isolated atoms, as centered ones have.
+    numpy.linalg.LinAlgError
+        If G + λ is not positive for a given α.
+    """
+    if features_of_isolated_atoms(design.basis).any():
+        raise ValueError('solver "cholesky" needs features that are zero at isolated atoms; take reference=None')
+    if alpha is None and len(labeled) < 2:
+        raise ValueError(
+            'solver "cholesky" chooses its regularization by structures left out: give alpha for one alone'
+        )
+    possible = can_be_nonzero(design.basis, (item.atoms for item in labeled))
+    n = int(possible.sum())
+    with _room(n, report) as folder:
+        fit = _Fit(design, possible, folder, resolve_num_threads(num_threads))
+        run = partial(fit.rows_of, labeled, workers=workers, num_threads=num_threads, progress=progress)
+        return _solved(fit, labeled, run, alpha, progress, report)
+
+
+@contextmanager
+def _room(n: int, report: Callable[[str], None]) -> Iterator[Path | None]:
+    """A folder for tiles where memory is short, else None."""
+    needed = 8.0 * n * (n + 1)
+    report(f"normal equations of {n:,} unknowns: {needed / 2**30:.2f} GiB")
+    if needed < _SHARE * physical_memory():
+        yield None
+        return
+    with tempfile.TemporaryDirectory(prefix="acepure-") as name:
+        report(f"more than {_SHARE:.0%} of the memory: in a file in {name}")
+        yield Path(name)
+
+
+class _Fit:
+    """G, Xᵀy and |y|² of the possible columns, and where they belong."""
+
+    def __init__(self, design: Design, possible: np.ndarray, folder: Path | None, num_threads: int) -> None:
+        self.design, self.possible, self.num_threads = design, possible, num_threads
+        with_constants = np.concatenate([np.zeros((len(possible), 1), dtype=bool), possible], axis=1)
+        self.columns = np.flatnonzero(np.append(with_constants.ravel(), True))
+        self.gram = TiledMatrix(len(self.columns) - 1, folder)
+        self.right = np.zeros(self.gram.n)
+        self.n_rows, self.squares = 0, 0.0
+
+    def rows_of(
+        self, labeled: LabeledSet, *, workers: Any, num_threads: int | None, progress: bool | None
+    ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """Yield rows of the possible columns, right-hand side last, with their kinds and structures."""
+        function = partial(_rows, self.design, self.columns, kernel_threads(workers, num_threads))
+        batches = batched(labeled, self.design.n_rows, _ROWS)
+        with structure_bar("normal equations", labeled, progress) as bar:
+            yield from ordered_map(function, batches, workers, bar=bar)
+
+    def add(self, rows: np.ndarray) -> None:
+        """Add rows, right-hand side last."""
+        X, y = rows[:, :-1], rows[:, -1]
+        self.gram.add_rows(X, self.num_threads)
+        self.right += X.T @ y
+        self.squares += float(y @ y)
+        self.n_rows += len(rows)
+
+    def coefficients(self, theta: np.ndarray) -> np.ndarray:
+        """Scatter θ of the possible columns, shape (n_species, n_features, ...)."""
+        result = np.zeros((*self.possible.shape, *theta.shape[1:]))
+        result[self.possible] = theta
+        return result
+
+    def same_columns(self) -> np.ndarray:
+        """Which columns are multiples of an earlier one, or zero."""
+        G, length = self.gram, np.sqrt(self.gram.diagonal())
+        same = length == 0
+        for j in range(G.n_tiles):
+            for i in range(j + 1):
+                left, right = length[G._part(i)], length[G._part(j)]
+                cosine = np.abs(G[i, j][: len(left), : len(right)]) >= (1 - _SAME) * left[:, None] * right
+                same[G._part(j)] |= (np.triu(cosine, 1) if i == j else cosine)[left > 0].any(axis=0)
+        return same
+
+
+def _rows(
+    design: Design, columns: np.ndarray, num_threads: int | None, batch: Sequence[tuple[int, LabeledStructure]]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    rows, kinds, structures = [], [], []
+    for number, item in batch:
+        with naming_structure(number):
+            rows.append(design.rows(item, num_threads)[:, columns])
+        kinds.append(np.repeat(np.arange(3), design.rows_by_kind(item)))
+        structures.append(np.full(len(rows[-1]), number))
+    return np.concatenate(rows), np.concatenate(kinds), np.concatenate(structures)
+
+
+def _solved(
+    fit: _Fit, labeled: LabeledSet, run: Any, alpha: float | None, progress: bool | None, report: Callable[[str], None]
+) -> NormalSolution:
+    held, held_kinds = _assembled(fit, labeled, run, alpha is None)
+    same = fit.same_columns() if fit.n_rows else np.zeros(fit.gram.n, dtype=bool)
+    length = np.sqrt(fit.gram.diagonal())
+    d = np.where(same, 0.0, 1.0 / np.where(same, 1.0, length))
+    fit.gram.scale(d, fit.num_threads)
+    fit.right *= d
+    summary = [
+        f"{fit.possible.size:,} coefficients, {fit.possible.size - fit.gram.n:,} of them of functions that are zero in "
+        f"all structures, {int(same.sum()):,} equal to others"
+    ]
+    if alpha is None:
+        alpha, text = _best_alpha(fit, held[:, :-1] * d, held[:, -1], held_kinds, report)
+        summary.append(text)
+        fit.add(np.column_stack([held[:, :-1] * d, held[:, -1]]))
+    lam = alpha * fit.gram.n
+    R = fit.gram.cholesky(lam, fit.num_threads)
+    u, f, text = _corrected(fit, labeled, R, d, lam, R.solve(fit.right), progress, report)
+    noise = float(np.sqrt(f / fit.n_rows))
+    summary.append(f"Cholesky, alpha {alpha:.1e}; {text}")
+    return NormalSolution(fit.coefficients(d * u), _posterior(fit, R, d, noise, summary), noise, fit.n_rows, summary)
+
+
+def _assembled(fit: _Fit, labeled: LabeledSet, run: Any, hold: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Add the rows of most structures; return those left out, with their kinds."""
+    left_out = np.zeros(len(labeled), dtype=bool)
+    if hold:
+        left_out = interleaved_folds([item.config_type for item in labeled], min(_ONE_OF, len(labeled)))[0] == 0
+    held, kinds, n_held = [np.empty((0, len(fit.columns)))], [np.empty(0, dtype=np.int64)], 0
+    for rows, kind, structure in run():
+        out = left_out[structure]
+        if n_held > fit.gram.n:
+            out[:] = False
+        fit.add(rows[~out])
+        held.append(rows[out])
+        kinds.append(kind[out])
+        n_held += int(out.sum())
+    return np.concatenate(held), np.concatenate(kinds)
+
+
+def _best_alpha(
+    fit: _Fit, X: np.ndarray, y: np.ndarray, kinds: np.ndarray, report: Callable[[str], None]
+) -> tuple[float, str]:
+    """α of the least product of root mean square errors of the kinds of labels, from the largest α on."""
+    scores: dict[float, float] = {}
+    R = None
+    for alpha in ALPHAS:
+        try:
+            R = fit.gram.cholesky(alpha * fit.gram.n, fit.num_threads, R)
+        except np.linalg.LinAlgError:
+            break
+        error = np.square(X @ R.solve(fit.right) - y)
+        scores[alpha] = float(np.mean([0.5 * np.log(error[kinds == k].mean()) for k in np.unique(kinds)]))
+        report(f"  alpha {alpha:.0e}: errors of what was left out {np.exp(scores[alpha] - max(scores.values())):.3f}")
+        if len(scores) > 2 and min(scores, key=scores.__getitem__) not in list(scores)[-2:]:
+            break
+    if not scores:
+        raise np.linalg.LinAlgError(f"the normal equations are not positive for any alpha up to {ALPHAS[0]:g}")
+    best = min(scores, key=scores.__getitem__)
+    return best, f"alpha {best:.0e} chosen by {len(y):,} rows of structures left out, of {len(scores)} tried"
+
+
+def _corrected(
+    fit: _Fit,
+    labeled: LabeledSet,
+    R: TiledMatrix,
+    d: np.ndarray,
+    lam: float,
+    u: np.ndarray,
+    progress: bool | None,
+    report: Callable[[str], None],
+) -> tuple[np.ndarray, float, str]:
+    """Correct u by gradients from the structures; return it, f, and what is known of its error."""
+    best, least, excess = u, np.inf, np.inf
+    for step in range(_CORRECTIONS + 1):
+        squares, gradient = _gradient(fit, labeled, d * u, progress)
+        f = squares + lam * float(u @ u)
+        if f >= least:  # rounding of G makes corrections worse: what was there before stays
+            break
+        r = d * gradient - lam * u
+        change = R.solve(r)
+        best, least, excess = u, f, float(r @ change) / f
+        report(f"  errors exceed the least possible by {excess:.1e} of their squares, after {step} corrections")
+        if excess < _EXCESS:
+            break
+        u = u + change
+    if excess > _UNTRUSTED:
+        report("more than they should: the digits lost in the normal equations matter; solver='qr' loses none")
+    return best, least, f"squared errors exceed the least possible by a part of {excess:.1e}"
+
+
+def _gradient(fit: _Fit, labeled: LabeledSet, theta: np.ndarray, progress: bool | None) -> tuple[float, np.ndarray]:
+    """Return |y − X θ|² and Xᵀ(y − X θ) of the possible columns, from the structures."""
+    function = LinearFunction(fit.design.basis, fit.coefficients(theta))
+    total, squares = np.zeros(fit.possible.shape), 0.0
+    with structure_bar("gradient", labeled, progress) as bar:
+        for k, item in enumerate(labeled):
+            with naming_structure(k):
+                more, gradient = fit.design.gradient(item, function, fit.num_threads)
+            squares += more
+            total += gradient
+            bar.update()
+    return squares, total[fit.possible]
+
+
+def _posterior(fit: _Fit, R: TiledMatrix, d: np.ndarray, noise: float, summary: list[str]) -> np.ndarray | None:
+    """S = σ d R⁻¹ by functions, or None where it is too large."""
+    if 8 * fit.possible.size * fit.gram.n > _POSTERIOR:
+        summary.append("no standard deviations: their matrix would be larger than 1 GiB")
+        return None
+    return fit.coefficients(noise * d[:, None] * R.solve_triangular(np.eye(fit.gram.n)))
