@@ -67,7 +67,8 @@ class TiledMatrix:
         i, j = index
         return self._tiles[i * self.n_tiles - i * (i - 1) // 2 + j - i]
 
-    def _part(self, i: int) -> slice:
+    def part(self, i: int) -> slice:
+        """Rows, or columns, of the i-th tiles."""
         return slice(i * self.tile, min((i + 1) * self.tile, self.n))
 
     def _pairs(self) -> Iterator[tuple[int, int]]:
@@ -82,7 +83,7 @@ class TiledMatrix:
         num_threads : int
             How many tiles are computed side by side.
         """
-        parts = [np.ascontiguousarray(X[:, self._part(i)]) for i in range(self.n_tiles)]
+        parts = [np.ascontiguousarray(X[:, self.part(i)]) for i in range(self.n_tiles)]
 
         def add(i: int, j: int) -> None:
             product = parts[i].T @ parts[j]
@@ -99,7 +100,7 @@ class TiledMatrix:
         """Multiply A_ij by d_i d_j."""
 
         def multiply(i: int, j: int) -> None:
-            left, right = d[self._part(i)], d[self._part(j)]
+            left, right = d[self.part(i)], d[self.part(j)]
             self[i, j][: len(left), : len(right)] *= left[:, None] * right
 
         with _side_by_side(num_threads) as run:
@@ -114,7 +115,7 @@ class TiledMatrix:
         """Return its upper triangle, zeros below, shape (n, n)."""
         result = np.zeros((self.n, self.n))
         for i, j in self._pairs():
-            rows, columns = self._part(i), self._part(j)
+            rows, columns = self.part(i), self.part(j)
             result[rows, columns] = self[i, j][: rows.stop - rows.start, : columns.stop - columns.start]
         return np.triu(result)
 
@@ -139,7 +140,7 @@ class TiledMatrix:
         for i in range(R.n_tiles):
             corner = R[i, i]
             corner[np.diag_indices(R.tile)] += shift
-            filled = len(range(*R._part(i).indices(R.n)))
+            filled = len(range(*R.part(i).indices(R.n)))
             np.fill_diagonal(corner[filled:, filled:], 1.0)  # behind the last column
         with _side_by_side(num_threads) as run:
             for k in range(R.n_tiles):

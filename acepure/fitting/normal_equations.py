@@ -46,6 +46,8 @@ ALPHAS = tuple(10.0 ** -np.arange(8.0, 19.0))
 # One of so many structures of each group is left out to choose λ, at most as many rows as unknowns.
 _ONE_OF = 10
 _ROWS = 768
+# Columns shorter than this part of the longest are rounding.
+_ZERO = 1e-13
 # Columns are the same when their cosine is within this of one.
 _SAME = 1e-13
 # Parts of f by which it may exceed its least value: corrected above the first, given up above the second.
@@ -113,9 +115,7 @@ def solve_normal_equations(
     if features_of_isolated_atoms(design.basis).any():
         raise ValueError('solver "cholesky" needs features that are zero at isolated atoms; take reference=None')
     if alpha is None and len(labeled) < 2:
-        raise ValueError(
-            'solver "cholesky" chooses its regularization by structures left out: give alpha for one alone'
-        )
+        raise ValueError('solver "cholesky" leaves out structures to choose alpha; give alpha for one structure')
     possible = can_be_nonzero(design.basis, (item.atoms for item in labeled))
     n = int(possible.sum())
     with _room(n, report) as folder:
@@ -138,15 +138,15 @@ def _room(n: int, report: Callable[[str], None]) -> Iterator[Path | None]:
 
 
 class _Fit:
-    """G, Xᵀy and |y|² of the possible columns, and where they belong."""
+    """G and dXᵀy of the possible columns, multiplied by d, and where they belong."""
 
     def __init__(self, design: Design, possible: np.ndarray, folder: Path | None, num_threads: int) -> None:
         self.design, self.possible, self.num_threads = design, possible, num_threads
         with_constants = np.concatenate([np.zeros((len(possible), 1), dtype=bool), possible], axis=1)
         self.columns = np.flatnonzero(np.append(with_constants.ravel(), True))
         self.gram = TiledMatrix(len(self.columns) - 1, folder)
-        self.right = np.zeros(self.gram.n)
-        self.n_rows, self.squares = 0, 0.0
+        self.right, self.d = np.zeros(self.gram.n), np.ones(self.gram.n)
+        self.n_rows = 0
 
     def rows_of(
         self, labeled: LabeledSet, *, workers: Any, num_threads: int | None, progress: bool | None
@@ -162,7 +162,6 @@ class _Fit:
         X, y = rows[:, :-1], rows[:, -1]
         self.gram.add_rows(X, self.num_threads)
         self.right += X.T @ y
-        self.squares += float(y @ y)
         self.n_rows += len(rows)
 
     def coefficients(self, theta: np.ndarray) -> np.ndarray:
@@ -171,16 +170,23 @@ class _Fit:
         result[self.possible] = theta
         return result
 
-    def same_columns(self) -> np.ndarray:
-        """Which columns are multiples of an earlier one, or zero."""
+    def scale_columns(self) -> int:
+        """Make all columns of length one, and those 0 that are multiples of an earlier one; return how many these are.
+
+        `d` is what columns are multiplied by in all.
+        """
         G, length = self.gram, np.sqrt(self.gram.diagonal())
-        same = length == 0
+        same = length <= _ZERO * length.max(initial=0.0)
         for j in range(G.n_tiles):
             for i in range(j + 1):
-                left, right = length[G._part(i)], length[G._part(j)]
+                left, right = length[G.part(i)], length[G.part(j)]
                 cosine = np.abs(G[i, j][: len(left), : len(right)]) >= (1 - _SAME) * left[:, None] * right
-                same[G._part(j)] |= (np.triu(cosine, 1) if i == j else cosine)[left > 0].any(axis=0)
-        return same
+                same[G.part(j)] |= (np.triu(cosine, 1) if i == j else cosine)[~same[G.part(i)]].any(axis=0)
+        change = np.where(same, 0.0, 1.0 / np.where(same, 1.0, length))
+        G.scale(change, self.num_threads)
+        self.right *= change
+        self.d *= change
+        return int(same.sum())
 
 
 def _rows(
@@ -199,25 +205,25 @@ def _solved(
     fit: _Fit, labeled: LabeledSet, run: Any, alpha: float | None, progress: bool | None, report: Callable[[str], None]
 ) -> NormalSolution:
     held, held_kinds = _assembled(fit, labeled, run, alpha is None)
-    same = fit.same_columns() if fit.n_rows else np.zeros(fit.gram.n, dtype=bool)
-    length = np.sqrt(fit.gram.diagonal())
-    d = np.where(same, 0.0, 1.0 / np.where(same, 1.0, length))
-    fit.gram.scale(d, fit.num_threads)
-    fit.right *= d
-    summary = [
-        f"{fit.possible.size:,} coefficients, {fit.possible.size - fit.gram.n:,} of them of functions that are zero in "
-        f"all structures, {int(same.sum()):,} equal to others"
-    ]
+    summary = []
     if alpha is None:
-        alpha, text = _best_alpha(fit, held[:, :-1] * d, held[:, -1], held_kinds, report)
+        fit.scale_columns()
+        X = held[:, :-1] * fit.d
+        alpha, text = _best_alpha(fit, X, held[:, -1], held_kinds, report)
         summary.append(text)
-        fit.add(np.column_stack([held[:, :-1] * d, held[:, -1]]))
+        fit.add(np.column_stack([X, held[:, -1]]))
+    n_same = fit.scale_columns()
+    summary.insert(
+        0,
+        f"{fit.possible.size:,} coefficients, {fit.possible.size - fit.gram.n:,} of them of functions that are zero in "
+        f"all structures, {n_same:,} equal to others",
+    )
     lam = alpha * fit.gram.n
     R = fit.gram.cholesky(lam, fit.num_threads)
-    u, f, text = _corrected(fit, labeled, R, d, lam, R.solve(fit.right), progress, report)
+    u, f, text = _corrected(fit, labeled, R, lam, progress, report)
     noise = float(np.sqrt(f / fit.n_rows))
     summary.append(f"Cholesky, alpha {alpha:.1e}; {text}")
-    return NormalSolution(fit.coefficients(d * u), _posterior(fit, R, d, noise, summary), noise, fit.n_rows, summary)
+    return NormalSolution(fit.coefficients(fit.d * u), _posterior(fit, R, noise, summary), noise, fit.n_rows, summary)
 
 
 def _assembled(fit: _Fit, labeled: LabeledSet, run: Any, hold: bool) -> tuple[np.ndarray, np.ndarray]:
@@ -263,13 +269,12 @@ def _corrected(
     fit: _Fit,
     labeled: LabeledSet,
     R: TiledMatrix,
-    d: np.ndarray,
     lam: float,
-    u: np.ndarray,
     progress: bool | None,
     report: Callable[[str], None],
 ) -> tuple[np.ndarray, float, str]:
-    """Correct u by gradients from the structures; return it, f, and what is known of its error."""
+    """Solve, and correct u by gradients from the structures; return it, f, and what is known of its error."""
+    d, u = fit.d, R.solve(fit.right)
     best, least, excess = u, np.inf, np.inf
     for step in range(_CORRECTIONS + 1):
         squares, gradient = _gradient(fit, labeled, d * u, progress)
@@ -302,9 +307,9 @@ def _gradient(fit: _Fit, labeled: LabeledSet, theta: np.ndarray, progress: bool 
     return squares, total[fit.possible]
 
 
-def _posterior(fit: _Fit, R: TiledMatrix, d: np.ndarray, noise: float, summary: list[str]) -> np.ndarray | None:
+def _posterior(fit: _Fit, R: TiledMatrix, noise: float, summary: list[str]) -> np.ndarray | None:
     """S = σ d R⁻¹ by functions, or None where it is too large."""
     if 8 * fit.possible.size * fit.gram.n > _POSTERIOR:
         summary.append("no standard deviations: their matrix would be larger than 1 GiB")
         return None
-    return fit.coefficients(noise * d[:, None] * R.solve_triangular(np.eye(fit.gram.n)))
+    return fit.coefficients(noise * fit.d[:, None] * R.solve_triangular(np.eye(fit.gram.n)))

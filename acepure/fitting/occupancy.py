@@ -24,7 +24,7 @@ def neighbors_needed(basis: ACEBasis) -> np.ndarray:
     Examples
     --------
     >>> neighbors_needed(ACEBasis(["Cu"], order=2, totaldegree=2)).T
-    array([[1, 1, 2, 2]])
+    array([[1, 1, 1, 2, 2, 2, 2, 2]])
     """
     index = {symbol: k for k, symbol in enumerate(basis.species)}
     needed = np.zeros((len(basis), len(index)), dtype=np.int64)

@@ -1,0 +1,128 @@
+"""Fits by normal equations against dense least squares, and functions that are zero in all structures."""
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import bulk, molecule
+from ase.calculators.emt import EMT
+from ase.calculators.singlepoint import SinglePointCalculator
+
+from acepure import ACEBasis, IdealGas, LinearACE, LinearFunction
+from acepure.fitting import normal_equations, resolve_weights
+from acepure.fitting.design import Design
+from acepure.fitting.fit import labeled_data
+from acepure.fitting.normal_equations import solve_normal_equations
+from acepure.fitting.occupancy import can_be_nonzero
+
+BASIS = ACEBasis(["Cu", "Au"], rcut=4.0, order=3, totaldegree=4)
+
+
+def labeled_structures(n=8):
+    rng = np.random.default_rng(1)
+    structures = []
+    for k in range(n):
+        atoms = bulk("Cu", cubic=True) if k % 2 else Atoms("CuAu2", [[0, 0, 0], [0, 0, 2.5], [0, 2.4, 0.3]])
+        atoms.symbols[0] = "Au" if k % 4 == 1 else "Cu"
+        atoms.rattle(0.1, rng=rng)
+        atoms.calc = EMT()
+        stress = {"stress": atoms.get_stress()} if atoms.cell.rank == 3 else {}
+        atoms.calc = SinglePointCalculator(
+            atoms, energy=atoms.get_potential_energy(), forces=atoms.get_forces(), **stress
+        )
+        structures.append(atoms)
+    return structures
+
+
+@pytest.fixture(scope="module")
+def problem():
+    labeled = labeled_data(labeled_structures())
+    design = Design(BASIS, resolve_weights((30, 1, 1)), {"Cu": 0.5, "Au": 0.2})
+    rows = np.concatenate([design.rows(item) for item in labeled])
+    return labeled, design, rows
+
+
+def test_equal_to_ridge_in_scaled_columns(problem):
+    labeled, design, rows = problem
+    alpha = 1e-6
+    found = solve_normal_equations(design, labeled, alpha=alpha, num_threads=2)
+    features = np.concatenate([[False], np.ones(len(BASIS), dtype=bool)])
+    X, y = rows[:, :-1][:, np.tile(features, 2)], rows[:, -1]
+    length = np.linalg.norm(X, axis=0)
+    kept = np.flatnonzero(length > 1e-13 * length.max())
+    cosines = (X[:, kept] / length[kept]).T @ (X[:, kept] / length[kept])
+    kept = kept[~(np.abs(np.triu(cosines, 1)) >= 1 - 1e-13).any(axis=0)]
+    Z = X[:, kept] / length[kept]
+    n = int(can_be_nonzero(BASIS, [item.atoms for item in labeled]).sum())
+    u = np.linalg.lstsq(
+        np.vstack([Z, np.sqrt(alpha * n) * np.eye(len(kept))]), np.append(y, np.zeros(len(kept))), rcond=None
+    )[0]
+    expected = np.zeros(X.shape[1])
+    expected[kept] = u / length[kept]
+    np.testing.assert_allclose(Z @ (found.coefficients.ravel()[kept] * length[kept]), Z @ u, atol=1e-8 * abs(y).max())
+    np.testing.assert_allclose(found.coefficients.ravel(), expected, atol=1e-6 * abs(expected).max())
+    covariance = np.linalg.inv(Z.T @ Z + alpha * n * np.eye(len(kept))) / np.outer(length[kept], length[kept])
+    S = found.posterior.reshape(X.shape[1], -1)[kept]
+    np.testing.assert_allclose(S @ S.T / found.noise**2, covariance, atol=1e-6 * abs(covariance).max())
+
+
+def test_gradient_from_structures_equals_that_of_rows(problem):
+    labeled, design, _ = problem
+    theta = np.random.default_rng(0).normal(size=(2, len(BASIS)))
+    padded = np.concatenate([np.zeros((2, 1)), theta], axis=1).ravel()
+    for item in labeled:
+        rows = design.rows(item)
+        residuals = rows[:, -1] - rows[:, :-1] @ padded
+        squares, gradient = design.gradient(item, LinearFunction(BASIS, theta))
+        expected = (rows[:, :-1].T @ residuals).reshape(2, -1)[:, 1:]
+        np.testing.assert_allclose(squares, residuals @ residuals, rtol=1e-11)
+        np.testing.assert_allclose(gradient, expected, atol=1e-11 * abs(expected).max())
+
+
+def test_possible_functions_are_those_that_are_not_zero():
+    """By the features themselves; three atoms have no four-body terms."""
+    structures = [molecule("CH3CH2OH"), molecule("H2O")]
+    for atoms in structures:  # symmetry makes others zero too
+        atoms.rattle(0.1, seed=1)
+    for canonical in (True, False):
+        basis = ACEBasis(["C", "H", "O"], rcut=5.0, order=3, totaldegree=5, canonical=canonical)
+        features = np.concatenate([basis.descriptors(atoms) for atoms in structures])
+        species = np.concatenate([basis.species_indices(atoms) for atoms in structures])
+        for z, possible in enumerate(can_be_nonzero(basis, structures)):
+            size = abs(features[species == z]).max(axis=0)
+            np.testing.assert_array_equal(possible, size > 1e-12 * size.max())
+            assert possible.any() and not (canonical and possible.all())
+
+
+def test_regularization_is_chosen_on_structures_left_out(monkeypatch):
+    """The result is that of the alpha that was chosen, in memory or in a file, with any number of threads."""
+    structures = labeled_structures(12)
+    basis = ACEBasis(["Cu", "Au"], rcut=4.0, order=2, totaldegree=5)
+    options = {"E0s": 0, "calibrate_by": None, "verbose": False, "check": False}
+    chosen = LinearACE.fit(structures, basis, solver="cholesky", **options)
+    text = next(line for line in chosen.report["summary"] if "chosen by" in line)
+    alpha = float(text.split()[1])
+    assert alpha in normal_equations.ALPHAS
+    fixed = LinearACE.fit(structures, basis, solver="cholesky", options={"alpha": alpha}, **options)
+    for atoms in structures:
+        np.testing.assert_allclose(chosen.evaluate(atoms).forces, fixed.evaluate(atoms).forces, atol=1e-6)
+    monkeypatch.setattr(normal_equations, "_SHARE", 0.0)  # in a file
+    again = LinearACE.fit(structures, basis, solver="cholesky", num_threads=2, **options)
+    np.testing.assert_array_equal(again.coefficients, chosen.coefficients)
+
+
+def test_large_bases_take_it_by_default(monkeypatch):
+    monkeypatch.setattr(normal_equations, "_LARGE", 10)
+    basis = ACEBasis(["Cu", "Au"], rcut=4.0, order=2, totaldegree=4)
+    model = LinearACE.fit(labeled_structures(), basis, E0s=0, verbose=False, check=False)
+    assert any(line.startswith("Cholesky") for line in model.report["summary"]) and model.basis.reference is None
+    assert model.calibration is not None or model.posterior is not None
+
+
+def test_refusals(problem):
+    _, design, _ = problem
+    with pytest.raises(ValueError, match="one structure"):
+        solve_normal_equations(design, labeled_data(labeled_structures(1)))
+    with pytest.raises(TypeError, match="it takes alpha"):
+        LinearACE.fit(labeled_structures(), BASIS, solver="cholesky", options={"rcond": 1e-3}, verbose=False)
+    with pytest.raises(ValueError, match="zero at isolated atoms"):
+        LinearACE.fit(labeled_structures(), BASIS.centered(IdealGas(0.05)), solver="cholesky", verbose=False)
