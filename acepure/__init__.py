@@ -51,6 +51,7 @@ _HOMES = {
     "TensorModel": "models.tensor",
     "VerletList": "features.verlet",
     "descriptors": "features.descriptors",
+    "evaluate_environments": "features.arrays",
     "from_cartesian": "functions.cartesian",
     "jvp": "features.directional",
     "pair_jacobian": "features.derivatives",
@@ -62,6 +63,7 @@ _HOMES = {
 
 if TYPE_CHECKING:
     from acepure.config import show_config
+    from acepure.features.arrays import evaluate_environments
     from acepure.features.basis import ACEBasis
     from acepure.features.derivatives import pair_jacobian, pullback, summed_gradients
     from acepure.features.descriptors import descriptors
@@ -90,6 +92,7 @@ __all__ = [
     "VerletList",
     "__version__",
     "descriptors",
+    "evaluate_environments",
     "from_cartesian",
     "jvp",
     "pair_jacobian",

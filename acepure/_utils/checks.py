@@ -45,11 +45,11 @@ def count(name: str, value: Any, *, least: int = 1) -> int:
     return int(value)
 
 
-def symbol(name: str, value: Any) -> str:
-    """Return `value` if it is a chemical symbol."""
+def symbol(name: str, value: Any, *, particle: bool = False) -> str:
+    """Return `value` if it is a chemical symbol, or "X" where a `particle` may be no atom."""
     if not isinstance(value, str):
         raise TypeError(f'{name} must be a chemical symbol such as "Cu"; got {value!r} of type {type(value).__name__}')
-    if value not in atomic_numbers or value == "X":  # X is ASE's name for what is no atom
+    if value not in atomic_numbers or (value == "X" and not particle):  # X is ASE's name for what is no atom
         raise ValueError(f'{name} must be a chemical symbol such as "Cu"; got {value!r}')
     return str(value)
 

@@ -48,7 +48,8 @@ class PairTable(Mapping[tuple[str, str], Any]):
                 raise TypeError(
                     f'the keys of {name} must be pairs of chemical symbols such as ("Cu", "Zr"); got {pair!r}'
                 )
-            key = (symbol(f"a key of {name}", pair[0]), symbol(f"a key of {name}", pair[1]))
+            center, neighbor = (symbol(f"a key of {name}", one, particle=True) for one in pair)
+            key = (center, neighbor)
             self._entries[key] = convert(f"{name}[{key[0]!r}, {key[1]!r}]", value)
 
     def __getitem__(self, pair: tuple[str, str]) -> Any:
@@ -79,7 +80,7 @@ def value_at(name: str, value: Any, center: str | None, neighbor: str | None) ->
     """Return the value of one ordered pair, of a `PairTable` or of one value for all pairs."""
     if not isinstance(value, PairTable):
         return value
-    pair = (symbol("center", center), symbol("neighbor", neighbor))
+    pair = (symbol("center", center, particle=True), symbol("neighbor", neighbor, particle=True))
     if pair not in value:
         known = ", ".join("-".join(p) for p in value)
         raise ValueError(f"{name} has no value for the pair {pair[0]}-{pair[1]}; it has {known}")

@@ -58,6 +58,8 @@ class ACEBasis(Resolved):
     L, irrep : int or str, optional
         What the features are: L for true tensors, which transform like Y_LM, or "1o" (vector), "1e" (pseudovector) and
         so on; default invariants.
+    occupancy : mapping of str to int or (int, int or None), optional
+        How often a species may occur in a function, {symbol: (least, most)}; see `Specification`.
     radial : RadialBasis, optional
         Radial functions; default `PolynomialRadialBasis(rcut)`.
     canonical : bool, optional
@@ -97,6 +99,7 @@ class ACEBasis(Resolved):
         n_start: int | None = None,
         L: int | None = None,
         irrep: str | None = None,
+        occupancy: Mapping[str, Any] | None = None,
         radial: RadialBasis | None = None,
         canonical: bool = True,
         reference: Reference | None = None,
@@ -113,6 +116,8 @@ class ACEBasis(Resolved):
             raise TypeError(f"radial must be a RadialBasis, got {radial!r} of type {type(radial).__name__}")
         if reference is not None and not isinstance(reference, Reference):
             raise TypeError(f"reference must be a Reference, got {reference!r} of type {type(reference).__name__}")
+        if reference is not None and given["occupancy"] is not None:
+            raise ValueError("occupancy and reference exclude each other: what occurs once has no mean to take off")
         self._specification = Specification.create(species, **with_default(given))
         self._specification.check_memory()
         self._radial = PolynomialRadialBasis(DEFAULT_RCUT if rcut is None else rcut) if radial is None else radial

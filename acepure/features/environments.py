@@ -72,11 +72,21 @@ class Environments:
         if not checked:
             check_structure(atoms, name)
         self.species = basis.species_indices(atoms, name)
-        self._atoms, self._cutoffs, self._list = atoms, basis.cutoffs, neighbors
+        self._atoms, self._cutoffs = atoms, basis.cutoffs
+        self._list: NeighborList | None = neighbors
         if neighbors is not None:
             check_neighbors(neighbors, self.species, self._cutoffs)
         elif indices is not None:
             self._list = self._find(check_indices(indices, len(atoms)))
+
+    @classmethod
+    def of_list(cls, basis: _Species, species: np.ndarray, neighbors: NeighborList, num_threads: int) -> Environments:
+        """Make environments of particles that no structure holds: their species indices, and a list of pairs."""
+        result = cls.__new__(cls)
+        check_neighbors(neighbors, species, basis.cutoffs)
+        result.num_threads, result.species = num_threads, species
+        result._cutoffs, result._list = basis.cutoffs, neighbors
+        return result
 
     @property
     def n_centers(self) -> int:

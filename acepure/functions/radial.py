@@ -196,8 +196,8 @@ class PolynomialRadialBasis(RadialBasis):
 
     def cutoff(self, center: str, neighbor: str) -> float:
         """Return the cutoff in Å of an ordered pair of chemical symbols."""
-        symbol("center", center)
-        symbol("neighbor", neighbor)
+        symbol("center", center, particle=True)
+        symbol("neighbor", neighbor, particle=True)
         return value_at("rcut", self.rcut, center, neighbor)
 
     def parameters(self, center: str, neighbor: str) -> np.ndarray:

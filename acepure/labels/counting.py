@@ -6,13 +6,14 @@ import math
 import reprlib
 from collections.abc import Callable, Iterator
 from functools import lru_cache
-from itertools import islice
+from itertools import combinations_with_replacement, islice, product
 from typing import Protocol, TypeVar
 
 from acepure._utils.memory import physical_memory
 from acepure.errors import BasisTooLargeError
 from acepure.labels.characters import coupling_count, product_counts
 from acepure.labels.factors import Block, equality_pattern
+from acepure.labels.occupancy import Occupancy
 
 __all__ = [
     "LARGEST",
@@ -63,6 +64,8 @@ class IndexSets(Protocol):
     def L(self) -> int: ...
     @property
     def parity(self) -> int: ...
+    @property
+    def occupancy(self) -> Occupancy | None: ...
     def limits(self, nu: int) -> tuple[int, Callable[[int], int]]: ...
     def __hash__(self) -> int: ...
 
@@ -87,14 +90,14 @@ def function_counts(spec: IndexSets) -> tuple[tuple[int, int], ...]:
                 width, step = _width(spec, nu), 0
             else:
                 width, step = math.floor(_spare(spec, nu) - spec.wL * sum(ls)) + 1, 1
-            if nu == 1:
-                functions = float(len(spec.species) * width)
-                products = (2 * spec.L + 1) * functions
-                continue
-            groups = tuple(sorted({(l, ls.count(l)) for l in ls}))
-            counts = product_counts(groups, len(spec.species), width, step, spec.L)
-            functions += counts[spec.L] - counts[spec.L + 1]
-            products += 1.4 * (2 * sum(counts[: spec.L + 1]) - counts[0])
+            for groups, n_species in _groups(spec, ls):
+                if nu == 1:
+                    functions += float(n_species * width)
+                    products += (2 * spec.L + 1) * n_species * width
+                    continue
+                counts = product_counts(groups, n_species, width, step, spec.L)
+                functions += counts[spec.L] - counts[spec.L + 1]
+                products += 1.4 * (2 * sum(counts[: spec.L + 1]) - counts[0])
         result.append((round(functions), round(products * max(1, 2 ** (nu - 3)))))
     return tuple(result)
 
@@ -138,6 +141,17 @@ def _coupled_degrees(spec: IndexSets, nu: int) -> Iterator[tuple[int, ...]]:
             yield (*chosen, l)
 
     return extend((), 0) if most >= 0 else iter(())
+
+
+def _groups(spec: IndexSets, ls: tuple[int, ...]) -> Iterator[tuple[tuple[tuple[int, int], ...], int]]:
+    """Degrees and multiplicities that count as one, and how many species each factor may have; ls is sorted."""
+    runs = [(l, ls.count(l)) for l in sorted(set(ls))]
+    if spec.occupancy is None:
+        yield tuple(runs), len(spec.species)
+        return
+    for chosen in product(*(combinations_with_replacement(range(len(spec.species)), g) for _, g in runs)):
+        if spec.occupancy.allows(sum(chosen, ())):
+            yield tuple((l, zs.count(z)) for (l, _), zs in zip(runs, chosen) for z in sorted(set(zs))), 1
 
 
 def _count_explicit(spec: IndexSets, blocks: list[Block]) -> tuple[int, int]:
@@ -207,10 +221,12 @@ def _at_least(spec: IndexSets, enough: float, steps: int | None) -> float:
     n_species, total = len(spec.species), 0.0
     for nu in range(spec.order, 0, -1):
         # ordered ν-tuples of (species, n), of which at most ν! are one multiset
-        same = math.factorial(nu) / float(n_species) ** nu
+        same = math.factorial(nu) / float(1 if spec.occupancy else n_species) ** nu
         # equal factors may have no coupling to a pseudotensor: then n's that differ are counted
         differ = nu * (nu - 1) // 2 if spec.parity != (-1) ** spec.L else 0
         for ls in islice(_coupled_degrees(spec, nu), steps):
+            if spec.occupancy is not None and not any(True for _ in _groups(spec, ls)):
+                continue
             if spec.totaldegree is None:
                 width = _width(spec, nu)
                 total += math.perm(width, nu) / same if differ else max(1.0, float(width) ** nu / same)

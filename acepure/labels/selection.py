@@ -8,6 +8,8 @@ Four ways to choose them:
     n_max, l_max         a box: n < n_start + n_max, l ≤ l_max, one number or one per order
     n_functions          the largest total-degree set with D_ν = 0.8^(ν−1) D_1 that has at most so many functions
     functions            an explicit list
+
+`occupancy` limits how often a species may occur in each of them.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from acepure.labels.characters import coupling_count
 from acepure.labels.counting import ROUNDING, check_label, check_memory, function_counts, refuse_at_least
 from acepure.labels.factors import Block, Factor, equality_pattern
 from acepure.labels.irreps import INVARIANT, Irrep, resolve_irrep
+from acepure.labels.occupancy import NOT_AN_ATOM, Occupancy
 
 __all__ = ["Specification"]
 
@@ -58,6 +61,8 @@ class Specification:
         Explicit list; each function a sorted tuple of (l, species index, n).
     L, parity : int
         Target of the couplings.
+    occupancy : Occupancy, or None
+        How often some species may occur in a function.
     """
 
     species: tuple[str, ...]
@@ -70,6 +75,7 @@ class Specification:
     functions: tuple[Block, ...] | None = field(default=None, repr=False)
     L: int = 0
     parity: int = 1
+    occupancy: Occupancy | None = None
 
     @classmethod
     def create(
@@ -86,6 +92,7 @@ class Specification:
         n_start: int = 0,
         L: int | None = None,
         irrep: str | None = None,
+        occupancy: Mapping[str, Any] | None = None,
     ) -> Specification:
         """Check the arguments and resolve them.
 
@@ -101,6 +108,9 @@ class Specification:
             single species, or (symbol, n, l).
         L, irrep
             What the functions are: L for true tensors, or "0e", "1o", "1e", ...; default invariants, "0e".
+        occupancy : mapping of str to int or (int, int or None), optional
+            How often a species may occur in a function, {symbol: (least, most)}; one number is both. The symbol "X", a
+            particle that is no atom, must be named here. Not together with `functions`.
 
         Raises
         ------
@@ -114,7 +124,11 @@ class Specification:
         >>> Specification.create(["Cu"], 2, n_max=4, l_max=6).sizes
         (4, 70)
         """
-        symbols = _check_species(species)
+        named = isinstance(occupancy, Mapping) and NOT_AN_ATOM in occupancy
+        symbols = _check_species(species, NOT_AN_ATOM if named else None)
+        limits = None if occupancy is None else Occupancy(occupancy, symbols)
+        if limits is not None and functions is not None:
+            raise ValueError("occupancy and functions exclude each other: an explicit list says what occurs")
         n_start = count("n_start", n_start, least=0)
         target = resolve_irrep(L, irrep)
         if wL is not None and (functions is not None or n_max is not None or l_max is not None):
@@ -140,7 +154,9 @@ class Specification:
         order = _resolve_order(order, totaldegree=totaldegree, n_max=n_max, l_max=l_max)
         if order < target.lowest_order:
             raise ValueError(f'irrep="{target}" has no functions below order {target.lowest_order}; got order={order}')
-        empty = cls(symbols, order, wL=wL, n_start=n_start, L=target.L, parity=target.parity)
+        if limits is not None:
+            limits.check_order(order, target.lowest_order)
+        empty = cls(symbols, order, None, None, None, wL, n_start, None, *target, limits)
         if totaldegree is not None:
             degrees = tuple(number("totaldegree", d, least=0) for d in _per_order("totaldegree", totaldegree, order))
             return replace(empty, totaldegree=degrees)._checked()
@@ -214,8 +230,11 @@ class Specification:
 
         def extend(start: int, chosen: Block, rest: float) -> Iterator[Block]:
             missing = nu - len(chosen)
+            species = [factor.z for factor in chosen]
+            if self.occupancy is not None and not self.occupancy.may_grow(species):
+                return
             if missing == 0:
-                if _has_coupling(chosen, self):
+                if _has_coupling(chosen, self) and (self.occupancy is None or self.occupancy.allows(species)):
                     yield chosen
                 return
             for i in range(start, len(labels)):
@@ -252,6 +271,8 @@ class Specification:
             result.update(n_max=list(n_max), l_max=list(l_max))
         if self.irrep != INVARIANT:
             result["irrep"] = str(self.irrep)
+        if self.occupancy is not None:
+            result["occupancy"] = self.occupancy.to_dict()
         return result
 
     @classmethod
@@ -319,7 +340,7 @@ def _achievable(budget: float, nu: int, template: Specification) -> float:
 # --- checks ----------------------------------------------------------------------------------------------------
 
 
-def _check_species(species: Sequence[str]) -> tuple[str, ...]:
+def _check_species(species: Sequence[str], particle: str | None) -> tuple[str, ...]:
     if not isinstance(species, (Sequence, np.ndarray)):
         raise TypeError(f"species must be a sequence of chemical symbols such as ['Cu'], got {species!r}")
     if isinstance(species, str):
@@ -330,7 +351,7 @@ def _check_species(species: Sequence[str]) -> tuple[str, ...]:
     if not symbols:
         raise ValueError("species is empty; at least one chemical symbol is needed")
     for k, name in enumerate(symbols):
-        symbol(f"species[{k}]", name)
+        symbol(f"species[{k}]", name, particle=name == particle)
     if len(set(symbols)) != len(symbols):
         raise ValueError(f"species holds a symbol twice: {symbols}")
     return tuple(sorted(symbols, key=atomic_numbers.__getitem__))

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from cases.descriptors import RADIAL, ROUND_OFF, SPECIES, cluster, crystal, expected_features
 from cases.references import setup
-from oracles.atoms import rotation_matrices
+from oracles.atoms import representation, rotation_matrices
 from oracles.canonical import factorial_of_multiplicities
 from oracles.structures import random_orthogonal
 
@@ -33,12 +33,6 @@ TABLE = {
 
 def parse(irrep):
     return int(irrep[0]), 1 if irrep[1] == "e" else -1
-
-
-def representation(rotation, L, parity):
-    """D^L(Q), from harmonics of rotated points, for an improper Q with the parity asked for."""
-    sign = parity * (-1) ** L if np.linalg.det(rotation) < 0 else 1
-    return sign * rotation_matrices(rotation, L)[L]
 
 
 # --- counting ---------------------------------------------------------------------------------------------------------

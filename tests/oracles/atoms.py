@@ -146,3 +146,9 @@ def rotation_matrices(rotation, lmax):
     before, after = (reference.real_harmonics(p, lmax) for p in (points, points @ rotation.T))
     slices = [slice(l * l, (l + 1) ** 2) for l in range(lmax + 1)]
     return [np.linalg.lstsq(before[:, s], after[:, s], rcond=None)[0].T for s in slices]
+
+
+def representation(rotation, L, parity):
+    """D^L(Q), from harmonics of rotated points, for an improper Q with the parity asked for."""
+    sign = parity * (-1) ** L if np.linalg.det(rotation) < 0 else 1
+    return sign * rotation_matrices(rotation, L)[L]
