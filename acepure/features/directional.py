@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -54,9 +55,9 @@ def jvp(
 
     Returns
     -------
-    features : numpy.ndarray of float64, shape (n_centers, n_features)
+    features : numpy.ndarray of float64, shape (n_centers, n_features), for L > 0 with 2L + 1 behind
         Equal to `ACEBasis.descriptors` but for rounding.
-    derivatives : numpy.ndarray of float64, shape (n_centers, n_features)
+    derivatives : numpy.ndarray of float64, in the shape of the features
         Ḃ, per unit of t.
 
     Raises
@@ -72,11 +73,11 @@ def jvp(
     >>> derivatives.shape, bool(abs(derivatives).max() < 1e-12)  # all atoms alike: nothing changes
     ((4, 37), True)
     """
-    check_basis(basis)
+    check_basis(basis, tensors=True)
     environments = Environments(basis, atoms, indices=indices, neighbors=neighbors, num_threads=num_threads)
     w = real_array("displacements", displacements, (len(atoms), 3))
     epsilon = np.zeros((3, 3)) if strain is None else real_array("strain", strain, (3, 3))
-    shape = (2, environments.n_centers, len(basis))
+    shape = (2, environments.n_centers, prod(basis.feature_shape))
     refuse_larger("the array of features and derivatives", shape, physical_memory(), "use indices")
     species, threads = environments.species, environments.num_threads
     features, derivatives = np.empty(shape)
@@ -84,4 +85,5 @@ def jvp(
         for group, evaluator in zip(basis.groups, basis.evaluators):
             rows = environments.rows(part, group.species)
             evaluator.pushforward(part, rows, species, (w, epsilon), features, derivatives, targets[rows], threads)
-    return features, derivatives
+    of_features = (environments.n_centers, *basis.feature_shape)
+    return features.reshape(of_features), derivatives.reshape(of_features)

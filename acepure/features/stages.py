@@ -38,6 +38,10 @@ class Stages:
     center : str
         Chemical symbol of the centers.
 
+    Notes
+    -----
+    Features with L > 0 are columns by feature and M, (n_centers, n_features (2L + 1)).
+
     Raises
     ------
     TypeError, ValueError
@@ -57,7 +61,7 @@ class Stages:
     """
 
     def __init__(self, basis: ACEBasis, center: str) -> None:
-        check_basis(basis)
+        check_basis(basis, tensors=True)
         self._operators = basis.operators(center)
         self._basis, self._center = basis, center
         self._z = basis.species.index(center)

@@ -22,6 +22,8 @@ errors per group                        errors.py              `Errors`, `Predic
 structures left out, in closed form     leave_out.py           `leave_out`
 errors beside what was stated for them  deviations.py          `Deviations`, `Coverage`, `coverage_table`
 laws of the errors                      calibration.py         `fit_error_law`
+vectors and tensors: labels, rows,      tensor_labels.py, tensor_design.py, tensors.py, tensor_errors.py: what
+steps of a fit, errors                  `TensorModel.fit` runs
 ======================================  =====================  =====================================================
 
 Units are eV and Å; the virial is W = −∂E/∂ε in eV, a stress −W / V in eV/Å³ with ASE's sign and Voigt order.

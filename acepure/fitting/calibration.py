@@ -5,7 +5,9 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from itertools import product
+from typing import Any
 
 import numpy as np
 from scipy.optimize import minimize
@@ -17,7 +19,14 @@ from acepure.fitting.labeled import LabeledSet
 from acepure.fitting.leave_out import leave_out
 from acepure.models.uncertainty import Calibration, ErrorLaw, UncertainModel
 
-__all__ = ["LEAST_LABELS", "LEAST_STRUCTURES", "calibrate_fit", "calibrate_on", "fit_error_law"]
+__all__ = [
+    "LEAST_LABELS",
+    "LEAST_STRUCTURES",
+    "calibrate_fit",
+    "calibrate_on",
+    "calibration_entry",
+    "fit_error_law",
+]
 
 #: Fewer structures say too little about errors, ...
 LEAST_STRUCTURES = 20
@@ -94,18 +103,36 @@ def calibrate_fit(
     CalibrationWarning
         For fewer than 20 structures, or less than 30 labels of a quantity.
     """
-    if len(labeled) < LEAST_STRUCTURES:
-        _warn(f"{len(labeled)} structures, and {LEAST_STRUCTURES} are needed")
-        return
-    found = leave_out(model, labeled, by=by, at_most=_MOST_LEFT_OUT, num_threads=num_threads, progress=progress)
+    leave = partial(leave_out, model, labeled, num_threads=num_threads, progress=progress)
+    model.report |= calibration_entry(leave, len(labeled), by, report)
+
+
+def calibration_entry(
+    leave: Callable[..., dict[str, Deviations]], n: int, by: str, report: Callable[[str], None] | None
+) -> dict[str, Any]:
+    """Return {"calibration": ...} for the report of a model, from structures left out; empty for too few of them.
+
+    Parameters
+    ----------
+    leave : callable
+        `leave_out` of the model, taking `by` and `at_most`.
+    n : int
+        Number of structures.
+    by, report
+        As `calibrate_fit`.
+    """
+    if n < LEAST_STRUCTURES:
+        _warn(f"{n} structures, and {LEAST_STRUCTURES} are needed")
+        return {}
+    found = leave(by=by, at_most=_MOST_LEFT_OUT)
     n = len({int(k) for deviations in found.values() for k in deviations.structures})
     calibration = _calibration(found, f"{n} structures of the fit, left out by {by}")
     if calibration is None:
-        return
-    model.report["calibration"] = calibration.to_dict()
+        return {}
     if report is not None:
         table = coverage_table(calibrated(calibration, found))
         report(f"errors and standard deviations of {calibration.source}\n{table}\n")
+    return {"calibration": calibration.to_dict()}
 
 
 def calibrated(calibration: Calibration, found: Mapping[str, Deviations]) -> dict[str, Deviations]:
@@ -147,12 +174,13 @@ def _calibration(found: dict[str, Deviations], source: str) -> Calibration | Non
     laws, quantiles = {}, {}
     for quantity, deviations in found.items():
         used = deviations.informative()
-        n = len(used.errors) * QUANTITIES[quantity]
+        independent = QUANTITIES.get(quantity) or int(used.errors.shape[1])
+        n = len(used.errors) * independent
         if n < LEAST_LABELS:
             _warn(f"{n} labels of {quantity}, and {LEAST_LABELS} are needed", quantity)
             continue
         errors, sigmas = used.errors / used.scales[:, None], used.sigmas / used.scales
-        laws[quantity] = fit_error_law(errors, sigmas**2, QUANTITIES[quantity])
+        laws[quantity] = fit_error_law(errors, sigmas**2, independent)
         quantiles[quantity] = float(np.quantile(np.abs(errors) / sigmas[:, None], _ONE_SIGMA))
     if not laws:
         return None

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -41,11 +41,20 @@ from acepure.models.repulsion import PairCore
 if TYPE_CHECKING:
     from distributed import Client
 
-__all__ = ["Design", "Triangle", "assemble"]
+__all__ = ["Design", "Rows", "Triangle", "assemble"]
 
 _UPPER = np.triu_indices(3)
 # Rows of a batch, in numbers of columns: merging two R factors then costs a tenth of making them.
 _ROWS_PER_COLUMN = 8
+
+
+class Rows(Protocol):
+    """What the rows of a fit are made by."""
+
+    @property
+    def n_columns(self) -> int: ...
+    def n_rows(self, item: Any) -> int: ...
+    def rows(self, item: Any, num_threads: int | None = None) -> np.ndarray: ...
 
 
 @dataclass(frozen=True)
@@ -185,8 +194,8 @@ class Triangle:
 
 
 def assemble(
-    design: Design,
-    labeled: Collection[LabeledStructure] | LabeledSet,
+    design: Rows,
+    labeled: Collection[Any] | LabeledSet,
     *,
     workers: int | Client = 1,
     num_threads: int | None = None,
@@ -196,8 +205,8 @@ def assemble(
 
     Parameters
     ----------
-    design : Design
-    labeled : collection of LabeledStructure
+    design : Design, or any object with `n_columns`, `n_rows` and `rows`
+    labeled : collection of LabeledStructure, or of what the design makes rows of
         Of known length; gone through once.
     workers : int or dask.distributed.Client
         As in `acepure._utils.workers.tree_reduce`; the result does not depend on them.
@@ -224,9 +233,7 @@ def assemble(
     return Triangle(total.R, total.n_rows)
 
 
-def reduce_batch(
-    design: Design, batch: Sequence[tuple[int, LabeledStructure]], num_threads: int | None = None
-) -> RFactor:
+def reduce_batch(design: Rows, batch: Sequence[tuple[int, Any]], num_threads: int | None = None) -> RFactor:
     """The R factor of the rows of some structures, which come with their numbers."""
     factor = RFactor(design.n_columns + 1)
     for number, item in batch:

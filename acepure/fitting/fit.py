@@ -36,7 +36,7 @@ from acepure.references import RadialDensity, Reference
 if TYPE_CHECKING:
     from distributed import Client
 
-__all__ = ["FitResult", "fit_coefficients", "labeled_data", "shortest_distances"]
+__all__ = ["FitResult", "fit_coefficients", "labeled_data", "referred_basis", "shortest_distances"]
 
 # Share of an ideal gas in the density of the coordinates. Without it, fits to molecules, whose distances are a few
 # narrow peaks, had errors of hundreds of eV/Å on structures a little outside; from 0.01 to 0.5 it does not matter.
@@ -142,7 +142,7 @@ def fit_coefficients(
         relative, base = relative_weights(weights)
 
         def trial_design(trial: ACEBasis) -> Design:
-            referred = _referred(trial, reference, labeled, workers, progress)
+            referred = referred_basis(trial, reference, labeled, workers, progress)
             fixed = resolved_core(core, trial, {}) if isinstance(core, PairCore) else None
             return Design(referred, relative, resolved_energies(labeled, trial, E0s), fixed)
 
@@ -168,7 +168,7 @@ def fit_coefficients(
     about_E0s = about_reference_energies(labeled, basis, E0s)
     E0s = resolved_energies(labeled, basis, E0s)
     report(f"{reference_table(E0s)}\nE0 are {about_E0s}\n")
-    basis = _referred(basis, reference, labeled, workers, progress)
+    basis = referred_basis(basis, reference, labeled, workers, progress)
     design = Design(basis, weights, E0s, core)
     n_rows = sum(design.n_rows(item) for item in labeled)
     report(
@@ -283,14 +283,14 @@ def about_reference_energies(labeled: LabeledSet, basis: ACEBasis, E0s: Mapping[
     )
 
 
-def _referred(
+def referred_basis(
     basis: ACEBasis,
     reference: Reference | str | None,
-    labeled: LabeledSet,
+    labeled: Iterable[Any],
     workers: int | Client,
     progress: bool | None,
 ) -> ACEBasis:
-    """The basis in the coordinates of the fit."""
+    """Return the basis in the coordinates of the fit."""
     if reference is None or (reference == "density" and not isinstance(basis.radial, PolynomialRadialBasis)):
         return basis
     if isinstance(reference, str):
@@ -330,7 +330,7 @@ def resolved_core(
     return core
 
 
-def shortest_distances(basis: ACEBasis, labeled: LabeledSet) -> dict[tuple[str, str], float]:
+def shortest_distances(basis: ACEBasis, labeled: Iterable[Any]) -> dict[tuple[str, str], float]:
     """Return the shortest distance of each ordered pair of species in the structures, within the cutoff, in Å."""
     result: dict[tuple[str, str], float] = {}
     for k, item in enumerate(labeled):

@@ -30,7 +30,7 @@ from acepure.fitting.labels import (
 from acepure.structures.files import StructureFiles
 from acepure.structures.gate import check_structure, species_of, structure_list
 
-__all__ = ["LabeledData", "LabeledSet", "LabeledStream", "label_structures"]
+__all__ = ["LabeledData", "LabeledSet", "LabeledStream", "label_structures", "starts_anew"]
 
 
 @dataclass(frozen=True)
@@ -213,7 +213,7 @@ def label_structures(
     >>> label_structures([atoms])[0].energy
     -3.7
     """
-    streamed = _starts_anew(structures)
+    streamed = starts_anew(structures)
     if not streamed:
         structures = structure_list(structures)
     keys = resolve_keys(
@@ -244,6 +244,6 @@ def label_structures(
     return labeled
 
 
-def _starts_anew(structures: object) -> bool:
+def starts_anew(structures: object) -> bool:
     """Whether each pass over the structures reads them again, so that they need not be held."""
     return isinstance(structures, Iterable) and not isinstance(structures, (Atoms, str, Sequence, Iterator))

@@ -27,6 +27,7 @@ __all__ = [
     "LabeledStructure",
     "read_labels",
     "read_quietly",
+    "stored_value",
     "text_table",
     "virial_without_volume",
 ]
@@ -140,8 +141,8 @@ def virial_without_volume(atoms: Atoms, keys: LabelKeys) -> bool:
 
 def read_quietly(atoms: Atoms, keys: LabelKeys, name: str) -> LabeledStructure:
     """As `read_labels`, without its checks and warnings; for callers that did both for all structures together."""
-    energy = _value(atoms, keys.energy, name)
-    forces = _value(atoms, keys.forces, name)
+    energy = stored_value(atoms, keys.energy, name)
+    forces = stored_value(atoms, keys.forces, name)
     return LabeledStructure(
         atoms,
         None if energy is None else _number(f"{name}: {keys.energy}", energy),
@@ -151,8 +152,14 @@ def read_quietly(atoms: Atoms, keys: LabelKeys, name: str) -> LabeledStructure:
     )
 
 
-def _value(atoms: Atoms, key: str | None, name: str) -> Any:
-    """What is stored under a key, or None."""
+def stored_value(atoms: Atoms, key: str | None, name: str) -> Any:
+    """Return what is stored under a key, or None.
+
+    Raises
+    ------
+    LabelError
+        For values of one key that differ, and results of a calculator for another geometry.
+    """
     if not key:
         return None
     found = [(place, values[key]) for place, values in places(atoms) if values.get(key) is not None]
@@ -196,7 +203,7 @@ def _virial(atoms: Atoms, keys: LabelKeys, name: str) -> np.ndarray | None:
     if not atoms.pbc.all():
         return None
     volume = atoms.get_volume()
-    virial, stress = _value(atoms, keys.virial, name), _value(atoms, keys.stress, name)
+    virial, stress = stored_value(atoms, keys.virial, name), stored_value(atoms, keys.stress, name)
     if virial is not None:
         virial = _tensor(f"{name}: {keys.virial}", virial, _STRESS_TOLERANCE * volume)
     if stress is None:

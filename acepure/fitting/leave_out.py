@@ -14,7 +14,7 @@ features) S / σ_n.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 import numpy as np
@@ -30,7 +30,7 @@ from acepure.fitting.labels import LabeledStructure
 from acepure.fitting.weights import resolve_weights
 from acepure.models.uncertainty import UncertainModel
 
-__all__ = ["group_names", "leave_out", "left_out"]
+__all__ = ["group_names", "leave_out", "leave_out_groups", "left_out"]
 
 # Smallest 1 − leverage that rounding leaves any digits of; below, the rest of the data does not determine the rows.
 _LEAST = 1e-10
@@ -119,6 +119,47 @@ def leave_out(
     noise = info["noise"]
     design = Design(model.basis, resolve_weights(info["weights"]), model.E0s, model.core)
     vacuum = features_of_isolated_atoms(model.basis)
+
+    def whitened(item: LabeledStructure) -> tuple[np.ndarray, np.ndarray]:
+        W, residuals = _whitened(design, model, vacuum, item, num_threads)
+        return W / noise, residuals
+
+    def parts(item: LabeledStructure, residuals: np.ndarray, variances: np.ndarray) -> Iterator[Part]:
+        for quantity, part in _by_quantity(design, item, residuals, noise**2 * variances):
+            yield quantity, *part, 1.0 if quantity == "forces" else np.sqrt(len(item.atoms))
+
+    found = leave_out_groups(labeled, whitened, parts, by=by, at_most=at_most, seed=seed, progress=progress)
+    return {quantity: found[quantity] for quantity in QUANTITIES if quantity in found}
+
+
+#: Of one structure: quantity, errors, variances, and what errors are divided by before they are compared.
+Part = tuple[str, np.ndarray, np.ndarray, float]
+
+
+def leave_out_groups(
+    labeled: Collection[Any] | LabeledSet,
+    whitened: Callable[[Any], tuple[np.ndarray, np.ndarray]],
+    parts: Callable[[Any, np.ndarray, np.ndarray], Iterator[Part]],
+    *,
+    by: str = "structure",
+    at_most: int | None = None,
+    seed: int = 0,
+    progress: bool | None = None,
+) -> dict[str, Deviations]:
+    """Leave structures or groups out, one after the other; the steps that all linear models share.
+
+    Parameters
+    ----------
+    labeled : collection
+        Of structures with labels; gone through once.
+    whitened : callable
+        Returns (X root, y − X u) of a structure.
+    parts : callable
+        Sorts residuals and variances of rows without the structure, the latter in units of that of the noise, into
+        (quantity, errors, variances, scale) in units of the labels.
+    by, at_most, seed, progress
+        As `leave_out`.
+    """
     keys = group_names(labeled, by)
     names = list(dict.fromkeys(keys))
     if at_most is not None and count("at_most", at_most) < len(names):
@@ -127,7 +168,7 @@ def leave_out(
     for name in keys:
         if name in sizes:
             sizes[name] += 1
-    waiting: dict[Any, list[tuple[int, LabeledStructure, np.ndarray, np.ndarray]]] = {}
+    waiting: dict[Any, list[tuple[int, Any, np.ndarray, np.ndarray]]] = {}
     found: dict[str, list[Deviations]] = {}
     with structure_bar("leave out", labeled, progress) as bar:
         for k, (name, item) in enumerate(zip(keys, labeled)):
@@ -135,12 +176,11 @@ def leave_out(
             if name not in sizes:
                 continue
             with naming_structure(k):
-                W, residuals = _whitened(design, model, vacuum, item, num_threads)
-            members = waiting.setdefault(name, [])
-            members.append((k, item, W / noise, residuals))
+                members = waiting.setdefault(name, [])
+                members.append((k, item, *whitened(item)))
             if len(members) == sizes[name]:
-                _collect(found, waiting.pop(name), design, noise)
-    return {quantity: Deviations.joined(found[quantity]) for quantity in QUANTITIES if quantity in found}
+                _collect(found, waiting.pop(name), parts)
+    return {quantity: Deviations.joined(every) for quantity, every in found.items()}
 
 
 def regression_of(model: UncertainModel) -> dict[str, Any]:
@@ -155,7 +195,7 @@ def regression_of(model: UncertainModel) -> dict[str, Any]:
     return info
 
 
-def group_names(labeled: LabeledSet, by: str) -> list[Any]:
+def group_names(labeled: Collection[Any] | LabeledSet, by: str) -> list[Any]:
     """Return the name of the group that each structure is left out with; its number for "structure"."""
     if not isinstance(by, str):
         raise TypeError(f'by must be "structure", "config_type" or a name in atoms.info; got {by!r}')
@@ -186,22 +226,20 @@ def _whitened(
 
 def _collect(
     found: dict[str, list[Deviations]],
-    members: list[tuple[int, LabeledStructure, np.ndarray, np.ndarray]],
-    design: Design,
-    noise: float,
+    members: list[tuple[int, Any, np.ndarray, np.ndarray]],
+    parts: Callable[[Any, np.ndarray, np.ndarray], Iterator[Part]],
 ) -> None:
     """Leave some structures out together, and sort what comes out by quantity."""
     residuals, variances = left_out(*(np.concatenate(part) for part in zip(*(member[2:] for member in members))))
     start = 0
     for index, item, W, _ in members:
-        stop = start + len(W)
-        for quantity, part in _by_quantity(design, item, residuals[start:stop], noise**2 * variances[start:stop]):
-            n = len(part[0])
-            scale = 1.0 if quantity == "forces" else np.sqrt(len(item.atoms))
-            found.setdefault(quantity, []).append(
-                Deviations(*part, np.full(n, scale), np.full(n, index), np.full(n, item.config_type, dtype=object))
-            )
-        start = stop
+        rows = slice(start, start + len(W))
+        for quantity, errors, spread, scale in parts(item, residuals[rows], variances[rows]):
+            n = len(errors)
+            group = np.full(n, item.config_type, dtype=object)
+            deviations = Deviations(errors, spread, np.full(n, scale), np.full(n, index), group)
+            found.setdefault(quantity, []).append(deviations)
+        start = rows.stop
 
 
 def _by_quantity(

@@ -61,7 +61,8 @@ def correlations(basis: ACEBasis) -> list[csr_array]:
            [1.414, 0.   , 1.414],
            [0.   , 1.414, 0.   ]])
     """
-    C, products = basis.symmetrization, basis.products
+    # The components M of one feature are correlated alike, and those of different M not at all (Schur's lemma).
+    C, products = basis.symmetrization[:: 2 * basis.L + 1], basis.products
     names = products.one_particle
     z = np.array([v.z for v in names])
     numbers = {key: k for k, key in enumerate(dict.fromkeys((v.l, v.q, v.m) for v in names))}

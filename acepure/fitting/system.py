@@ -12,12 +12,16 @@ constraint A θ̄ = 0 of all species, and N an orthonormal basis of the null spa
 
 where |u| is the penalty. For canonical features b = 0 and this drops the constants; for centered and shifted ones
 dropping them would be wrong.
+
+Scalars that are no energies have free constants instead (θ_0 is an unknown like others), and what turns with the
+structure has none, since nothing but a scalar is constant: `Constants` says which.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cache
+from typing import Literal
 
 import numpy as np
 from scipy.linalg import qr
@@ -30,7 +34,10 @@ from acepure.fitting.priors import SmoothnessPrior
 from acepure.fitting.solvers import SolverProblem, largest_evidence
 from acepure.fitting.species_prior import correlations, exchangeable, has_common_functions, root_of_correlation
 
-__all__ = ["Unknowns", "prior_from_evidence", "unknowns"]
+__all__ = ["Constants", "Unknowns", "prior_from_evidence", "unknowns"]
+
+#: θ_0 of each species: bound by the energy of an isolated atom, free, or none.
+Constants = Literal["bound", "free", "none"]
 
 # ρ and ρc between which the evidence chooses.
 _OFFERED = (0.0, 0.9, 0.99, 0.999)
@@ -42,12 +49,15 @@ class Unknowns:
 
     Attributes
     ----------
-    T : numpy.ndarray, shape (n_species * (1 + n_features), n_species * n_features)
+    T : numpy.ndarray, shape (n_species * (n_constants + n_features), n_unknowns)
     n_species : int
+    n_constants : int
+        Columns of each species before its features: 1, or 0 without constants.
     """
 
     T: np.ndarray
     n_species: int
+    n_constants: int = 1
 
     def problem(self, triangle: Triangle) -> SolverProblem:
         """Return least squares for u."""
@@ -55,18 +65,23 @@ class Unknowns:
         return SolverProblem.from_triangle(qr(R, mode="r")[0][: R.shape[1]], triangle.n_rows)
 
     def coefficients(self, u: np.ndarray) -> np.ndarray:
-        """Return θ, shape (n_species, n_features), without θ_0, which follows from it."""
-        return (self.T @ u).reshape(self.n_species, -1)[:, 1:]
+        """Return θ, shape (n_species, n_features), without θ_0."""
+        return (self.T @ u).reshape(self.n_species, -1)[:, self.n_constants :]
+
+    def constants(self, u: np.ndarray) -> np.ndarray:
+        """Return θ_0, shape (n_species,); zero without constants."""
+        found: np.ndarray = (self.T @ u).reshape(self.n_species, -1)[:, : self.n_constants]
+        return found.sum(axis=1)
 
     def feature_rows(self) -> np.ndarray:
         """Return the part of T that belongs to θ, shape (n_species, n_features, n_unknowns)."""
-        return self.T.reshape(self.n_species, -1, self.T.shape[1])[:, 1:]
+        return self.T.reshape(self.n_species, -1, self.T.shape[1])[:, self.n_constants :]
 
 
-def unknowns(basis: ACEBasis, prior: SmoothnessPrior) -> Unknowns:
+def unknowns(basis: ACEBasis, prior: SmoothnessPrior, constants: Constants = "bound") -> Unknowns:
     """Return T for a basis and a prior; a ρ that the prior leaves to the evidence is taken as 0."""
     neighbors, centers = prior.neighbors or 0.0, prior.centers or 0.0
-    return _Unconstrained.of(basis, replace(prior, neighbors=neighbors)).unknowns(neighbors, centers)
+    return _Unconstrained.of(basis, replace(prior, neighbors=neighbors), constants).unknowns(neighbors, centers)
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,22 +89,29 @@ class _Unconstrained:
     """What maps to coefficients have in common for all (ρ, ρc)."""
 
     scales: np.ndarray
-    vacuum: np.ndarray
+    n_species: int
+    constants: Constants
+    vacuum: np.ndarray | None
     correlations: list[csr_array]
 
     @classmethod
-    def of(cls, basis: ACEBasis, prior: SmoothnessPrior) -> _Unconstrained:
+    def of(cls, basis: ACEBasis, prior: SmoothnessPrior, constants: Constants) -> _Unconstrained:
         correlated = len(basis.species) > 1 and prior.neighbors != 0
-        return cls(prior.scales(basis), features_of_isolated_atoms(basis), correlations(basis) if correlated else [])
+        vacuum = features_of_isolated_atoms(basis) if constants == "bound" else None
+        S = correlations(basis) if correlated else []
+        return cls(prior.scales(basis), len(basis.species), constants, vacuum, S)
 
     def unknowns(self, neighbors: float, centers: float) -> Unknowns:
         """Return T of (ρ, ρc)."""
-        n_species, n = self.vacuum.shape
+        n_species, n = self.n_species, len(self.scales)
         root = diags_array(1 / self.scales)
         if self.correlations and neighbors:
             root = root @ root_of_correlation(self.correlations, neighbors)
         between = np.linalg.cholesky(exchangeable(n_species, centers))
-        free = kron(between, block_diag([[[1.0]], root]), format="csr")
+        of_one = root if self.constants == "none" else block_diag([[[1.0]], root])
+        free = kron(between, of_one, format="csr")
+        if self.vacuum is None:
+            return Unknowns(free.toarray(), n_species, int(self.constants == "free"))
         constraint = block_diag([np.concatenate([[1.0], b])[None] for b in self.vacuum], format="csr")
         # Constants first: then reflections leave the order of the others, and where b = 0 are the identity.
         constants = np.arange(n_species) * (1 + n)
@@ -98,7 +120,9 @@ class _Unconstrained:
         return Unknowns(free[:, order] @ Q, n_species)
 
 
-def prior_from_evidence(basis: ACEBasis, prior: SmoothnessPrior, triangle: Triangle) -> tuple[SmoothnessPrior, str]:
+def prior_from_evidence(
+    basis: ACEBasis, prior: SmoothnessPrior, triangle: Triangle, constants: Constants = "bound"
+) -> tuple[SmoothnessPrior, str]:
     """Return the prior with the (ρ, ρc) of largest evidence where it leaves them open, and what was done, as text.
 
     First ρ is chosen, with ρc as large as offered, then ρc. One R factor serves all.
@@ -109,13 +133,15 @@ def prior_from_evidence(basis: ACEBasis, prior: SmoothnessPrior, triangle: Trian
         Of the fit, in its coordinates.
     prior : SmoothnessPrior
     triangle : Triangle
+    constants : {"bound", "free", "none"}
+        Of the rows.
     """
     if len(basis.species) < 2 or (prior.neighbors is not None and prior.centers is not None):
         return prior, ""
     if not has_common_functions(basis):
         fixed = replace(prior, neighbors=prior.neighbors or 0.0, centers=prior.centers or 0.0)
         return fixed, "radial functions differ between pairs of species, so that species do not know of each other"
-    common = _Unconstrained.of(basis, prior)
+    common = _Unconstrained.of(basis, prior, constants)
 
     @cache
     def evidence(rho: float, rho_centers: float) -> float:

@@ -1,30 +1,58 @@
 """Fits of vectors and tensors: one linear least-squares problem for each irrep of the target.
 
-    per structure    Σ_i B_i^{LM}      = T^{LM}           times 1/√N
-    per atom         B_i^{LM}          = T_i^{LM}
-
-with columns by species of center. The components M are rows of equal weight, so that the fit is the same in every
-orientation. Scalars have a constant for each species beside the features, the best one on the composition being taken
-off first; other irreps have none, as nothing but a scalar is constant. Rows are reduced to an R factor as they come.
+Rows (`tensor_design.py`) are reduced to an R factor as they come, by the code that serves potentials, and so are prior,
+evidence, solvers and what is left out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from math import prod
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from ase import Atoms
 
-from acepure._utils.tall_qr import RFactor
-from acepure.features.basis import ACEBasis
-from acepure.fitting.keys import LabelError, places
-from acepure.fitting.priors import SmoothnessPrior
-from acepure.fitting.solvers import Solution, SolverProblem, solve
-from acepure.functions.cartesian import RANKS, cartesian_shape, from_cartesian
+from acepure._utils.checks import number
+from acepure.features.basis import ACEBasis, check_basis
+from acepure.fitting.design import assemble
+from acepure.fitting.deviations import Deviations
+from acepure.fitting.fit import referred_basis, shortest_distances
+from acepure.fitting.leave_out import Part, leave_out_groups
+from acepure.fitting.priors import SmoothnessPrior, resolve_prior
+from acepure.fitting.solvers import checked_options, solve
+from acepure.fitting.species_prior import unmet_text
+from acepure.fitting.system import prior_from_evidence, unknowns
+from acepure.fitting.tensor_design import TensorDesign, resolve_target_weights
+from acepure.fitting.tensor_labels import LabeledTensor, TensorSet, components_of, composition
+from acepure.models.tensor import TensorModel
+from acepure.references import Reference
 
-__all__ = ["components_of", "fit_irrep", "labels_of_target", "with_irrep"]
+if TYPE_CHECKING:
+    from distributed import Client
+
+__all__ = ["TensorFit", "fit_tensor", "leave_out_tensors", "with_irrep"]
+
+
+@dataclass(frozen=True, eq=False)
+class TensorFit:
+    """Coefficients by irrep, and where they come from.
+
+    Attributes
+    ----------
+    bases : list of ACEBasis
+    coefficients : list of numpy.ndarray, shape (n_species, n_features)
+    constants : numpy.ndarray, shape (n_species,)
+    posteriors : list of numpy.ndarray, shape (n_species, n_constants + n_features, n_unknowns)
+        S of constants and coefficients: their covariance is S Sᵀ.
+    report : dict
+        "summary" and "regression", of JSON types.
+    """
+
+    bases: list[ACEBasis]
+    coefficients: list[np.ndarray]
+    constants: np.ndarray
+    posteriors: list[np.ndarray]
+    report: dict[str, Any]
 
 
 def with_irrep(basis: ACEBasis, irrep: str) -> ACEBasis:
@@ -43,112 +71,119 @@ def with_irrep(basis: ACEBasis, irrep: str) -> ACEBasis:
     return ACEBasis.from_dict({**dictionary, "irrep": irrep})
 
 
-def labels_of_target(structures: Sequence[Atoms], target: str, rank: str, per: str) -> list[np.ndarray]:
-    """Return the labels of a target as spherical components, (n_components,) or (n_atoms, n_components) each.
-
-    They may be in `info`, `arrays` or the results of a calculator, under the key `target`; matrices may be flat.
-
-    Raises
-    ------
-    LabelError
-        Where a structure has none; a subclass of ValueError.
-    ValueError
-        For labels of another shape or symmetry.
-    """
-    result = []
-    for k, atoms in enumerate(structures):
-        found = [values[target] for _, values in places(atoms) if target in values]
-        if not found:
-            keys = ", ".join(sorted({str(key) for _, values in places(atoms) for key in values}))
-            raise LabelError(f"structures[{k}] has no {target!r}; it has {keys}")
-        value = np.asarray(found[0])
-        shape = ((len(atoms),) if per == "atom" else ()) + cartesian_shape(rank)
-        if value.size != prod(shape) or value.shape[: value.ndim - 1] not in (shape[:-1], shape[:-2]):
-            raise ValueError(f"structures[{k}]: {target!r} must have the shape {shape}; got {value.shape}")
-        try:
-            result.append(from_cartesian(value.reshape(shape), rank))
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"structures[{k}], {target!r}: {error}") from None
-    return result
-
-
-def components_of(rank: str) -> dict[str, slice]:
-    """Return where each irrep of a rank has its components.
-
-    Examples
-    --------
-    >>> components_of("symmetric")
-    {'0e': slice(0, 1, None), '2e': slice(1, 6, None)}
-    """
-    result, start = {}, 0
-    for irrep in RANKS[rank]:
-        stop = start + 2 * int(irrep[0]) + 1
-        result[irrep] = slice(start, stop)
-        start = stop
-    return result
-
-
-def fit_irrep(
+def fit_tensor(
+    labeled: TensorSet,
     basis: ACEBasis,
-    structures: Sequence[Atoms],
-    labels: Sequence[np.ndarray],
-    per: str,
-    prior: SmoothnessPrior,
+    *,
+    reference: Reference | str | None,
+    weights: Any,
+    prior: SmoothnessPrior | str | None,
     solver: str,
-    options: Mapping[str, float],
+    options: Mapping[str, float] | None,
+    workers: int | Client,
     num_threads: int | None,
-) -> tuple[np.ndarray, np.ndarray, Solution]:
-    """Fit one irrep.
+    progress: bool | None,
+    report: Callable[[str], None],
+) -> TensorFit:
+    """Fit; the arguments are those of `TensorModel.fit`, which documents them.
 
     Parameters
     ----------
-    basis : ACEBasis
-    structures : sequence of ase.Atoms
-    labels : sequence of numpy.ndarray, shape (..., 2L + 1)
-        Per structure or per atom.
-    per : {"structure", "atom"}
-    prior, solver, options
-        As for `LinearACE.fit`.
-    num_threads : int, optional
+    report : callable
+        Called with each piece of text for the user.
+    """
+    check_basis(basis, tensors=True)
+    options, prior = checked_options(solver, options or {}), resolve_prior(prior)
+    weights = resolve_target_weights(weights, labeled.config_types)
+    for k, item in enumerate(labeled):
+        basis.species_indices(item.atoms, f"structures[{k}]")
+    report(f"{labeled}\n")
+    basis = referred_basis(basis, reference, labeled, workers, progress)
+    shortest = shortest_distances(basis, labeled)
+    compositions = frozenset(frozenset(item.atoms.symbols) for item in labeled)
+    bases, coefficients, posteriors = [], [], []
+    noise: dict[str, float] = {}
+    constants, summary = np.zeros(len(basis.species)), []
+    for irrep, column in components_of(labeled.target.rank).items():
+        part = with_irrep(basis, irrep)
+        if irrep == "0e":
+            constants = composition(labeled, basis.species, column)
+        design = TensorDesign(part, labeled.target, weights, constants if irrep == "0e" else np.zeros_like(constants))
+        triangle = assemble(design, labeled, workers=workers, num_threads=num_threads, progress=progress)
+        # ρ and ρc of each irrep are those of its own evidence.
+        chosen, about_species = prior_from_evidence(part, prior, triangle, design.constants)
+        coordinates = unknowns(part, chosen, design.constants)
+        solution = solve(coordinates.problem(triangle), solver, **options)
+        bases.append(part)
+        coefficients.append(coordinates.coefficients(solution.u))
+        constants = constants + coordinates.constants(solution.u)
+        posteriors.append((coordinates.T @ solution.root).reshape(len(basis.species), -1, solution.root.shape[1]))
+        noise[irrep] = solution.noise
+        notes = [text for text in (about_species, unmet_text(part, compositions, shortest)) if text]
+        summary += [f"{irrep}: {triangle.n_rows:,} rows, {solution.summary}", *notes]
+        report("\n".join([f"{irrep}: {triangle.n_rows:,} × {design.n_columns:,}, {solution.summary}", *notes]) + "\n")
+    regression = {"noise": noise, "weights": {name: list(pair) for name, pair in weights.items()}}
+    return TensorFit(bases, coefficients, constants, posteriors, {"summary": summary, "regression": regression})
+
+
+def leave_out_tensors(
+    model: TensorModel,
+    labeled: TensorSet,
+    *,
+    by: str = "structure",
+    at_most: int | None = None,
+    num_threads: int | None = None,
+    progress: bool | None = None,
+) -> dict[str, Deviations]:
+    """Predict each structure of a fit by a fit without it, in closed form, see `acepure.fitting.leave_out`.
 
     Returns
     -------
-    coefficients : numpy.ndarray, shape (n_species, n_features)
-    constants : numpy.ndarray, shape (n_species,)
-        Zero unless the irrep is that of scalars.
-    solution : Solution
+    dict
+        Irrep → `Deviations` of its components, and irrep + " derivatives" where these were fitted.
     """
-    counts = [_sums(basis, atoms, np.ones((len(atoms), 1)), per) for atoms in structures]
-    constants = _composition(counts, labels) if basis.irrep == "0e" else np.zeros(len(basis.species))
-    constant = int(basis.irrep == "0e")
-    scales = np.tile(np.concatenate([np.ones(constant), prior.scales(basis)]), len(basis.species))
-    factor = RFactor(len(scales) + 1)
-    for atoms, count, label in zip(structures, counts, labels):
-        rows = _rows(basis, atoms, per, constant, num_threads) / scales
-        right = (label.reshape(-1, 2 * basis.L + 1) - (count[..., 0] @ constants)[:, None]).reshape(-1, 1)
-        factor.add(np.hstack([rows, right]) * (len(atoms) ** -0.5 if per == "structure" else 1.0))
-    solution = solve(SolverProblem.from_triangle(factor.R, factor.n_rows), solver, **options)
-    theta = (solution.u / scales).reshape(len(basis.species), -1)
-    return theta[:, constant:], constants + (theta[:, 0] if constant else 0.0), solution
+    info = model.report.get("regression")
+    if model.posteriors is None or not isinstance(info, Mapping):
+        raise ValueError("the model has no posterior, or does not say with which weights it was fitted")
+    weights = {name: (pair[0], pair[1]) for name, pair in info["weights"].items()}
+    found: dict[str, Deviations] = {}
+    for basis, theta, posterior in zip(model.bases, model.coefficients, model.posteriors):
+        noise = number("noise", info["noise"][basis.irrep], least=0)
+        if not noise:
+            continue  # fits its labels exactly
+        offsets = model.constants if basis.irrep == "0e" else np.zeros_like(model.constants)
+        one = _LeftOut(TensorDesign(basis, labeled.target, weights, offsets), theta, posterior, noise, num_threads)
+        found |= leave_out_groups(labeled, one.whitened, one.parts, by=by, at_most=at_most, progress=progress)
+    return found
 
 
-def _sums(basis: ACEBasis, atoms: Atoms, values: np.ndarray, per: str) -> np.ndarray:
-    """Values of atoms as columns of their species, summed for a structure: (n_atoms or 1, n_species, ...)."""
-    one_hot = (basis.species_indices(atoms)[:, None] == np.arange(len(basis.species))).astype(float)
-    spread: np.ndarray = one_hot.reshape(one_hot.shape + (1,) * (values.ndim - 1)) * values[:, None]
-    return spread if per == "atom" else spread.sum(axis=0, keepdims=True)
+@dataclass(frozen=True, eq=False)
+class _LeftOut:
+    """Rows of one irrep, and what is known of its coefficients; the constants are in the offsets of the design."""
 
+    design: TensorDesign
+    theta: np.ndarray
+    posterior: np.ndarray
+    noise: float
+    num_threads: int | None
 
-def _rows(basis: ACEBasis, atoms: Atoms, per: str, constant: int, num_threads: int | None) -> np.ndarray:
-    """Rows by atom (or one structure) and M; columns by species and feature, the constant first."""
-    features = basis.descriptors(atoms, num_threads=num_threads).reshape(len(atoms), len(basis), 2 * basis.L + 1)
-    columns = np.concatenate([np.ones((len(atoms), constant, 2 * basis.L + 1)), features], axis=1)
-    sums = np.moveaxis(_sums(basis, atoms, columns, per), 3, 1)
-    return sums.reshape(len(sums) * (2 * basis.L + 1), -1)
+    def whitened(self, item: LabeledTensor) -> tuple[np.ndarray, np.ndarray]:
+        """X root and y − X u."""
+        rows = self.design.rows(item, self.num_threads)
+        root = self.posterior.reshape(self.design.n_columns, -1)
+        full = np.pad(self.theta, ((0, 0), (self.design.n_constants, 0)))
+        return rows[:, :-1] @ root / self.noise, rows[:, -1] - rows[:, :-1] @ full.ravel()
 
-
-def _composition(counts: Sequence[np.ndarray], labels: Sequence[Any]) -> np.ndarray:
-    """The best constant of each species, of least norm where the compositions leave it open."""
-    left = np.concatenate([count[..., 0] for count in counts])
-    right = np.concatenate([np.reshape(label, -1) for label in labels])
-    return np.linalg.lstsq(left, right, rcond=None)[0]
+    def parts(self, item: LabeledTensor, residuals: np.ndarray, variances: np.ndarray) -> Iterator[Part]:
+        """Errors and variances of values and of derivatives."""
+        irrep, width = self.design.basis.irrep, 2 * self.design.basis.L + 1
+        of_values, of_derivatives = self.design.factors(item)
+        n = width * len(item.values) if of_values and item.values is not None else 0
+        scale = np.sqrt(len(item.atoms)) if self.design.target.per == "structure" else 1.0
+        for name, rows, factor, size in (
+            (irrep, slice(0, n), of_values, scale),
+            (f"{irrep} derivatives", slice(n, None), of_derivatives, 1.0),
+        ):
+            if factor:
+                errors, spread = -residuals[rows] / factor, variances[rows] * (self.noise / factor) ** 2
+                yield name, errors.reshape(-1, width), spread.reshape(-1, width), size

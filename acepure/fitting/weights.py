@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 from acepure._utils.checks import count, number
 from acepure.fitting.labels import text_table
 
-__all__ = ["DEFAULT_WEIGHTS", "LabelWeights", "Weights", "resolve_weights"]
+__all__ = ["DEFAULT_WEIGHTS", "LabelWeights", "Weights", "refuse_unknown", "resolve_weights"]
 
 #: Other spelling → name here.
 SYNONYMS = {"E": "energy", "F": "forces", "V": "virial"}
@@ -141,7 +141,7 @@ def resolve_weights(
     groups = given
     if config_types is not None:
         known = dict.fromkeys(config_types)
-        _refuse_unknown(given, known)
+        refuse_unknown(given, known)
         groups = {name: given.get(name, default) for name in known if name != "default"}
     if not any(any(w) for w in (default, *groups.values())):
         raise ValueError("weights are all 0; at least one must be > 0")
@@ -196,7 +196,8 @@ def _label_weights(name: str, value: Any, default: LabelWeights) -> LabelWeights
     return default._replace(**result)
 
 
-def _refuse_unknown(given: Iterable[str], known: Mapping[str, Any]) -> None:
+def refuse_unknown(given: Iterable[str], known: Mapping[str, Any]) -> None:
+    """Raise ValueError for weights of groups that the data do not have."""
     for name in given:
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1)

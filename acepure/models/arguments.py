@@ -40,6 +40,10 @@ def checked_report(report: Mapping[str, Any] | None) -> dict[str, Any]:
 
 def checked_posterior(basis: ACEBasis, posterior: ArrayLike) -> np.ndarray:
     """Return a read-only root of the covariance of θ."""
-    root = real_array("posterior", posterior, (len(basis.species), len(basis), None)).copy()
-    root.flags.writeable = False
-    return root
+    return read_only(real_array("posterior", posterior, (len(basis.species), len(basis), None)).copy())
+
+
+def read_only(array: np.ndarray) -> np.ndarray:
+    """Return the array itself, which can no longer be written to."""
+    array.flags.writeable = False
+    return array

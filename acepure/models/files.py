@@ -27,7 +27,7 @@ from acepure._utils.files import atomic_write
 from acepure._utils.memory import physical_memory
 from acepure.errors import ModelFileError
 
-__all__ = ["LINEAR", "ModelSchema", "read_model", "write_model"]
+__all__ = ["LINEAR", "TENSOR", "ModelSchema", "model_kind", "read_model", "write_model"]
 
 KEY = "acepure model"
 VERSION = 1
@@ -86,6 +86,18 @@ LINEAR = ModelSchema(
     ("basis", "E0s", "core", "shortest", "report"),
     {"coefficients": np.float64, "posterior": np.float64},
     optional=("posterior",),
+)
+
+#: Files of `TensorModel`.
+TENSOR = ModelSchema(
+    "tensor",
+    ("bases", "rank", "per", "target", "unit", "origin", "report"),
+    {
+        "coefficients": np.float64,
+        "constants": np.float64,
+        **dict.fromkeys((f"posterior {irrep}" for irrep in ("0e", "1e", "1o", "2e")), np.float64),
+    },
+    optional=tuple(f"posterior {irrep}" for irrep in ("0e", "1e", "1o", "2e")),
 )
 
 
@@ -182,14 +194,29 @@ def read_model(path: str | os.PathLike[str], schema: ModelSchema) -> tuple[dict[
     return entries, arrays
 
 
-def _unpacked(path: Path) -> tuple[str, dict[str, np.ndarray]]:
+def model_kind(path: str | os.PathLike[str]) -> str:
+    """Return the kind of model that a file says it holds, which `read_model` then checks.
+
+    Raises
+    ------
+    FileNotFoundError
+    ModelFileError
+        For what is no model file, or one that is damaged or newer than this version understands.
+    """
+    try:
+        return str(_about(_unpacked(Path(path), with_arrays=False)[0])["kind"])
+    except ValueError as error:
+        raise ModelFileError(f"{os.fspath(path)!r} {error}") from error.__cause__
+
+
+def _unpacked(path: Path, with_arrays: bool = True) -> tuple[str, dict[str, np.ndarray]]:
     """Return the text and the arrays of a file; safetensors compares all sizes with that of the file first."""
     from safetensors import safe_open
 
     try:
         with safe_open(path, framework="np") as file:
             text = (file.metadata() or {}).get(KEY)
-            arrays = {name: file.get_tensor(name) for name in file.keys()}
+            arrays = {name: file.get_tensor(name) for name in file.keys()} if with_arrays else {}
     except OSError:
         raise
     except Exception as error:  # of safetensors, and of NumPy for types that it does not have
@@ -243,8 +270,8 @@ def _text(kind: str, entries: dict[str, Any], arrays: Mapping[str, np.ndarray]) 
     return text
 
 
-def _entries(text: str, kind: str) -> tuple[dict[str, Any], Any]:
-    """Return the entries of a text, checked, and the checksum; messages continue "file ..."."""
+def _about(text: str) -> dict[str, Any]:
+    """Return what a text says, of a version that is known here; messages continue "file ..."."""
     if _parts(text) > PARTS_LIMIT:
         raise ValueError(f"has entries of more than {PARTS_LIMIT:,} lists and objects")
     hooks: dict[str, Any] = {"parse_constant": _refuse_constant, "parse_float": _finite, "object_pairs_hook": _object}
@@ -263,6 +290,12 @@ def _entries(text: str, kind: str) -> tuple[dict[str, Any], Any]:
         )
     if set(about) != set(_TOP) or not isinstance(about["entries"], dict):
         raise ValueError(f"is damaged: it should say {', '.join(_TOP)}, but says {_shown(sorted(about))}")
+    return about
+
+
+def _entries(text: str, kind: str) -> tuple[dict[str, Any], Any]:
+    """Return the entries of a text, checked, and the checksum."""
+    about = _about(text)
     if about["kind"] != kind:
         raise ValueError(f"holds a model of the kind {_shown(about['kind'])}; {kind!r} is needed")
     return about["entries"], about["crc32"]

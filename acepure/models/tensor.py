@@ -2,23 +2,38 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from ase import Atoms
+from numpy.typing import ArrayLike
 
 from acepure._utils.checks import real_array
+from acepure.errors import ModelFileError
 from acepure.features.basis import ACEBasis, check_basis
-from acepure.features.derivatives import pullback
+from acepure.features.environments import Environments
+from acepure.features.tensor_function import TensorFunction
 from acepure.functions.cartesian import RANKS, resolve_rank, to_cartesian
-from acepure.structures.gate import structure_list
+from acepure.models.arguments import checked_report, read_only
+from acepure.models.files import TENSOR, read_model, write_model
+from acepure.models.uncertainty import Calibration
+from acepure.neighbors.lists import NeighborList
+from acepure.references import Reference
 
 if TYPE_CHECKING:  # the model does not know its fitter, which is loaded where it is called
-    from acepure.fitting.priors import SmoothnessPrior
+    from distributed import Client
 
-__all__ = ["TensorErrors", "TensorModel", "TensorPrediction"]
+    from acepure.fitting.deviations import Deviations
+    from acepure.fitting.priors import SmoothnessPrior
+    from acepure.fitting.tensor_errors import TensorErrors
+    from acepure.fitting.tensor_labels import TensorSet
+
+__all__ = ["TensorModel", "TensorPrediction"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,32 +54,6 @@ class TensorPrediction:
         return np.asarray(self.atoms.sum(axis=0))
 
 
-@dataclass(frozen=True)
-class TensorErrors:
-    """Errors of components, by irrep.
-
-    Attributes
-    ----------
-    rmse : dict
-        Root mean square error of a component, in units of the target.
-    spread : dict
-        Root mean square deviation of a component from its mean over the structures.
-    """
-
-    rmse: dict[str, float]
-    spread: dict[str, float]
-
-    @property
-    def relative(self) -> dict[str, float]:
-        """Errors over spreads; NaN where there is no spread."""
-        return {name: self.rmse[name] / self.spread[name] if self.spread[name] else np.nan for name in self.rmse}
-
-    def __str__(self) -> str:
-        lines = [f"{'irrep':<6}{'RMSE':>12}{'spread':>12}{'RMSE/spread':>14}"]
-        lines += [f"{n:<6}{self.rmse[n]:>12.3e}{self.spread[n]:>12.3e}{self.relative[n]:>13.3%}" for n in self.rmse]
-        return "\n".join(lines)
-
-
 class TensorModel:
     """A vector or tensor of a structure or of its atoms, linear in features of the same symmetry.
 
@@ -75,17 +64,23 @@ class TensorModel:
     Parameters
     ----------
     bases : sequence of ACEBasis
-        One for each irrep of the rank, in the order of `acepure.functions.cartesian.RANKS`.
+        One for each irrep of the rank, in the order of `acepure.functions.cartesian.RANKS`; of equal radial functions.
     coefficients : sequence of array_like, shape (n_species, n_features)
-        θ of each.
+        θ of each, in units of the target.
     rank : str
         "vector", "symmetric", "matrix", ..., as for `to_cartesian`.
     per : {"structure", "atom"}, optional
         Whether the target belongs to structures, as a sum over atoms, or to atoms.
     constants : array_like, shape (n_species,), optional
         c, of scalars.
-    summary : sequence of str, optional
-        What is known of the fit.
+    target, unit : str, optional
+        Key of the labels, and their unit, in words.
+    origin : str, optional
+        About which point dipoles of charged structures are, in words.
+    posteriors : sequence of array_like, shape (n_species, n_constants + n_features, any), optional
+        S of each irrep, constants first: their covariance is S Sᵀ. Needed for standard deviations.
+    report : mapping, optional
+        What is known of the fit: JSON types.
 
     Examples
     --------
@@ -101,14 +96,21 @@ class TensorModel:
     def __init__(
         self,
         bases: Sequence[ACEBasis],
-        coefficients: Sequence[Any],
+        coefficients: Sequence[ArrayLike],
         rank: str,
         *,
         per: str = "structure",
-        constants: Any = None,
-        summary: Sequence[str] = (),
+        constants: ArrayLike | None = None,
+        target: str = "",
+        unit: str = "",
+        origin: str | None = None,
+        posteriors: Sequence[ArrayLike] | None = None,
+        report: Mapping[str, Any] | None = None,
     ) -> None:
-        self.rank, self.per = resolve_rank(rank), _checked_per(per)
+        self.rank = resolve_rank(rank)
+        if per not in ("structure", "atom"):
+            raise ValueError(f'per must be "structure" or "atom"; got {per!r}')
+        self.per = per
         bases = tuple(bases)
         for basis in bases:
             check_basis(basis, tensors=True)
@@ -117,39 +119,51 @@ class TensorModel:
                 f"bases of rank {self.rank!r} must be one each of {', '.join(RANKS[self.rank])} for the same species; "
                 f"got {', '.join(f'{b.irrep} for {b.species}' for b in bases) or 'none'}"
             )
-        if len(coefficients) != len(bases):
-            raise ValueError(f"coefficients must be {len(bases)} arrays, one for each basis; got {len(coefficients)}")
-        self.bases = bases
-        self.species = bases[0].species
-        self.coefficients = tuple(
-            real_array(f"coefficients[{k}]", theta, (len(self.species), len(basis)))
-            for k, (basis, theta) in enumerate(zip(bases, coefficients))
-        )
-        c = np.zeros(len(self.species)) if constants is None else constants
-        self.constants = real_array("constants", c, (len(self.species),))
-        self.summary = tuple(summary)
+        for name, text in (("target", target), ("unit", unit), ("origin", origin or "")):
+            if not isinstance(text, str):
+                raise TypeError(f"{name} must be text; got {text!r}")
+        self.bases, self.species, self.target, self.unit, self.origin = bases, bases[0].species, target, unit, origin
+        self._function = TensorFunction(bases, coefficients)
+        self.coefficients = tuple(read_only(np.array(theta, dtype=float)) for theta in coefficients)
+        given = np.zeros(len(self.species)) if constants is None else constants
+        self.constants = read_only(real_array("constants", given, (len(self.species),)).copy())
         if self.constants.any() and "0e" not in RANKS[self.rank]:
             raise ValueError(f"constants belong to scalars; rank {self.rank!r} has none")
+        self.posteriors = None if posteriors is None else _checked_posteriors(bases, posteriors)
+        self.report = checked_report(report)
+        _ = self.calibration  # raises for one that is damaged
 
     @classmethod
     def fit(
         cls,
-        structures: Iterable[Atoms],
+        structures: Iterable[Atoms] | TensorSet,
         basis: ACEBasis,
         *,
-        target: str,
+        target: str | None = None,
         rank: str = "vector",
         per: str = "structure",
+        derivatives: str | None = None,
+        origin: str | None = None,
+        unit: str = "",
+        config_type_key: str | None = "config_type",
+        reference: Reference | str | None = None,
+        weights: Any = None,
         prior: SmoothnessPrior | str | None = "algebraic",
         solver: str = "auto",
         options: Mapping[str, float] | None = None,
+        uncertainty: bool = True,
+        calibrate_by: str | None = "structure",
+        workers: int | Client = 1,
         num_threads: int | None = None,
+        progress: bool | None = None,
+        verbose: bool = False,
     ) -> TensorModel:
         """Fit a target, each irrep on its own.
 
         Parameters
         ----------
-        structures : iterable of ase.Atoms
+        structures : iterable of ase.Atoms, or TensorSet
+            `StructureFiles` are not held in memory but read for every pass.
         basis : ACEBasis
             Of any irrep; the same radial functions and limits serve every irrep of the target.
         target : str
@@ -158,9 +172,30 @@ class TensorModel:
         rank : str
             "scalar", "vector", "pseudovector", "symmetric", "antisymmetric" or "matrix".
         per : {"structure", "atom"}
+        derivatives : str, optional
+            Key of ∂T/∂r_kb, shape (n_atoms, 3, ...), the displacement first: Born effective charges of a dipole. They
+            are fitted where they are given, with the target or without.
+        origin : str, optional
+            About which point the dipoles of charged structures are, such as "center of mass"; it must move with the
+            atoms. Kept with the model.
+        unit : str, optional
+            Of the target, for tables.
+        config_type_key : str, optional
+            Key of groups in `info`, for weights and tables.
+        reference : Reference, "density" or None
+            The coordinates of the fit, as for `LinearACE.fit`.
+        weights : optional
+            One number; two, of values and derivatives (per unit and Å per unit); or a mapping of groups to these.
         prior, solver, options
             As for `LinearACE.fit`.
-        num_threads : int, optional
+        uncertainty : bool
+            Keep the posterior, for standard deviations.
+        calibrate_by : str or None
+            As for `LinearACE.fit`: how structures are left out to calibrate standard deviations.
+        workers, num_threads, progress
+            As elsewhere; the result does not depend on them.
+        verbose : bool
+            Print what was found and what is done.
 
         Returns
         -------
@@ -169,13 +204,9 @@ class TensorModel:
         Raises
         ------
         TypeError, ValueError
-            For wrong arguments, labels that are missing or of another shape, and vectors of periodic structures: their
-            polarization is defined up to a quantum alone.
-
-        Notes
-        -----
-        The dipole of a charged molecule depends on the origin, while features do not; take it about a point that
-        moves with the molecule.
+            For wrong arguments, labels that are missing, contradictory or of another shape, and what is not defined:
+            dipoles of periodic structures, known up to a quantum alone; those of charged ones (`info["charge"]`)
+            without an origin; Born effective charges that do not sum to zero.
 
         Examples
         --------
@@ -187,57 +218,82 @@ class TensorModel:
         ...     atoms.rattle(0.05, seed=seed)
         ...     atoms.info["mu"] = np.array([-0.8, 0.4, 0.4]) @ atoms.positions
         >>> model = TensorModel.fit(structures, ACEBasis(["H", "O"], order=2, totaldegree=5), target="mu")
-        >>> model.errors(structures, "mu").relative["1o"] < 1e-2
+        >>> model.errors(structures).relative["1o"] < 1e-2
         True
         """
-        from acepure.fitting.priors import resolve_prior
-        from acepure.fitting.solvers import checked_options
-        from acepure.fitting.tensors import components_of, fit_irrep, labels_of_target, with_irrep
+        from acepure.fitting.calibration import calibration_entry
+        from acepure.fitting.leave_out import group_names
+        from acepure.fitting.tensor_labels import Target, TensorSet, label_tensors
+        from acepure.fitting.tensors import fit_tensor, leave_out_tensors
 
-        check_basis(basis, tensors=True)
-        rank, per = resolve_rank(rank), _checked_per(per)
-        prior, options = resolve_prior(prior), checked_options(solver, options or {})
-        structures = structure_list(structures)
-        if rank == "vector" and per == "structure" and any(atoms.pbc.any() for atoms in structures):
-            raise ValueError(
-                "structures are periodic, whose dipole is defined up to a quantum alone; for molecules in a box set "
-                "atoms.pbc = False, or fit a vector per atom"
-            )
-        for k, atoms in enumerate(structures):
-            basis.species_indices(atoms, f"structures[{k}]")
-        labels = labels_of_target(structures, target, rank, per)
-        bases, coefficients, summary = [], [], []
-        constants = np.zeros(len(basis.species))
-        for irrep, columns in components_of(rank).items():
-            part = with_irrep(basis, irrep)
-            values = [label[..., columns] for label in labels]
-            theta, c, solution = fit_irrep(part, structures, values, per, prior, solver, options, num_threads)
-            bases.append(part)
-            coefficients.append(theta)
-            constants += c
-            summary.append(f"{irrep}: {solution.summary}")
-        return cls(bases, coefficients, rank, per=per, constants=constants, summary=summary)
+        if isinstance(structures, TensorSet):
+            wanted = structures.target
+        elif target is None:
+            raise TypeError("target is needed: the key of the labels")
+        else:
+            wanted = Target(target, rank, per, derivatives, origin, config_type_key)
+        labeled = label_tensors(structures, wanted)
+        if calibrate_by is not None:
+            group_names(labeled, calibrate_by)  # raises before any work
+        report = partial(print, flush=True) if verbose else None
+        work: dict[str, Any] = {"num_threads": num_threads, "progress": progress}
+        result = fit_tensor(
+            labeled,
+            basis,
+            reference=reference,
+            weights=weights,
+            prior=prior,
+            solver=solver,
+            options=options,
+            workers=workers,
+            report=report or (lambda text: None),
+            **work,
+        )
+        model = cls(
+            result.bases,
+            result.coefficients,
+            wanted.rank,
+            per=wanted.per,
+            constants=result.constants if "0e" in RANKS[wanted.rank] else None,
+            target=wanted.key,
+            unit=unit,
+            origin=wanted.origin,
+            posteriors=result.posteriors if uncertainty else None,
+            report=result.report,
+        )
+        if uncertainty and calibrate_by is not None and any(result.report["regression"]["noise"].values()):
+            leave = partial(leave_out_tensors, model, labeled, **work)
+            model.report |= calibration_entry(leave, len(labeled), calibrate_by, report)
+        return model
 
     # --- values -------------------------------------------------------------------------------------------
 
-    def predict(self, atoms: Atoms, *, num_threads: int | None = None) -> TensorPrediction:
+    def predict(
+        self, atoms: Atoms, *, neighbors: NeighborList | None = None, num_threads: int | None = None
+    ) -> TensorPrediction:
         """Return the target of each atom and, as `total`, of the structure; Cartesian, in units of the fit.
+
+        Of the dipole of a periodic structure, differences along a path are defined, and the total up to a constant.
 
         Parameters
         ----------
         atoms : ase.Atoms
+        neighbors : NeighborList, optional
+            From `ACEBasis.neighbor_list` of the same structure.
         num_threads : int, optional
         """
-        return TensorPrediction(to_cartesian(self._components(atoms, num_threads), self.rank))
+        values = self.components(atoms, neighbors=neighbors, num_threads=num_threads)
+        return TensorPrediction(to_cartesian(values, self.rank))
 
-    def _components(self, atoms: Atoms, num_threads: int | None = None) -> np.ndarray:
-        species = self.bases[0].species_indices(atoms)
-        parts = []
-        for basis, theta in zip(self.bases, self.coefficients):
-            features = basis.descriptors(atoms, num_threads=num_threads).reshape(len(atoms), len(basis), -1)
-            part = np.einsum("if,ifm->im", theta[species], features)
-            parts.append(part + self.constants[species, None] if basis.irrep == "0e" else part)
-        return np.concatenate(parts, axis=1)
+    def components(
+        self, atoms: Atoms, *, neighbors: NeighborList | None = None, num_threads: int | None = None
+    ) -> np.ndarray:
+        """Return the target of each atom as spherical components, shape (n_atoms, n_components)."""
+        values = self._function.evaluate(atoms, neighbors=neighbors, num_threads=num_threads)
+        if self.constants.any():
+            centers = slice(None) if neighbors is None else neighbors.centers
+            values[:, 0] += self.constants[self.bases[0].species_indices(atoms)[centers]]
+        return values
 
     def derivatives(self, atoms: Atoms, *, num_threads: int | None = None) -> np.ndarray:
         """Return ∂total/∂r_kb, shape (n_atoms, 3, ...), per Å.
@@ -249,46 +305,179 @@ class TensorModel:
         atoms : ase.Atoms
         num_threads : int, optional
         """
-        species = self.bases[0].species_indices(atoms)
-        moved = []
-        for basis, theta in zip(self.bases, self.coefficients):
-            neighbors = basis.neighbor_list(atoms, num_threads=num_threads)
-            for M in range(2 * basis.L + 1):
-                cotangents = np.zeros((len(atoms), len(basis), 2 * basis.L + 1))
-                cotangents[:, :, M] = theta[species]
-                shaped = cotangents.reshape(len(atoms), *basis.feature_shape)
-                moved.append(pullback(basis, atoms, shaped, neighbors=neighbors, num_threads=num_threads)[0])
-        return to_cartesian(np.stack(moved, axis=-1), self.rank)
+        return to_cartesian(self.derivative_components(atoms, num_threads=num_threads), self.rank)
 
-    def errors(self, structures: Iterable[Atoms], target: str, *, num_threads: int | None = None) -> TensorErrors:
-        """Return errors against labels, by irrep.
+    def derivative_components(self, atoms: Atoms, *, num_threads: int | None = None) -> np.ndarray:
+        """Return the derivatives of spherical components, shape (n_atoms, 3, n_components)."""
+        return self._function.gradients(atoms, num_threads=num_threads).positions
+
+    def errors(
+        self,
+        structures: Iterable[Atoms] | TensorSet,
+        target: str | None = None,
+        *,
+        derivatives: str | None = None,
+        config_type_key: str | None = "config_type",
+        workers: int | Client = 1,
+        num_threads: int | None = None,
+        progress: bool | None = None,
+    ) -> TensorErrors:
+        """Compare with the labels of structures. Printed, a table of errors by irrep and Cartesian component.
 
         Parameters
         ----------
-        structures : iterable of ase.Atoms
-        target : str
-            Key of the labels, as in `fit`.
-        num_threads : int, optional
+        structures : iterable of ase.Atoms, or TensorSet
+        target : str, optional
+            Key of the labels; default that of the fit.
+        derivatives, config_type_key, workers, num_threads, progress
+            As in `fit`.
         """
-        from acepure.fitting.tensors import components_of, labels_of_target
+        from acepure.fitting.tensor_errors import evaluate_tensor_errors
+        from acepure.fitting.tensor_labels import Target, label_tensors
 
-        structures = structure_list(structures)
-        labels = np.concatenate([np.atleast_2d(x) for x in labels_of_target(structures, target, self.rank, self.per)])
-        values = [self._components(atoms, num_threads) for atoms in structures]
-        values = values if self.per == "atom" else [v.sum(axis=0, keepdims=True) for v in values]
-        difference = np.concatenate(values) - labels
-        rmse, spread = {}, {}
-        for irrep, columns in components_of(self.rank).items():
-            rmse[irrep] = float(np.sqrt(np.mean(difference[:, columns] ** 2)))
-            spread[irrep] = float(np.sqrt(np.mean(labels[:, columns].var(axis=0))))
-        return TensorErrors(rmse, spread)
+        wanted = Target(target or self.target, self.rank, self.per, derivatives, self.origin, config_type_key)
+        model = copy(self)
+        model.posteriors = None  # large, and of no use to workers
+        labeled = label_tensors(structures, wanted)
+        work: dict[str, Any] = {"workers": workers, "num_threads": num_threads, "progress": progress}
+        return evaluate_tensor_errors(model, labeled, self.rank, self.unit, **work)
+
+    # --- standard deviations ------------------------------------------------------------------------------
+
+    @property
+    def calibration(self) -> Calibration | None:
+        """Laws of the errors by irrep; None if standard deviations are those of the posterior."""
+        data = self.report.get("calibration")
+        return None if data is None else Calibration.from_dict(data)
+
+    def standard_deviations(
+        self, atoms: Atoms, *, calibrated: bool = True, num_threads: int | None = None
+    ) -> dict[str, np.ndarray]:
+        """Return σ of each spherical component of each irrep, one for all M, in units of the target.
+
+        Parameters
+        ----------
+        atoms : ase.Atoms
+        calibrated : bool
+            By structures left out of the fit; False for the posterior alone, which is too small several times over.
+        num_threads : int, optional
+
+        Returns
+        -------
+        dict
+            Irrep → array of shape (1,) of a target per structure, (n_atoms,) per atom. Components are orthonormal:
+            σ of a component of a vector is that of x, y and z alike.
+
+        Raises
+        ------
+        ValueError
+            For a model without posterior.
+        """
+        from acepure.fitting.tensor_design import TensorDesign
+        from acepure.fitting.tensor_labels import Target
+
+        if self.posteriors is None:
+            raise ValueError("the model has no posterior; fit it with uncertainty=True")
+        target, laws, result = Target(self.target, self.rank, self.per), self.calibration, {}
+        for basis, posterior in zip(self.bases, self.posteriors):
+            design = TensorDesign(basis, target, {}, np.zeros(len(self.species)))
+            rows = design.value_rows(Environments(basis, atoms, num_threads=num_threads))
+            variances = np.square(rows @ posterior.reshape(rows.shape[1], -1)).sum(axis=1)
+            sigmas = np.sqrt(variances.reshape(-1, 2 * basis.L + 1).mean(axis=1))
+            if laws is not None and calibrated:
+                sigmas = laws.sigma(basis.irrep, sigmas, len(atoms) if self.per == "structure" else 1)
+            result[basis.irrep] = sigmas
+        return result
+
+    def leave_out(
+        self,
+        structures: Iterable[Atoms] | TensorSet,
+        *,
+        by: str = "structure",
+        derivatives: str | None = None,
+        num_threads: int | None = None,
+        progress: bool | None = None,
+    ) -> dict[str, Deviations]:
+        """Predict each structure of the fit by a fit without it, in closed form, see `LinearACE.leave_out`.
+
+        Parameters
+        ----------
+        structures : iterable of ase.Atoms, or TensorSet
+            Those of the fit, with the same labels.
+        by : str
+            "structure"; or what is left out together: "config_type", or a name in `atoms.info`.
+        derivatives, num_threads, progress
+            As for `fit`.
+
+        Returns
+        -------
+        dict
+            Irrep → `Deviations` of its spherical components.
+        """
+        from acepure.fitting.tensor_labels import Target, label_tensors
+        from acepure.fitting.tensors import leave_out_tensors
+
+        labeled = label_tensors(structures, Target(self.target, self.rank, self.per, derivatives, self.origin))
+        return leave_out_tensors(self, labeled, by=by, num_threads=num_threads, progress=progress)
+
+    # --- files --------------------------------------------------------------------------------------------
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the model to one file of the format safetensors, exact."""
+        arrays = {"coefficients": np.concatenate(self.coefficients, axis=1), "constants": self.constants}
+        for basis, posterior in zip(self.bases, self.posteriors or ()):
+            arrays[f"posterior {basis.irrep}"] = posterior
+        write_model(path, TENSOR, self._entries(), arrays)
+
+    def _entries(self) -> dict[str, Any]:
+        """Return what is no array as JSON types."""
+        names = ("rank", "per", "target", "unit", "origin", "report")
+        return {"bases": [basis.to_dict() for basis in self.bases], **{name: getattr(self, name) for name in names}}
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> TensorModel:
+        """Read a model that `save` wrote.
+
+        Raises
+        ------
+        FileNotFoundError
+        ModelFileError
+            For a file that is damaged, of another kind, or newer than this version understands.
+        """
+        entries, arrays = read_model(path, TENSOR)
+        try:
+            bases = [ACEBasis.from_dict(basis) for basis in entries["bases"]]
+            edges = np.cumsum([len(basis) for basis in bases])
+            if arrays["coefficients"].shape[1] != edges[-1]:
+                raise ValueError(f"coefficients are not those of {edges[-1]} features")
+            posteriors = [arrays[name] for basis in bases if (name := f"posterior {basis.irrep}") in arrays]
+            model = cls(
+                bases,
+                np.split(arrays["coefficients"], edges[:-1], axis=1),
+                entries["rank"],
+                constants=arrays["constants"],
+                posteriors=posteriors or None,
+                **{name: entries[name] for name in ("per", "target", "unit", "origin", "report")},
+            )
+            if model._entries() != entries or len(arrays) != 2 + len(posteriors):
+                raise ValueError("it says more or less than a model needs")
+        except (IndexError, KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
+            raise ModelFileError(f"{os.fspath(path)!r} holds no usable model: {error}") from error
+        return model
 
     def __repr__(self) -> str:
         sizes = " + ".join(f"{len(basis)} of {basis.irrep}" for basis in self.bases)
         return f"TensorModel({self.rank} per {self.per}, {', '.join(self.species)}: {sizes} features)"
 
 
-def _checked_per(per: str) -> str:
-    if per not in ("structure", "atom"):
-        raise ValueError(f'per must be "structure" or "atom"; got {per!r}')
-    return per
+def _checked_posteriors(bases: Sequence[ACEBasis], posteriors: Sequence[ArrayLike]) -> tuple[np.ndarray, ...]:
+    if len(posteriors) != len(bases):
+        raise ValueError(f"posteriors must be {len(bases)} arrays, one for each basis; got {len(posteriors)}")
+    return tuple(
+        read_only(
+            real_array(
+                f"posteriors[{k}]", root, (len(basis.species), int(basis.irrep == "0e") + len(basis), None)
+            ).copy()
+        )
+        for k, (basis, root) in enumerate(zip(bases, posteriors))
+    )

@@ -1,0 +1,199 @@
+"""Errors of vectors and tensors on labeled structures, per group, irrep and Cartesian component."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
+from itertools import chain, product
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+from ase import Atoms
+
+from acepure._utils.workers import (
+    batched,
+    checked_workers,
+    kernel_threads,
+    naming_structure,
+    ordered_map,
+    structure_bar,
+)
+from acepure.fitting.errors import Predictions
+from acepure.fitting.labels import text_table
+from acepure.fitting.tensor_labels import LabeledTensor, components_of
+from acepure.functions.cartesian import cartesian_shape, to_cartesian
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+__all__ = ["TensorErrors", "evaluate_tensor_errors"]
+
+# Atoms of a batch, so that there is more work in it than in sending it.
+_ATOMS = 2000
+
+
+class Model(Protocol):
+    """What is needed of a model here."""
+
+    def components(self, atoms: Atoms, *, num_threads: int | None = None) -> np.ndarray: ...
+    def derivative_components(self, atoms: Atoms, *, num_threads: int | None = None) -> np.ndarray: ...
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class TensorErrors:
+    """Predictions by group; printed, a table of errors.
+
+    Attributes
+    ----------
+    rank : str
+    unit : str
+        Of the target; empty if it is not known.
+    groups : dict
+        config_type → {"values" | "derivatives": Predictions} of arrays of shape (n, n_components), all irreps.
+    """
+
+    rank: str
+    unit: str
+    groups: dict[str, dict[str, Predictions]]
+
+    def all(self, quantity: str = "values") -> Predictions | None:
+        """Return the predictions of all groups together; None where there are no labels."""
+        parts = [group[quantity] for group in self.groups.values() if quantity in group]
+        if not parts:
+            return None
+        return Predictions(np.concatenate([p.true for p in parts]), np.concatenate([p.predicted for p in parts]))
+
+    def of_irrep(self, irrep: str, quantity: str = "values", group: str | None = None) -> Predictions:
+        """Return the components of one irrep, shape (n, 2L + 1), of one group or of all."""
+        found = self.all(quantity) if group is None else self.groups[group][quantity]
+        if found is None:
+            raise ValueError(f"there are no labels of {quantity}")
+        columns = components_of(self.rank)[irrep]
+        return Predictions(found.true[:, columns], found.predicted[:, columns])
+
+    @property
+    def rmse(self) -> dict[str, float]:
+        """Irrep → root mean square error of a component, in units of the target."""
+        return {irrep: self.of_irrep(irrep).rmse for irrep in components_of(self.rank)}
+
+    @property
+    def spread(self) -> dict[str, float]:
+        """Irrep → root mean square deviation of a component from its mean over the labels."""
+        return {irrep: _spread(self.of_irrep(irrep)) for irrep in components_of(self.rank)}
+
+    @property
+    def relative(self) -> dict[str, float]:
+        """Irrep → errors over spreads; NaN where there is no spread."""
+        return {irrep: _relative(self.of_irrep(irrep)) for irrep in components_of(self.rank)}
+
+    def table(self) -> str:
+        """Errors of each group by irrep and by Cartesian component; of derivatives, by irrep."""
+        unit = f" ({self.unit})" if self.unit else ""
+        rows = [["component", f"RMSE{unit}", "MAE", "RMSE of the norm", "spread", "RMSE/spread"]]
+        for name in self.groups:
+            title = f"{name}: " if len(self.groups) > 1 else ""
+            for quantity in self.groups[name]:
+                words = title + ("" if quantity == "values" else "derivatives, per Å, ")
+                rows += [
+                    [f"{words}{irrep}", *_cells(self.of_irrep(irrep, quantity, name))]
+                    for irrep in components_of(self.rank)
+                ]
+                if quantity == "values" and cartesian_shape(self.rank):
+                    rows += [
+                        [f"{title}{axes}", *_cells(found)]
+                        for axes, found in self._cartesian(self.groups[name][quantity])
+                    ]
+        return text_table(rows)
+
+    def _cartesian(self, found: Predictions) -> Iterator[tuple[str, Predictions]]:
+        """Each Cartesian component; of matrices that are symmetric up to sign, the upper half."""
+        shape = cartesian_shape(self.rank)
+        true, predicted = (to_cartesian(values, self.rank) for values in (found.true, found.predicted))
+        for axes in product(range(3), repeat=len(shape)):
+            if self.rank != "matrix" and list(axes) != sorted(axes):
+                continue
+            if self.rank == "antisymmetric" and axes[0] == axes[1]:
+                continue
+            where = (..., *axes, None)
+            yield "".join("xyz"[a] for a in axes), Predictions(true[where], predicted[where])
+
+    def __str__(self) -> str:
+        return self.table()
+
+    def __repr__(self) -> str:
+        return f"TensorErrors({self.rank}, {', '.join(self.groups)})"
+
+
+def _spread(found: Predictions) -> float:
+    return float(np.sqrt(np.mean(found.true.var(axis=0))))
+
+
+def _relative(found: Predictions) -> float:
+    spread = _spread(found)
+    return found.rmse / spread if spread else float("nan")
+
+
+def _cells(found: Predictions) -> list[str]:
+    norm = float(np.sqrt(np.mean(np.sum((found.predicted - found.true) ** 2, axis=1))))
+    relative = _relative(found)
+    numbers = [f"{x:.4g}" for x in (found.rmse, found.mae, norm, _spread(found))]
+    return [*numbers, "–" if np.isnan(relative) else f"{relative:.3%}"]
+
+
+def evaluate_tensor_errors(
+    model: Model,
+    labeled: Collection[LabeledTensor],
+    rank: str,
+    unit: str = "",
+    *,
+    workers: int | Client = 1,
+    num_threads: int | None = None,
+    progress: bool | None = None,
+) -> TensorErrors:
+    """Compare a model with labels.
+
+    Parameters
+    ----------
+    model : TensorModel
+    labeled : TensorSet
+        Gone through once.
+    rank, unit : str
+        Of the target.
+    workers, num_threads, progress
+        As for `evaluate_errors`.
+    """
+    workers = checked_workers(workers)
+    compare = partial(_compared_batch, model, num_threads=kernel_threads(workers, num_threads))
+    batches = batched(labeled, lambda item: len(item.atoms), _ATOMS)
+    collected: dict[str, dict[str, tuple[list[np.ndarray], list[np.ndarray]]]] = {}
+    bar = structure_bar("errors", labeled, progress)
+    with bar, closing(ordered_map(compare, batches, workers, bar=bar)) as parts:
+        for config_type, quantity, true, predicted in chain.from_iterable(parts):
+            lists = collected.setdefault(config_type, {}).setdefault(quantity, ([], []))
+            lists[0].append(true)
+            lists[1].append(predicted)
+    groups = {
+        name: {q: Predictions(np.concatenate(true), np.concatenate(found)) for q, (true, found) in group.items()}
+        for name, group in sorted(collected.items())
+    }
+    return TensorErrors(rank, unit, groups)
+
+
+def _compared_batch(
+    model: Model, batch: Sequence[tuple[int, LabeledTensor]], num_threads: int | None = None
+) -> list[tuple[str, str, np.ndarray, np.ndarray]]:
+    """Each (config_type, quantity, label, prediction) of some structures, which come with their numbers."""
+    found = []
+    for number, item in batch:
+        with naming_structure(number):
+            if item.values is not None:
+                values = model.components(item.atoms, num_threads=num_threads)
+                values = values if len(item.values) == len(values) else values.sum(axis=0, keepdims=True)
+                found.append((item.config_type, "values", item.values, values))
+            if item.derivatives is not None:
+                moved = model.derivative_components(item.atoms, num_threads=num_threads)
+                true, moved = (x.reshape(-1, x.shape[-1]) for x in (item.derivatives, moved))
+                found.append((item.config_type, "derivatives", true, moved))
+    return found
