@@ -40,7 +40,9 @@ __version__ = "0.1.0"
 #: Public name → the module that defines it.
 _HOMES = {
     "ACEBasis": "features.basis",
+    "BondBasis": "features.bonds",
     "FeatureLabel": "features.labels",
+    "HamiltonianModel": "models.hamiltonian",
     "IdealGas": "references",
     "LinearACE": "models.linear",
     "LinearFunction": "features.linear",
@@ -65,6 +67,7 @@ if TYPE_CHECKING:
     from acepure.config import show_config
     from acepure.features.arrays import evaluate_environments
     from acepure.features.basis import ACEBasis
+    from acepure.features.bonds import BondBasis
     from acepure.features.derivatives import pair_jacobian, pullback, summed_gradients
     from acepure.features.descriptors import descriptors
     from acepure.features.directional import jvp
@@ -73,6 +76,7 @@ if TYPE_CHECKING:
     from acepure.features.stages import Stages
     from acepure.features.verlet import VerletList
     from acepure.functions.cartesian import from_cartesian, to_cartesian
+    from acepure.models.hamiltonian import HamiltonianModel
     from acepure.models.linear import LinearACE
     from acepure.models.tensor import TensorModel
     from acepure.references import IdealGas, MeanCovariance, RadialDensity
@@ -80,7 +84,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ACEBasis",
+    "BondBasis",
     "FeatureLabel",
+    "HamiltonianModel",
     "IdealGas",
     "LinearACE",
     "LinearFunction",
