@@ -8,6 +8,7 @@ __all__ = [
     "BasisTooLargeError",
     "CalibrationWarning",
     "CoincidentAtomsError",
+    "CoverageWarning",
     "ExtrapolationWarning",
     "ModelFileError",
     "SpeciesError",
@@ -26,7 +27,14 @@ class CoincidentAtomsError(ValueError):
     """Two atoms, or an atom and its periodic image, sit at the same place; the message names them."""
 
 
-class ExtrapolationWarning(UserWarning):
+class CoverageWarning(UserWarning):
+    """The structures of a fit leave something open that predictions may need; the message says what.
+
+    ``warnings.simplefilter("error", CoverageWarning)`` raises it, and every `ExtrapolationWarning`, instead.
+    """
+
+
+class ExtrapolationWarning(CoverageWarning):
     """A structure leaves the range of what a potential was made for; the message names what and where."""
 
 

@@ -26,6 +26,7 @@ import acepure
 from acepure.cli import basis, conditioning, demo, descriptors, evaluate, fit, inspect, lammps, select
 from acepure.cli.parts import with_option_names
 from acepure.config import show_config
+from acepure.errors import CoverageWarning
 
 __all__ = ["main"]
 
@@ -96,7 +97,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except (ValueError, TypeError, OSError) as error:
+    except (ValueError, TypeError, OSError, CoverageWarning) as error:
         print(f"acepure: error: {_one_line(error)}", file=sys.stderr)
         return EXIT_ERROR
     return 0

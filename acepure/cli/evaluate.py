@@ -19,10 +19,10 @@ from acepure._utils.files import atomic_write
 from acepure.cli.options import add_index, add_threads
 from acepure.cli.parts import add_labels, check_outputs, label_arguments, labels_of, load, plural, read
 from acepure.features.linear import EnergyAndForces
-from acepure.fitting import Errors, LabeledData, LabeledStructure, NoLabelsError, evaluate_errors, resolve_keys
+from acepure.fitting import Errors, LabeledData, NoLabelsError, evaluate_errors, resolve_keys
 from acepure.fitting.deviations import Deviations, compare_deviations, coverage_table
-from acepure.fitting.fit import shortest_distances
 from acepure.fitting.labels import text_table
+from acepure.models.coverage import CoverageCheck
 from acepure.models.linear import LinearACE
 from acepure.models.uncertainty import Uncertainty
 
@@ -35,8 +35,6 @@ _NAMES = (
     *("acepure_energy_std", "acepure_forces_std"),
 )
 _MOST_ROWS = 20
-# Pairs below this part of the shortest distance in training are extrapolated, as in the calculator.
-_TOLERATED = 0.95
 
 _EPILOG = """\
 examples:
@@ -69,6 +67,9 @@ def add(commands: Any, **style: Any) -> None:
     command.add_argument(
         "--uncertainty", action="store_true", help="standard deviations in OUT; in FIG how they fit the errors"
     )
+    command.add_argument(
+        "--strict", action="store_true", help="end with an error where a structure lies outside of the data of the fit"
+    )
     add_index(command)
     add_labels(command)
     add_threads(command)
@@ -94,10 +95,10 @@ def _run(arguments: argparse.Namespace) -> None:
         raise ValueError(f"--figure shows errors, but {arguments.input} has no labels")
     print(f"model   {model!r}: {arguments.model}")
     print(f"read    {plural(len(structures), 'structure')}, {plural(sum(map(len, structures)), 'atom')}")
-    _print_extrapolation(model, structures)
+    coverage = CoverageCheck(model, raises=arguments.strict)
     with atomic_write(output) if output else nullcontext() as written:
         with atomic_write(figure) if figure else nullcontext() as drawn:
-            results, deviations = _evaluate(model, structures, arguments)
+            results, deviations = _evaluate(model, structures, coverage, arguments)
             errors = _print_results(structures, results, labeled, arguments)
             calibration = None
             if labeled is not None and deviations is not None:
@@ -135,15 +136,25 @@ def _forget(structures: Sequence[Atoms]) -> None:
 
 
 def _evaluate(
-    model: LinearACE, structures: Sequence[Atoms], arguments: argparse.Namespace
+    model: LinearACE, structures: Sequence[Atoms], coverage: CoverageCheck, arguments: argparse.Namespace
 ) -> tuple[list[EnergyAndForces], list[Uncertainty] | None]:
-    threads = arguments.threads
-    bar = tqdm(structures, desc="evaluate", unit="structure", disable=None)
-    results = [model.evaluate(atoms, num_threads=threads) for atoms in bar]
-    if not arguments.uncertainty:
-        return results, None
-    bar = tqdm(structures, desc="uncertainty", unit="structure", disable=None)
-    return results, [model.uncertainty(atoms, num_threads=threads) for atoms in bar]
+    """Results and standard deviations; what lies outside of the fit is said on the way."""
+    results, deviations = [], []
+    for k, atoms in enumerate(tqdm(structures, desc="evaluate", unit="structure", disable=None)):
+        where = f"{arguments.input}[{k}]: "
+        given: dict[str, Any] = {
+            "neighbors": model.basis.neighbor_list(atoms, num_threads=arguments.threads),
+            "num_threads": arguments.threads,
+        }
+        coverage.check(model.basis.species_indices(atoms), given["neighbors"], where)
+        results.append(model.evaluate(atoms, **given))
+        if arguments.uncertainty:
+            deviations.append(model.uncertainty(atoms, **given))
+            coverage.check_deviations(deviations[-1], len(atoms), where)
+        elif model.calibration is not None:
+            grade = model.calibration.grades("energy", [model.energy_deviation(atoms, **given)], len(atoms))
+            coverage.check_grades("energy", grade, where)
+    return results, deviations if arguments.uncertainty else None
 
 
 class _Computed:
@@ -182,21 +193,6 @@ def _predictions(structures: Sequence[Atoms], results: Sequence[EnergyAndForces]
         )
     more = len(structures) - _MOST_ROWS
     return text_table(rows) + (f"\n... and {plural(more, 'more structure')}" if more > 0 else "")
-
-
-def _print_extrapolation(model: LinearACE, structures: Sequence[Atoms]) -> None:
-    """Say which pairs of atoms are nearer than any in training."""
-    if model.shortest_distances is None:
-        return
-    found = shortest_distances(model.basis, LabeledData(tuple(map(LabeledStructure, structures))))
-    for (a, b), r in found.items():
-        if model.basis.species.index(a) > model.basis.species.index(b):
-            continue  # said for the other order
-        known = model.shortest_distances.get((a, b))
-        if known is None:
-            print(f"note    no pair {a}-{b} was in training: what depends on it is extrapolated")
-        elif r < _TOLERATED * known:
-            print(f"note    {a}-{b} pairs down to {r:.3f} Å, in training to {known:.3f} Å: extrapolated")
 
 
 def _pairs(compared: Mapping[str, Deviations]) -> tuple[np.ndarray, np.ndarray] | None:

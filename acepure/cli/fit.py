@@ -150,6 +150,13 @@ def _add_regression(group: Any) -> None:
         "--folds", type=integer("--folds", least=2), metavar="K", help="report errors of K folds left out"
     )
     group.add_argument(
+        "--calibrate-by",
+        default="structure",
+        metavar="GROUP",
+        help="what is left out together to calibrate standard deviations: structure (default), file, config_type, "
+        "a name in the comment lines, or none; frames of one trajectory belong together",
+    )
+    group.add_argument(
         "--e0",
         type=_reference_energies,
         default="auto",
@@ -186,7 +193,7 @@ def _run(defaults: Mapping[str, Any], given: argparse.Namespace) -> None:
     print(f"basis   {chosen}\n")
     with _workers(arguments) as workers, atomic_write(figure) if figure else nullcontext() as drawn:
         with atomic_write(arguments.output) as written:
-            model = _fit(train, basis, workers, arguments)
+            model = _fit(train, basis, workers, _calibration_groups(structures, arguments), arguments)
             model.save(written)  # before anything else can go wrong
         work = {"workers": workers, "num_threads": arguments.threads}
         errors = [model.errors(data, **work) for data in (train, test) if data]
@@ -298,7 +305,21 @@ def _in_words(basis: ACEBasis) -> str:
     return f"{describe(basis)}: {plural(len(basis), 'function')}"
 
 
-def _fit(train: LabeledSet, basis: ACEBasis | None, workers: Any, arguments: argparse.Namespace) -> LinearACE:
+def _calibration_groups(
+    structures: Mapping[str, StructureFiles | list[Atoms]], arguments: argparse.Namespace
+) -> str | list[str] | None:
+    if arguments.calibrate_by == "file":
+        return [name for name in arguments.train for _ in range(len(structures[name]))]
+    return None if arguments.calibrate_by == "none" else arguments.calibrate_by
+
+
+def _fit(
+    train: LabeledSet,
+    basis: ACEBasis | None,
+    workers: Any,
+    calibrate_by: str | list[str] | None,
+    arguments: argparse.Namespace,
+) -> LinearACE:
     start = perf_counter()
     model = LinearACE.fit(
         train,
@@ -312,6 +333,7 @@ def _fit(train: LabeledSet, basis: ACEBasis | None, workers: Any, arguments: arg
         solver=arguments.solver,
         options=dict(arguments.solver_option),
         core=arguments.core,
+        calibrate_by=calibrate_by,
         workers=workers,
         num_threads=arguments.threads,
     )

@@ -29,7 +29,7 @@ from acepure._utils.checks import count
 from acepure._utils.workers import checked_workers
 from acepure.features.basis import ACEBasis, check_basis
 from acepure.fitting.design import Design, Triangle, assemble
-from acepure.fitting.fit import FitResult, resolved_core, resolved_energies, shortest_distances
+from acepure.fitting.fit import FitResult, resolved_core, resolved_energies, what_was_met
 from acepure.fitting.labeled import LabeledSet
 from acepure.fitting.priors import SmoothnessPrior, resolve_prior
 from acepure.fitting.reference_energies import reference_table
@@ -81,7 +81,8 @@ def fit_orders(
     weights = resolve_weights(weights, labeled.config_types)
     for k, item in enumerate(labeled):
         basis.species_indices(item.atoms, f"structures[{k}]")
-    shortest = shortest_distances(basis, labeled)
+    shortest, surroundings = what_was_met(basis, labeled)
+    known = None if given is None else given.surroundings
     core = resolved_core(core, basis, shortest) if given is None else given.core
     if E0s is None:
         E0s = "isolated" if given is None else given.E0s
@@ -111,6 +112,7 @@ def fit_orders(
         [*before, text, *([about_species] if about_species else [])],
         core,
         shortest if given is None else _shorter(given.shortest_distances or {}, shortest),
+        surroundings if known is None else known.joined(surroundings),
         {"basis": basis.to_dict(), "weights": weights.to_dict(), "orders": list(fitted)},
     )
 

@@ -78,7 +78,8 @@ class Coverage:
     n : int
         Numbers compared.
     ratio : float
-        Root mean square of the errors over that of σ; 1 is right.
+        Root mean square of error / σ; 1 is right. The root mean square of errors over that of σ would say the same for
+        equal σ alone: one structure far outside, of which nothing is known and little is claimed, would rule it.
     within_1, within_2 : float
         Share of the errors below σ and 2 σ: 0.68 and 0.95 for normal errors.
     rank : float
@@ -96,7 +97,7 @@ class Coverage:
         """Compare errors, shape (n, k), with σ, shape (n,)."""
         size = np.abs(errors)
         once, twice = (float(np.mean(size <= factor * sigmas[:, None])) for factor in (1, 2))
-        ratio = float(np.sqrt(np.mean(errors**2) / np.mean(sigmas**2)))
+        ratio = float(np.sqrt(np.mean((errors / sigmas[:, None]) ** 2)))
         flat, repeated = size.ravel(), np.repeat(sigmas, errors.shape[1])
         varied = len(set(repeated.tolist())) > 1 and len(set(flat.tolist())) > 1
         return cls(size.size, ratio, once, twice, float(spearmanr(repeated, flat)[0]) if varied else np.nan)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations_with_replacement, islice
@@ -13,6 +14,7 @@ from ase.data import atomic_numbers, covalent_radii
 
 from acepure._utils.checks import count
 from acepure._utils.workers import checked_workers, naming_structure
+from acepure.errors import CoverageWarning
 from acepure.features.basis import ACEBasis, check_basis
 from acepure.features.environments import Environments
 from acepure.fitting.consistency import check_consistency
@@ -27,16 +29,17 @@ from acepure.fitting.recipe_weights import relative_weights, scaled_weights, wit
 from acepure.fitting.reference_energies import is_isolated, reference_energies, reference_table
 from acepure.fitting.solvers import LARGE, checked_options, solve
 from acepure.fitting.species_prior import unmet_text
-from acepure.fitting.system import Unknowns, prior_from_evidence, unknowns
+from acepure.fitting.system import Unknowns, prior_from_evidence, undetermined_text, unknowns
 from acepure.fitting.weights import Weights, resolve_weights
 from acepure.functions.radial import PolynomialRadialBasis
+from acepure.models.coverage import Surroundings, kinds_around, shortest_pairs
 from acepure.models.repulsion import PairCore, ZBLCore
 from acepure.references import RadialDensity, Reference
 
 if TYPE_CHECKING:
     from distributed import Client
 
-__all__ = ["FitResult", "fit_coefficients", "labeled_data", "referred_basis", "shortest_distances"]
+__all__ = ["FitResult", "fit_coefficients", "labeled_data", "referred_basis", "what_was_met"]
 
 # Share of an ideal gas in the density of the coordinates. Without it, fits to molecules, whose distances are a few
 # narrow peaks, had errors of hundreds of eV/Å on structures a little outside; from 0.01 to 0.5 it does not matter.
@@ -70,6 +73,8 @@ class FitResult:
     core : PairCore, optional
     shortest : dict
         Shortest distance of each ordered pair of species in the structures, Å.
+    surroundings : Surroundings
+        Which species are around one atom in the structures.
     choices : dict
         Basis before it was referred to data, weights and folds: what makes the same fit again. JSON types.
     """
@@ -82,6 +87,7 @@ class FitResult:
     summary: list[str]
     core: PairCore | None
     shortest: dict[tuple[str, str], float]
+    surroundings: Surroundings
     choices: dict[str, Any]
 
 
@@ -163,7 +169,7 @@ def fit_coefficients(
     _check_species(basis, labeled)
     large = solver == LARGE or (solver == "auto" and reference == "density" and is_large(basis))
     reference = None if large and reference == "density" else reference
-    shortest = shortest_distances(basis, labeled)
+    shortest, surroundings = what_was_met(basis, labeled)
     core = resolved_core(core, basis, shortest)
     about_E0s = about_reference_energies(labeled, basis, E0s)
     E0s = resolved_energies(labeled, basis, E0s)
@@ -195,14 +201,18 @@ def fit_coefficients(
     coordinates = unknowns(basis, prior)
     problem = coordinates.problem(triangle)
     solution = solve(problem, solver, **options)
-    notes = [text for text in (about_species, unmet_text(basis, labeled.compositions, shortest)) if text]
+    unmet = unmet_text(basis, surroundings)
+    if unmet:
+        warnings.warn(unmet, CoverageWarning, stacklevel=3)
+    open_ones = undetermined_text(basis, coordinates.feature_rows(), solution)
+    notes = [text for text in (about_species, unmet, open_ones) if text]
     report("\n".join([solution.summary, *notes]) + "\n")
     summary = [*summary, f"{n_rows:,} rows of {len(labeled):,} structures", solution.summary, *notes]
     summary.append(f"E0 are {about_E0s}")
     posterior = coordinates.feature_rows() @ solution.root
     theta = coordinates.coefficients(solution.u)
     choices = {"basis": plain.to_dict(), "weights": weights.to_dict(), "folds": folds}
-    return FitResult(basis, theta, E0s, posterior, solution.noise, summary, core, shortest, choices)
+    return FitResult(basis, theta, E0s, posterior, solution.noise, summary, core, shortest, surroundings, choices)
 
 
 def _check_choice(
@@ -330,22 +340,19 @@ def resolved_core(
     return core
 
 
-def shortest_distances(basis: ACEBasis, labeled: Iterable[Any]) -> dict[tuple[str, str], float]:
-    """Return the shortest distance of each ordered pair of species in the structures, within the cutoff, in Å."""
-    result: dict[tuple[str, str], float] = {}
+def what_was_met(basis: ACEBasis, labeled: Iterable[Any]) -> tuple[dict[tuple[str, str], float], Surroundings]:
+    """Return the shortest distance of each ordered pair of species, in Å, and which species are around one atom.
+
+    Both within the cutoff, in all structures.
+    """
+    shortest: dict[tuple[str, str], float] = {}
+    surroundings = Surroundings()
     for k, item in enumerate(labeled):
         with naming_structure(k):
             environments = Environments(basis, item.atoms)
             neighbors, species = environments.neighbors, environments.species
-        if not neighbors.n_pairs:
-            continue
-        zi = np.repeat(species[neighbors.centers], np.diff(neighbors.offsets)).astype(np.int64)
-        pairs = zi * len(basis.species) + species[neighbors.neighbors]
-        r = np.linalg.norm(neighbors.vectors, axis=1)
-        shortest = np.full(len(basis.species) ** 2, np.inf)
-        np.minimum.at(shortest, pairs, r)
-        for pair in np.flatnonzero(np.isfinite(shortest)):
-            a, b = divmod(int(pair), len(basis.species))
-            key = (basis.species[a], basis.species[b])
-            result[key] = min(result.get(key, np.inf), float(shortest[pair]))
-    return result
+        for pair, r in shortest_pairs(basis, species, neighbors).items():
+            shortest[pair] = min(shortest.get(pair, np.inf), r)
+        for center, kinds, _ in kinds_around(basis, species, neighbors):
+            surroundings.add(center, kinds)
+    return shortest, surroundings

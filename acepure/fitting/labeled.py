@@ -17,7 +17,6 @@ from typing import Any, overload
 
 import numpy as np
 from ase import Atoms
-from ase.data import chemical_symbols
 
 from acepure.fitting.keys import Key, LabelKeys, resolve_keys
 from acepure.fitting.labels import (
@@ -40,20 +39,17 @@ class _Census:
     #: config_type → structures, atoms, energies, forces, virials
     counts: dict[str, np.ndarray]
     species: tuple[str, ...]
-    compositions: frozenset[frozenset[str]]
 
     @classmethod
     def of(cls, labeled: Iterable[LabeledStructure]) -> _Census:
         counts: dict[str, np.ndarray] = {}
-        sets: set[frozenset[int]] = set()
+        elements: set[int] = set()
         for item in labeled:
             found = (label is not None for label in (item.energy, item.forces, item.virial))
             row = np.array([1, len(item.atoms), *found], dtype=int)
             counts[item.config_type] = counts.get(item.config_type, 0) + row
-            sets.add(frozenset(item.atoms.numbers.tolist()))
-        numbers = sorted(frozenset().union(*sets))
-        compositions = frozenset(frozenset(chemical_symbols[z] for z in elements) for elements in sets)
-        return cls(counts, species_of(Atoms(numbers)) if numbers else (), compositions)
+            elements.update(item.atoms.numbers.tolist())
+        return cls(counts, species_of(Atoms(sorted(elements))) if elements else ())
 
 
 class LabeledSet(ABC):
@@ -77,11 +73,6 @@ class LabeledSet(ABC):
     def species(self) -> tuple[str, ...]:
         """Chemical symbols that occur, sorted by atomic number."""
         return self._census.species
-
-    @property
-    def compositions(self) -> frozenset[frozenset[str]]:
-        """Sets of chemical symbols that structures hold."""
-        return self._census.compositions
 
     @property
     def has_energies(self) -> bool:

@@ -14,7 +14,7 @@ features) S / σ_n.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -80,7 +80,7 @@ def leave_out(
     model: UncertainModel,
     labeled: LabeledSet,
     *,
-    by: str = "structure",
+    by: str | Sequence[str] = "structure",
     at_most: int | None = None,
     seed: int = 0,
     num_threads: int | None = None,
@@ -94,9 +94,9 @@ def leave_out(
         With its posterior.
     labeled : LabeledSet
         What the model was fitted to, or whole structures (groups) of it; gone through once.
-    by : str
-        "structure"; or what is left out together: "config_type", or any name in `atoms.info`, such as that of the
-        trajectory a frame is from.
+    by : str or sequence of str
+        "structure"; or what is left out together: "config_type", any name in `atoms.info`, such as that of the
+        trajectory a frame is from, or the name of the group of each structure.
     at_most : int, optional
         So many structures, or groups, chosen at random; default all.
     seed : int
@@ -195,10 +195,14 @@ def regression_of(model: UncertainModel) -> dict[str, Any]:
     return info
 
 
-def group_names(labeled: Collection[Any] | LabeledSet, by: str) -> list[Any]:
+def group_names(labeled: Collection[Any] | LabeledSet, by: str | Sequence[str]) -> list[Any]:
     """Return the name of the group that each structure is left out with; its number for "structure"."""
     if not isinstance(by, str):
-        raise TypeError(f'by must be "structure", "config_type" or a name in atoms.info; got {by!r}')
+        if not isinstance(by, Sequence) or not all(isinstance(name, str) for name in by):
+            raise TypeError(f'by must be "structure", "config_type", a name in atoms.info, or groups; got {by!r}')
+        if len(by) != len(labeled):
+            raise ValueError(f"by names the groups of {len(by)} structures, and there are {len(labeled)}")
+        return list(by)
     if by == "structure":
         return list(range(len(labeled)))
     if by == "config_type":

@@ -15,7 +15,8 @@ are orthonormal for the distances of each pair are not.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from itertools import combinations_with_replacement, permutations
 
 import numpy as np
@@ -25,6 +26,7 @@ from scipy.sparse.csgraph import connected_components
 from acepure.features.basis import ACEBasis
 from acepure.functions.polynomials import Orthonormal
 from acepure.functions.radial import PolynomialRadialBasis
+from acepure.models.coverage import Surroundings
 
 __all__ = [
     "correlations",
@@ -138,18 +140,14 @@ def has_common_functions(basis: ACEBasis) -> bool:
     return not (isinstance(family, Orthonormal) and isinstance(family.measure, Mapping))
 
 
-def unmet_combinations(
-    basis: ACEBasis, compositions: Collection[frozenset[str]], pairs: Collection[tuple[str, str]]
-) -> tuple[list[str], int]:
+def unmet_combinations(basis: ACEBasis, surroundings: Surroundings) -> tuple[list[str], int]:
     """Return combinations of elements that no structure holds, and how many coefficients rest on the prior alone.
 
     Parameters
     ----------
     basis : ACEBasis
-    compositions : collection of frozenset of str
-        Elements of each structure.
-    pairs : collection of (str, str)
-        Center and neighbor that are seen within the cutoff.
+    surroundings : Surroundings
+        What is around the atoms of the structures.
 
     Returns
     -------
@@ -161,37 +159,28 @@ def unmet_combinations(
     Examples
     --------
     >>> basis = ACEBasis(["Cu", "Zr"], order=1, n_max=3, l_max=0)
-    >>> unmet_combinations(basis, [frozenset(["Cu"]), frozenset(["Zr"])], [("Cu", "Cu"), ("Zr", "Zr")])
+    >>> unmet_combinations(basis, Surroundings({"Cu": [frozenset(["Cu"])], "Zr": [frozenset(["Zr"])]}))
     (['Cu-Zr'], 6)
     """
-    seen = {frozenset(pair) for pair in pairs}
-    met: dict[frozenset[str], bool] = {}
-
-    def is_met(elements: frozenset[str], factors: frozenset[frozenset[str]]) -> bool:
-        if elements not in met:
-            met[elements] = any(elements <= composition for composition in compositions)
-        return met[elements] and factors <= seen
-
     count, unmet = 0, set()
-    neighbors = [frozenset(label.species) for label in basis.labels]
+    neighbors = Counter(frozenset(label.species) for label in basis.labels)
     for center in basis.species:
-        for kinds in neighbors:
-            if not is_met(kinds | {center}, frozenset(frozenset((center, b)) for b in kinds)):
-                count += 1
+        for kinds, n in neighbors.items():
+            if not surroundings.holds(center, kinds):
+                count += n
                 unmet.add(kinds | {center})
     names = []
     for size in range(1, len(basis.species) + 1):
         for elements in combinations_with_replacement(basis.species, max(size, 2)):
             chosen = frozenset(elements)
             if len(chosen) == size and chosen in unmet and not any(part < chosen for part in unmet):
-                occurs = any(chosen <= composition for composition in compositions)
-                names.append("-".join(elements) if size > 1 or occurs else elements[0])
+                names.append("-".join(elements) if size > 1 or chosen <= surroundings.centers else elements[0])
     return names, count
 
 
-def unmet_text(basis: ACEBasis, compositions: Collection[frozenset[str]], pairs: Collection[tuple[str, str]]) -> str:
+def unmet_text(basis: ACEBasis, surroundings: Surroundings) -> str:
     """Return what `unmet_combinations` found as a sentence; empty if all were met."""
-    names, count = unmet_combinations(basis, compositions, pairs)
+    names, count = unmet_combinations(basis, surroundings)
     if not count:
         return ""
     total = len(basis.species) * len(basis)

@@ -31,14 +31,16 @@ from acepure.features.basis import ACEBasis
 from acepure.features.linear import features_of_isolated_atoms
 from acepure.fitting.design import Triangle
 from acepure.fitting.priors import SmoothnessPrior
-from acepure.fitting.solvers import SolverProblem, largest_evidence
+from acepure.fitting.solvers import Solution, SolverProblem, largest_evidence
 from acepure.fitting.species_prior import correlations, exchangeable, has_common_functions, root_of_correlation
 
-__all__ = ["Constants", "Unknowns", "prior_from_evidence", "unknowns"]
+__all__ = ["Constants", "Unknowns", "prior_from_evidence", "undetermined_text", "unknowns"]
 
 #: θ_0 of each species: bound by the energy of an isolated atom, free, or none.
 Constants = Literal["bound", "free", "none"]
 
+# A coefficient is open if the data take less than this part of its variance in the prior away.
+_SAID = 0.5
 # ρ and ρc between which the evidence chooses.
 _OFFERED = (0.0, 0.9, 0.99, 0.999)
 
@@ -159,3 +161,29 @@ def prior_from_evidence(
         f"log evidence {evidence(rho, centers) - apart:+.0f} against none"
     )
     return replace(prior, neighbors=rho, centers=centers), text
+
+
+def undetermined_text(basis: ACEBasis, rows: np.ndarray, solution: Solution) -> str:
+    """Return how many coefficients of each order the data say little about; empty for solvers without prior.
+
+    These keep more than half of their variance: Var(θ_k) of the posterior over that of the prior, |T_k|² σ²/λ.
+
+    Parameters
+    ----------
+    basis : ACEBasis
+    rows : numpy.ndarray, shape (n_species, n_features, n_unknowns)
+        `Unknowns.feature_rows`.
+    solution : Solution
+    """
+    if not solution.lam > 0 or not solution.noise > 0:
+        return ""
+    before = np.square(rows).sum(axis=2) * solution.noise**2 / solution.lam
+    after = np.square(rows @ solution.root).sum(axis=2)
+    is_open = after > (1 - _SAID) * before
+    orders = np.array([label.order for label in basis.labels])
+    parts = [
+        f"{is_open[:, orders == order].sum():,} of {is_open[:, orders == order].size:,} of order {order}"
+        for order in range(1, basis.order + 1)
+        if (orders == order).any()
+    ]
+    return f"data say little about {', '.join(parts)}: these coefficients keep more than half of their prior variance"

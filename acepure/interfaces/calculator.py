@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import threading
-import warnings
 from collections.abc import Mapping, Sequence
-from itertools import combinations_with_replacement
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
@@ -13,21 +11,16 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator, PropertyNotImplementedError, all_changes
 from ase.stress import full_3x3_to_voigt_6_stress
 
-from acepure._utils.checks import number
-from acepure._utils.pairs import PairTable
+from acepure._utils.checks import count, number
 from acepure._utils.threads import resolve_num_threads
-from acepure.errors import ExtrapolationWarning
 from acepure.features.basis import ACEBasis, check_basis
 from acepure.features.linear import EnergyAndForces
 from acepure.features.verlet import VerletList
+from acepure.models.coverage import CoverageCheck
 from acepure.neighbors.lists import NeighborList
 
 __all__ = ["ACECalculator"]
 
-# Distances down to this part of the shortest one in training are no extrapolation worth a warning.
-TOLERATED = 0.95
-# A pair is warned of again when it is shorter than this part of the last distance.
-SHORTER = 0.9
 # What a potential with a posterior has in addition.
 _UNCERTAINTIES = ("energy_uncertainty", "forces_uncertainty")
 
@@ -72,9 +65,14 @@ class ACECalculator(Calculator):
     skin : float
         Å; how much farther than the cutoff the list reaches, see `VerletList`.
     num_threads : int, optional
-    warn : bool
+    warn : bool or "raise"
         Warn when a pair is shorter than 0.95 of the shortest distance in training, or was not in training at all: once
-        per pair of species, and again when the distance has shrunk by another tenth.
+        per pair of species, and again when the distance has shrunk by another tenth. Warn too, once, of species that
+        were not together around an atom in training, and of deviations of the posterior beyond twice the largest there,
+        where these are known. "raise" raises the `ExtrapolationWarning`, before energies are computed.
+    check_every : int
+        Look at the deviations of forces of every structure with a number that this divides; 0 never does. It costs
+        some 50 evaluations each time. Deviations that are asked for are always looked at.
 
     Raises
     ------
@@ -106,11 +104,20 @@ class ACECalculator(Calculator):
     ignored_changes: ClassVar[set[str]] = {"initial_charges", "initial_magmoms"}  # type: ignore[misc]
 
     def __init__(
-        self, potential: Potential, *, skin: float = 1.0, num_threads: int | None = None, warn: bool = True
+        self,
+        potential: Potential,
+        *,
+        skin: float = 1.0,
+        num_threads: int | None = None,
+        warn: bool | str = True,
+        check_every: int = 0,
     ) -> None:
         _check_potential(potential)
-        if not isinstance(warn, (bool, np.bool_)):
-            raise TypeError(f"warn must be True or False, got {warn!r}")
+        if not isinstance(warn, (bool, np.bool_)) and not (isinstance(warn, str) and warn == "raise"):
+            raise TypeError(f'warn must be True, False or "raise", got {warn!r}')
+        self._check_every, self._n_checked = count("check_every", check_every, least=0), 0
+        if self._check_every and getattr(potential, "calibration", None) is None:
+            raise ValueError("check_every needs a potential whose standard deviations are calibrated, as fits do")
         super().__init__()
         self.potential = potential
         if getattr(potential, "posterior", None) is not None:
@@ -119,7 +126,7 @@ class ACECalculator(Calculator):
         self._num_threads = None if num_threads is None else resolve_num_threads(num_threads)
         self._lock = threading.RLock()
         self._verlet: VerletList | None = None
-        self._short_pairs = _ShortPairs(potential) if warn and potential.shortest_distances is not None else None
+        self._coverage = CoverageCheck(potential, raises=isinstance(warn, str)) if warn else None
 
     def get_property(self, name: str, atoms: Atoms | None = None, allow_calculation: bool = True) -> Any:
         """Return a property of the structure, computed if need be, while other threads wait."""
@@ -155,11 +162,18 @@ class ACECalculator(Calculator):
         if system_changes or not self.results:
             self.results = {}
             neighbors = self._verlet.update(structure)
-            self.results = self._evaluated(structure, neighbors)
-            if self._short_pairs is not None:
-                self._short_pairs.check(structure, neighbors)
+            if self._coverage is not None:
+                self._check_coverage(structure, neighbors)
+            self.results |= self._evaluated(structure, neighbors)
         if set(_UNCERTAINTIES) & set(properties):
             self.results |= self._uncertainties(structure, self._verlet.update(structure), properties)
+
+    def _check_coverage(self, atoms: Atoms, neighbors: NeighborList) -> None:
+        assert self._coverage is not None
+        self._coverage.check(self.potential.basis.species_indices(atoms), neighbors)
+        if self._check_every and self._n_checked % self._check_every == 0:
+            self.results |= self._uncertainties(atoms, neighbors, _UNCERTAINTIES)
+        self._n_checked += 1
 
     def _evaluated(self, atoms: Atoms, neighbors: NeighborList) -> dict[str, Any]:
         result = self.potential.evaluate(atoms, neighbors=neighbors, num_threads=self._num_threads)
@@ -175,6 +189,8 @@ class ACECalculator(Calculator):
         if "forces_uncertainty" not in properties:
             return {"energy_uncertainty": potential.energy_uncertainty(atoms, **given)}
         found = potential.uncertainty(atoms, **given)
+        if self._coverage is not None:
+            self._coverage.check_deviations(found, len(atoms))
         return {"energy_uncertainty": found.energy, "forces_uncertainty": found.forces}
 
     def __getstate__(self) -> dict[str, Any]:
@@ -183,48 +199,6 @@ class ACECalculator(Calculator):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state, _lock=threading.RLock())
-
-
-class _ShortPairs:
-    """Warns of pairs that are shorter than those in training, without repeating itself."""
-
-    def __init__(self, potential: Potential) -> None:
-        known, basis = potential.shortest_distances, potential.basis
-        table = PairTable("shortest_distances", known, lambda n, v: number(n, v, above=0)) if known else {}
-        self._basis = basis
-        self._shortest: dict[tuple[int, int], float | None] = {}
-        self._limits: dict[tuple[int, int], float] = {}
-        for i, j in combinations_with_replacement(range(len(basis.species)), 2):
-            a, b = basis.species[i], basis.species[j]
-            shortest = min(table[a, b], table[b, a]) if (a, b) in table else None
-            self._shortest[i, j] = shortest
-            # A pair that was not in training is out of range wherever it counts.
-            self._limits[i, j] = min(basis.cutoffs[i, j], basis.cutoffs[j, i])
-            if shortest is not None:
-                self._limits[i, j] = min(self._limits[i, j], TOLERATED * shortest)
-
-    def check(self, atoms: Atoms, neighbors: NeighborList) -> None:
-        """Warn of the shortest pair of each two species, if it is out of range and shorter than before."""
-        r2 = np.einsum("pa,pa->p", neighbors.vectors, neighbors.vectors)
-        near = np.flatnonzero(r2 < max(self._limits.values()) ** 2)
-        if not near.size:
-            return
-        first = neighbors.centers[np.searchsorted(neighbors.offsets, near, side="right") - 1]
-        second, r = neighbors.neighbors[near], np.sqrt(r2[near])
-        species = self._basis.species_indices(atoms)
-        for (i, j), limit in self._limits.items():
-            short = np.flatnonzero((species[first] == i) & (species[second] == j) & (r < limit))
-            if short.size:
-                nearest = short[r[short].argmin()]
-                self._warn((i, j), int(first[nearest]), int(second[nearest]), float(r[nearest]))
-
-    def _warn(self, pair: tuple[int, int], first: int, second: int, r: float) -> None:
-        self._limits[pair] = SHORTER * r
-        name = "-".join(self._basis.species[k] for k in pair)
-        shortest = self._shortest[pair]
-        known = "no such pair was in training" if shortest is None else f"the shortest in training is {shortest:.3f} Å"
-        text = f"a {name} pair is {r:.3f} Å apart (atoms {first} and {second}), and {known}: the energy is extrapolated"
-        warnings.warn(text, ExtrapolationWarning, stacklevel=2)
 
 
 def _check_potential(potential: Potential) -> None:

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 from acepure._utils.checks import number, real_array
 from acepure._utils.pairs import PairTable
 from acepure.features.basis import ACEBasis
+from acepure.models.coverage import Surroundings
 
 __all__: list[str] = []  # of no use outside
 
@@ -29,6 +30,13 @@ def checked_shortest(shortest: Mapping[tuple[str, str], float]) -> dict[tuple[st
     if isinstance(shortest, Mapping) and not shortest:
         return {}  # of structures in which no atom had a neighbor
     return dict(PairTable("shortest", shortest, lambda name, value: number(name, value, above=0)))
+
+
+def checked_surroundings(surroundings: Surroundings | None) -> Surroundings | None:
+    """Return what is around atoms, or None."""
+    if not isinstance(surroundings, (Surroundings, type(None))):
+        raise TypeError(f"surroundings must be a Surroundings or None; got {surroundings!r}")
+    return surroundings
 
 
 def checked_report(report: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -83,7 +83,7 @@ class ModelSchema:
 #: Files of `LinearACE`.
 LINEAR = ModelSchema(
     "linear",
-    ("basis", "E0s", "core", "shortest", "report"),
+    ("basis", "E0s", "core", "shortest", "surroundings", "report"),
     {"coefficients": np.float64, "posterior": np.float64},
     optional=("posterior",),
 )

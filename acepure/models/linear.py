@@ -12,13 +12,19 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import ArrayLike
 
-from acepure._utils.checks import distances, symbol
-from acepure.errors import ModelFileError, SpeciesError
+from acepure.errors import ModelFileError
 from acepure.features.basis import ACEBasis, check_basis
 from acepure.features.environments import Environments
 from acepure.features.linear import EnergyAndForces, LinearFunction, features_of_isolated_atoms
-from acepure.models.arguments import checked_energies, checked_posterior, checked_report, checked_shortest
+from acepure.models.arguments import (
+    checked_energies,
+    checked_posterior,
+    checked_report,
+    checked_shortest,
+    checked_surroundings,
+)
 from acepure.models.by_order import BodyOrderedModel
+from acepure.models.coverage import Surroundings
 from acepure.models.files import LINEAR, read_model, write_model
 from acepure.models.repulsion import PairCore
 from acepure.neighbors.lists import NeighborList
@@ -57,6 +63,8 @@ class LinearACE(BodyOrderedModel):
         S: the covariance of θ is S Sᵀ. Needed for uncertainties.
     shortest : mapping of (str, str) to float, optional
         Shortest distances the potential was made for, in Å; the calculator warns below them.
+    surroundings : Surroundings, optional
+        Which species the potential was made for around each, see `acepure.models.coverage.Surroundings`.
     report : mapping, optional
         What is known of the fit: JSON types.
 
@@ -84,6 +92,7 @@ class LinearACE(BodyOrderedModel):
         core: PairCore | None = None,
         posterior: ArrayLike | None = None,
         shortest: Mapping[tuple[str, str], float] | None = None,
+        surroundings: Surroundings | None = None,
         report: Mapping[str, Any] | None = None,
     ) -> None:
         check_basis(basis)
@@ -98,6 +107,7 @@ class LinearACE(BodyOrderedModel):
         self.core = core
         self.posterior = None if posterior is None else checked_posterior(basis, posterior)
         self.shortest_distances = None if shortest is None else checked_shortest(shortest)
+        self.surroundings = checked_surroundings(surroundings)
         self.report = checked_report(report)
         _ = self.calibration  # raises for one that is damaged
         vacuum = (self.coefficients * features_of_isolated_atoms(basis)).sum(axis=1)
@@ -122,7 +132,7 @@ class LinearACE(BodyOrderedModel):
         options: Mapping[str, float] | None = None,
         core: PairCore | str | None = None,
         uncertainty: bool = True,
-        calibrate_by: str | None = "structure",
+        calibrate_by: str | Sequence[str] | None = "structure",
         check: bool = True,
         workers: int | Client = 1,
         num_threads: int | None = None,
@@ -171,10 +181,11 @@ class LinearACE(BodyOrderedModel):
             that potentials have where there are no data.
         uncertainty : bool
             Keep the posterior, for standard deviations.
-        calibrate_by : str or None
+        calibrate_by : str, sequence of str, or None
             Standard deviations are calibrated on up to 200 structures, each predicted without it, in closed form.
-            "config_type", or a name in `atoms.info`, leaves out groups instead, such as the frames of one trajectory,
-            which resemble each other. None: standard deviations of the posterior alone.
+            "config_type", a name in `atoms.info`, or the name of the group of each structure leaves out groups instead,
+            such as the frames of one trajectory, which resemble each other. None: standard deviations of the posterior
+            alone.
         check : bool
             Warn where labels contradict each other.
         workers : int or dask.distributed.Client
@@ -244,6 +255,7 @@ class LinearACE(BodyOrderedModel):
             core=result.core,
             posterior=result.posterior if uncertainty else None,
             shortest=result.shortest,
+            surroundings=result.surroundings,
             report={
                 "summary": result.summary,
                 "choices": result.choices,
@@ -334,6 +346,7 @@ class LinearACE(BodyOrderedModel):
         )
         report = {"summary": result.summary, "choices": result.choices}
         kept: dict[str, Any] = {"core": result.core, "posterior": result.posterior, "shortest": result.shortest}
+        kept["surroundings"] = result.surroundings
         return cls(result.basis, result.coefficients, result.E0s, report=report, **kept)
 
     # --- values -------------------------------------------------------------------------------------------
@@ -384,30 +397,9 @@ class LinearACE(BodyOrderedModel):
 
         return ACECalculator(self, **arguments)
 
-    def dimer(self, center: str, neighbor: str, r: ArrayLike) -> np.ndarray:
-        """Return E(r) − E0(center) − E0(neighbor) of two atoms, in eV, shape (len(r),).
-
-        In a canonical or centered basis this is the pair potential: higher orders vanish for two atoms.
-
-        Parameters
-        ----------
-        center, neighbor : str
-            Chemical symbols.
-        r : array_like
-            Distances in Å, > 0.
-        """
-        pair = self._species("center", center) + self._species("neighbor", neighbor)
-        free = self.E0s[center] + self.E0s[neighbor]
-        values = distances("r", r)
-        return np.array([self.evaluate(Atoms(pair, [[0, 0, 0], [0, 0, d]])).energy - free for d in values])
-
-    def _species(self, name: str, value: str) -> str:
-        if symbol(name, value) not in self.basis.species:
-            raise SpeciesError(f"{name} {value!r} is not one of the species {self.basis.species}")
-        return value
-
     def _with_coefficients(self, coefficients: np.ndarray) -> LinearACE:
-        return LinearACE(self.basis, coefficients, self.E0s, core=self.core, shortest=self.shortest_distances)
+        known: dict[str, Any] = {"shortest": self.shortest_distances, "surroundings": self.surroundings}
+        return LinearACE(self.basis, coefficients, self.E0s, core=self.core, **known)
 
     # --- files --------------------------------------------------------------------------------------------
 
@@ -424,6 +416,7 @@ class LinearACE(BodyOrderedModel):
             "E0s": self.E0s,
             "core": None if self.core is None else self.core.to_dict(),
             "shortest": None if shortest is None else [[*pair, r] for pair, r in shortest.items()],
+            "surroundings": None if self.surroundings is None else self.surroundings.to_list(),
             "report": self.report,
         }
 
@@ -474,7 +467,7 @@ class LinearACE(BodyOrderedModel):
             For a file that is damaged, of another kind, or newer than this version understands.
         """
         entries, arrays = read_model(path, LINEAR)
-        core, shortest = entries["core"], entries["shortest"]
+        core, shortest, surroundings = entries["core"], entries["shortest"], entries["surroundings"]
         try:
             model = cls(
                 ACEBasis.from_dict(entries["basis"]),
@@ -483,6 +476,7 @@ class LinearACE(BodyOrderedModel):
                 core=None if core is None else PairCore.from_dict(core),
                 posterior=arrays.get("posterior"),
                 shortest=None if shortest is None else {(a, b): r for a, b, r in shortest},
+                surroundings=None if surroundings is None else Surroundings.from_list(surroundings),
                 report=entries["report"],
             )
             if model._entries() != entries:

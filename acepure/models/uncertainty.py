@@ -12,7 +12,7 @@ structure.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
@@ -47,15 +47,18 @@ class ErrorLaw:
     a, b : float
         In eV/√atom for energies and virials, eV/Å for forces; ≥ 0.
     p : float
-        ≥ 0; 1 where errors are proportional to deviations.
+        From 0 to 1, where errors are proportional to deviations.
     s : float
         Typical deviation of the posterior, in the same unit.
     n : int
         Labels it was fitted to.
+    largest : float
+        Largest deviation of the posterior among structures of the fit, each left out; the unit of grades. In the same
+        unit.
 
     Examples
     --------
-    >>> ErrorLaw(a=0.03, b=0.04, p=1.0, s=0.01, n=100)([0.0, 0.01, 0.1]).round(3)
+    >>> ErrorLaw(a=0.03, b=0.04, p=1.0, s=0.01, n=100, largest=0.05)([0.0, 0.01, 0.1]).round(3)
     array([0.   , 0.05 , 0.401])
     """
 
@@ -64,10 +67,12 @@ class ErrorLaw:
     p: float
     s: float
     n: int
+    largest: float
 
     def __post_init__(self) -> None:
         for name in ("a", "b", "p", "s"):
             number(name, getattr(self, name), least=0)
+        number("largest", self.largest, above=0)
         count("n", self.n)
 
     def __call__(self, deviations: ArrayLike) -> np.ndarray:
@@ -113,6 +118,11 @@ class Calibration:
         law, deviations = self.laws.get(quantity), np.asarray(deviations, dtype=float)
         root = np.sqrt(n_atoms)
         return deviations if law is None else root * law(deviations / root)
+
+    def grades(self, quantity: str, deviations: ArrayLike, n_atoms: int = 1) -> np.ndarray:
+        """Return deviations of the posterior in units of the largest in training; NaN for what is not calibrated."""
+        law, deviations = self.laws.get(quantity), np.asarray(deviations, dtype=float)
+        return np.full(deviations.shape, np.nan) if law is None else deviations / np.sqrt(n_atoms) / law.largest
 
 
 @dataclass(frozen=True, eq=False)
@@ -213,9 +223,33 @@ class UncertainModel:
         self, atoms: Atoms, *, neighbors: NeighborList | None = None, num_threads: int | None = None
     ) -> float:
         """Return the standard deviation of E in eV, as `uncertainty` does, without the cost of forces."""
-        spread = self._spread(atoms, neighbors, num_threads)
-        deviation, laws = float(np.linalg.norm(spread.sum(axis=0))), self.calibration
+        deviation, laws = self.energy_deviation(atoms, neighbors=neighbors, num_threads=num_threads), self.calibration
         return deviation if laws is None else float(laws.sigma("energy", deviation, len(atoms)))
+
+    def energy_deviation(
+        self, atoms: Atoms, *, neighbors: NeighborList | None = None, num_threads: int | None = None
+    ) -> float:
+        """Return the standard deviation of E by the posterior alone, in eV."""
+        return float(np.linalg.norm(self._spread(atoms, neighbors, num_threads).sum(axis=0)))
+
+    def grades(
+        self, atoms: Atoms, *, neighbors: NeighborList | None = None, num_threads: int | None = None
+    ) -> np.ndarray:
+        """Return how far each force is from those of the fit, shape (n_atoms,): see `Calibration.grades`.
+
+        Up to 1, the posterior is as narrow as it was for structures of the fit, each left out. Far above, forces rest
+        on coefficients that nothing like them has determined.
+
+        Raises
+        ------
+        ValueError
+            For a model without posterior, or not calibrated.
+        """
+        laws = self.calibration
+        if laws is None or "forces" not in laws.laws:
+            raise ValueError("grades need forces that were calibrated, by a fit to at least 20 structures")
+        found = self.uncertainty(atoms, neighbors=neighbors, num_threads=num_threads)
+        return laws.grades("forces", (found.posterior or found).forces)
 
     def energy_variances(self, atoms: Atoms, *, num_threads: int | None = None) -> np.ndarray:
         """Return Var(E_i) of each atom by the posterior, in eV², shape (n_atoms,).
@@ -235,7 +269,7 @@ class UncertainModel:
         self,
         structures: Iterable[Atoms] | LabeledSet,
         *,
-        by: str = "structure",
+        by: str | Sequence[str] = "structure",
         num_threads: int | None = None,
         progress: bool | None = None,
         **keys: Any,
@@ -246,8 +280,9 @@ class UncertainModel:
         ----------
         structures : iterable of ase.Atoms, or LabeledSet
             Those of the fit, with the same labels, or whole structures (groups) of them.
-        by : str
-            "structure"; or what is left out together: "config_type", or a name in `atoms.info`.
+        by : str or sequence of str
+            "structure"; or what is left out together: "config_type", a name in `atoms.info`, or the name of the group
+            of each structure.
         num_threads, progress, **keys
             As for `fit`.
 

@@ -356,18 +356,23 @@ def test_evaluate_without_labels(data, capsys):
     assert "acepure_stress" not in atoms.info and "acepure_virial" not in atoms.info
 
 
+@pytest.mark.filterwarnings("always::acepure.errors.ExtrapolationWarning")
 def test_evaluate_says_what_is_extrapolated(data, capsys):
     r = 0.9 * min(data.shortest_distances["Cu", "Ag"], data.shortest_distances["Ag", "Cu"])
     ase.io.write("near.extxyz", Atoms("CuAg", [[0, 0, 0], [0, 0, r]]))
-    _, out, _ = run("evaluate known.ace near.extxyz", capsys)
-    assert [line for line in out.splitlines() if line.startswith("note")] == [
-        f"note    Cu-Ag pairs down to {r:.3f} Å, in training to {r / 0.9:.3f} Å: extrapolated"
-    ]
+    text = (
+        f"near.extxyz[0]: a Cu-Ag pair is {r:.3f} Å apart (atoms 0 and 1), and the shortest in training is "
+        f"{r / 0.9:.3f} Å: the energy is extrapolated\n"
+    )
+    code, _, err = run("evaluate known.ace near.extxyz", capsys)
+    assert (code, err) == (0, f"acepure: warning: {text}")
+    code, _, err = run("evaluate known.ace near.extxyz --strict", capsys)
+    assert (code, err) == (2, f"acepure: error: {text}")
     ase.io.write("far.extxyz", Atoms("CuAg", [[0, 0, 0], [0, 0, r / 0.9]]))
-    assert "note" not in run("evaluate known.ace far.extxyz", capsys)[1]
+    assert run("evaluate known.ace far.extxyz --strict", capsys)[::2] == (0, "")
     LinearACE(data.basis, data.coefficients, data.E0s, shortest={("Cu", "Cu"): 2.0}).save("copper.ace")
-    _, out, _ = run("evaluate copper.ace far.extxyz", capsys)
-    assert "note    no pair Cu-Ag was in training" in out
+    _, _, err = run("evaluate copper.ace far.extxyz", capsys)
+    assert "no such pair was in training" in err
 
 
 @pytest.mark.parametrize(
@@ -395,6 +400,27 @@ def test_errors_of_evaluate_are_one_line_and_leave_nothing(data, capsys, tmp_pat
     before = names(tmp_path)
     assert message in failure(f"evaluate {options}", capsys)
     assert names(tmp_path) == before
+
+
+def test_what_is_left_out_together_to_calibrate(data, capsys):
+    more = emt_structures(16, seed=3)
+    ase.io.write("more.extxyz", more)
+    train = [*read("train.extxyz"), *read("more.extxyz")]
+    for option, by in (("file", ["a"] * 16 + ["b"] * 16), ("structure", "structure"), ("none", None)):
+        command = f"fit train.extxyz more.extxyz -o found.ace --no-figure --calibrate-by {option} {SMALL}"
+        assert run(command, capsys)[::2] == (0, "")
+        expected = LinearACE.fit(
+            train,
+            ACEBasis(["Cu", "Ag"], order=2, totaldegree=4),
+            calibrate_by=by,
+            num_threads=1,
+            progress=False,
+            verbose=False,
+        )
+        found = LinearACE.load("found.ace")
+        assert (found.calibration is None) == (by is None)
+        if by is not None:
+            assert found.calibration == expected.calibration
 
 
 # --- inspect ------------------------------------------------------------------------------------------------------

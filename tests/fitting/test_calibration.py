@@ -45,6 +45,13 @@ def test_the_law_finds_what_errors_were_drawn_from():
     np.testing.assert_allclose(law(law.s * x), np.sqrt(0.04 + 0.09 * x**1.2), rtol=0.03)
 
 
+def test_errors_grow_at_most_like_deviations():
+    rng = np.random.default_rng(1)
+    v = np.exp(rng.normal(size=5000))
+    law = fit_error_law(v[:, None] * rng.normal(size=(5000, 3)), v)  # σ = v
+    assert law.p == 1.0 and law.largest == pytest.approx(np.sqrt(v.max()))
+
+
 def test_the_law_turns_units_with_the_errors():
     errors, v = draws(300)
     law, scaled = fit_error_law(errors, v), fit_error_law(1e3 * errors, 1e-4 * v)
@@ -61,7 +68,7 @@ def test_coverage_counts():
     errors, sigmas = np.array([[0.5, 1.5, 2.5], [1.0, -3.0, 0.1]]), np.array([1.0, 2.0])
     found = Coverage.of(errors, sigmas)
     assert (found.n, found.within_1, found.within_2) == (6, 3 / 6, 5 / 6)
-    assert found.ratio == pytest.approx(np.sqrt(np.mean(errors**2) / 2.5))
+    assert found.ratio == pytest.approx(np.sqrt(np.mean([0.25, 2.25, 6.25, 0.25, 2.25, 0.0025])))
     assert found.rank == pytest.approx(spearmanr([1, 1, 1, 2, 2, 2], abs(errors).ravel())[0])
 
 
@@ -121,7 +128,7 @@ def test_what_symmetry_makes_zero_has_no_deviation(fitted):
 
 
 def test_energies_go_by_the_root_of_the_number_of_atoms():
-    laws = Calibration({"energy": ErrorLaw(0.3, 0.4, 1.0, 1.0, 50)}, 2.0, "tests")
+    laws = Calibration({"energy": ErrorLaw(0.3, 0.4, 1.0, 1.0, 50, 4.0)}, 2.0, "tests")
     assert laws.sigma("energy", 2.0, 4) == pytest.approx(2 * 0.5)
     assert laws.sigma("forces", 2.0) == 2.0
 
@@ -164,6 +171,10 @@ def test_few_structures_are_not_calibrated():
     assert LinearACE.fit(structures, basis, calibrate_by=None, **QUIET).calibration is None
     with pytest.raises(ValueError, match=r"structures\[0\].info has no 'run'"):
         LinearACE.fit(structures, basis, calibrate_by="run", **QUIET)
+    with pytest.raises(ValueError, match="by names the groups of 2 structures, and there are"):
+        LinearACE.fit(structures, basis, calibrate_by=["a", "b"], **QUIET)
+    with pytest.raises(TypeError, match=r"a name in atoms\.info, or groups; got 5"):
+        LinearACE.fit(structures, basis, calibrate_by=5, **QUIET)
 
 
 def test_few_labels_of_a_quantity_are_not_calibrated():

@@ -91,16 +91,18 @@ def weighted(found, labeled, k):
     [(["Cu"], None, None), (["Cu"], IdealGas(0.08), None), (["Cu", "Zr"], "density", ZBLCore(1.0, 2.6))],
     ids=["one", "centered", "two"],
 )
-@pytest.mark.parametrize("by", ["structure", "config_type", "run"])
+@pytest.mark.parametrize("by", ["structure", "config_type", "run", "given"])
 def test_structures_left_out_are_those_of_refits(species, reference, core, by):
     basis, labeled = labeled_set(species, core)
     arguments = {"weights": WEIGHTS, "solver": "ridge", "options": {"alpha": ALPHA}, "core": core}
     model = LinearACE.fit(labeled, basis, reference=reference, **arguments, **QUIET)
     noise = model.report["regression"]["noise"]
-    found = model.leave_out(labeled, by=by)
+    given = [f"g{k % 3}" for k in range(len(labeled))]
+    found = model.leave_out(labeled, by=given if by == "given" else by)
     groups = {}
     for k, item in enumerate(labeled):
-        name = {"structure": k, "config_type": item.config_type, "run": item.atoms.info["run"]}[by]
+        names = {"structure": k, "config_type": item.config_type, "run": item.atoms.info["run"], "given": given[k]}
+        name = names[by]
         groups.setdefault(name, set()).add(k)
     for left in groups.values():
         for k, (errors, variances) in refit(model, labeled, left).items():

@@ -11,7 +11,7 @@ from cases.emt import emt_structures
 from acepure import ACEBasis, LinearACE
 from acepure.fitting import LabeledData, LabeledStream, LabelWarning, check_consistency, label_structures
 from acepure.fitting.cross_validation import cross_validate
-from acepure.fitting.fit import shortest_distances
+from acepure.fitting.fit import what_was_met
 
 QUIET = {"verbose": False, "progress": False}
 
@@ -71,7 +71,7 @@ def test_passes_hold_a_few_structures_at_a_time(structures, basis):
     try:
         source = ReadAnew(structures)
         labeled = label_structures(source)
-        shortest_distances(basis, labeled)
+        what_was_met(basis, labeled)
     finally:
         gc.enable()
     assert source.passes >= 3

@@ -8,6 +8,7 @@ import pytest
 from cases.regression import E0S, labeled_by, strained_crystals
 
 from acepure import ACEBasis, IdealGas, LinearACE, LinearFunction, RadialDensity
+from acepure.errors import CoverageWarning
 from acepure.features.linear import features_of_isolated_atoms
 from acepure.fitting import SmoothnessPrior, resolve_weights
 from acepure.fitting.design import Design, assemble
@@ -22,6 +23,7 @@ from acepure.fitting.species_prior import (
 )
 from acepure.fitting.system import prior_from_evidence, unknowns
 from acepure.functions import AgnesiTransform, PolynomialRadialBasis
+from acepure.models.coverage import Surroundings
 
 BASES = {
     "three species": ACEBasis(["Nb", "Mo", "Ta"], totaldegree=(2, 2, 2)),
@@ -120,7 +122,8 @@ def test_the_evidence_chooses_and_composition_is_extrapolated():
     train, mixed = labeled[:12], labeled[12:]
     errors, priors = {}, {"evidence": SmoothnessPrior(), "none": SmoothnessPrior(neighbors=0, centers=0)}
     for name, prior in priors.items():
-        model = LinearACE.fit(train, basis, prior=prior, verbose=False, progress=False, check=False)
+        with pytest.warns(CoverageWarning, match="rest on the prior alone: no structure holds Cu-Zr"):
+            model = LinearACE.fit(train, basis, prior=prior, verbose=False, progress=False, check=False)
         errors[name] = model.errors(mixed).all("forces").rmse
     assert errors["evidence"] < 0.1 * errors["none"]
     assert "no structure holds Cu-Zr" in str(model.report) and "know of each other" not in str(model.report)
@@ -166,19 +169,21 @@ def test_common_functions_are_orthonormal_for_the_mean_of_all_pairs():
 
 def test_combinations_that_never_met():
     basis = ACEBasis(["Nb", "Mo", "Ta"], order=2, n_max=1, l_max=0)
-    binaries = [frozenset(pair) for pair in (["Nb"], ["Nb", "Mo"], ["Mo", "Ta"], ["Nb", "Ta"])]
-    pairs = [(a, b) for a in basis.species for b in basis.species]
-    names, n = unmet_combinations(basis, binaries, pairs)
+    binaries = Surroundings({a: [frozenset([a, b]) for b in basis.species] for a in basis.species})
+    names, n = unmet_combinations(basis, binaries)
     assert (names, n) == (["Nb-Mo-Ta"], 3)  # each center with the two others as neighbors
-    assert unmet_text(basis, binaries, pairs) == (
+    assert unmet_text(basis, binaries) == (
         f"3 of {3 * len(basis)} coefficients rest on the prior alone: no structure holds Nb-Mo-Ta"
     )
-    assert unmet_combinations(basis, [frozenset(basis.species)], pairs) == ([], 0)
-    assert unmet_text(basis, [frozenset(basis.species)], pairs) == ""
-    without = [pair for pair in pairs if pair != ("Ta", "Ta")]
-    names, n = unmet_combinations(basis, [frozenset(basis.species)], without)
+    everything = frozenset(basis.species)
+    met = Surroundings({a: [everything] for a in basis.species})
+    assert unmet_combinations(basis, met) == ([], 0)
+    assert unmet_text(basis, met) == ""
+    without = Surroundings({"Nb": [everything], "Mo": [everything], "Ta": [everything - {"Ta"}]})
+    names, n = unmet_combinations(basis, without)
     # Center Ta with Ta among its neighbors: order 1, and three pairs of factors.
     assert n == 1 + 3 and names == ["Ta-Ta"]
+    assert unmet_combinations(basis, Surroundings({"Nb": [everything], "Mo": [everything]}))[0] == ["Ta"]
 
 
 @pytest.mark.parametrize("name", ["neighbors", "centers"])

@@ -473,7 +473,9 @@ def test_no_structure():
         ({"skin": "1"}, TypeError, "skin must be a finite number"),
         ({"num_threads": 0}, ValueError, "num_threads"),
         ({"num_threads": 1.5}, TypeError, "num_threads"),
-        ({"warn": 1}, TypeError, "warn must be True or False, got 1"),
+        ({"warn": 1}, TypeError, 'warn must be True, False or "raise", got 1'),
+        ({"check_every": -1}, ValueError, "check_every must be"),
+        ({"check_every": 5}, ValueError, "check_every needs a potential whose standard deviations are calibrated"),
     ],
 )
 def test_wrong_arguments(arguments, error, message):

@@ -230,7 +230,7 @@ def test_files_hold_everything_exactly(noisy, tmp_path, core):
 
 
 def test_files_of_other_content_are_refused(tmp_path):
-    entries = {"basis": 3, "E0s": {}, "core": None, "shortest": None, "report": {}}
+    entries = {"basis": 3, "E0s": {}, "core": None, "shortest": None, "surroundings": None, "report": {}}
     write_model(tmp_path / "other", LINEAR, entries, {"coefficients": np.ones(3)})
     with pytest.raises(ModelFileError, match="no usable model"):
         LinearACE.load(tmp_path / "other")
