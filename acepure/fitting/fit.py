@@ -170,6 +170,9 @@ def fit_coefficients(
     large = solver == LARGE or (solver == "auto" and reference == "density" and is_large(basis))
     reference = None if large and reference == "density" else reference
     shortest, surroundings = what_was_met(basis, labeled)
+    unmet = unmet_text(basis, surroundings)
+    if unmet:
+        warnings.warn(unmet, CoverageWarning, stacklevel=3)
     core = resolved_core(core, basis, shortest)
     about_E0s = about_reference_energies(labeled, basis, E0s)
     E0s = resolved_energies(labeled, basis, E0s)
@@ -184,10 +187,20 @@ def fit_coefficients(
     if large:
         solved = solve_normal_equations(design, labeled, alpha=options.get("alpha"), report=report, **work)
         report("\n".join(solved.summary) + "\n")
-        summary = [f"{n_rows:,} rows of {len(labeled):,} structures", *solved.summary, f"E0 are {about_E0s}"]
+        about = [*([unmet] if unmet else []), f"E0 are {about_E0s}"]
+        summary = [f"{n_rows:,} rows of {len(labeled):,} structures", *solved.summary, *about]
         choices = {"basis": plain.to_dict(), "weights": weights.to_dict(), "folds": folds}
         return FitResult(
-            basis, solved.coefficients, E0s, solved.posterior, solved.noise, summary, core, shortest, choices
+            basis,
+            solved.coefficients,
+            E0s,
+            solved.posterior,
+            solved.noise,
+            summary,
+            core,
+            shortest,
+            surroundings,
+            choices,
         )
     if folds is None:
         triangle = assemble(design, labeled, **work)
@@ -201,9 +214,6 @@ def fit_coefficients(
     coordinates = unknowns(basis, prior)
     problem = coordinates.problem(triangle)
     solution = solve(problem, solver, **options)
-    unmet = unmet_text(basis, surroundings)
-    if unmet:
-        warnings.warn(unmet, CoverageWarning, stacklevel=3)
     open_ones = undetermined_text(basis, coordinates.feature_rows(), solution)
     notes = [text for text in (about_species, unmet, open_ones) if text]
     report("\n".join([solution.summary, *notes]) + "\n")
