@@ -112,7 +112,7 @@ def calibrate_fit(
 
 
 def calibration_entry(
-    leave: Callable[..., dict[str, Deviations]], n: int, by: str, report: Callable[[str], None] | None
+    leave: Callable[..., dict[str, Deviations]], n: int, by: str | Sequence[str], report: Callable[[str], None] | None
 ) -> dict[str, Any]:
     """Return {"calibration": ...} for the report of a model, from structures left out; empty for too few of them.
 

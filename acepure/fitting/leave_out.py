@@ -141,7 +141,7 @@ def leave_out_groups(
     whitened: Callable[[Any], tuple[np.ndarray, np.ndarray]],
     parts: Callable[[Any, np.ndarray, np.ndarray], Iterator[Part]],
     *,
-    by: str = "structure",
+    by: str | Sequence[str] = "structure",
     at_most: int | None = None,
     seed: int = 0,
     progress: bool | None = None,

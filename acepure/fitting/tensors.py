@@ -16,7 +16,7 @@ from acepure._utils.checks import number
 from acepure.features.basis import ACEBasis, check_basis
 from acepure.fitting.design import assemble
 from acepure.fitting.deviations import Deviations
-from acepure.fitting.fit import referred_basis, shortest_distances
+from acepure.fitting.fit import referred_basis, what_was_met
 from acepure.fitting.leave_out import Part, leave_out_groups
 from acepure.fitting.priors import SmoothnessPrior, resolve_prior
 from acepure.fitting.solvers import LARGE, checked_options, solve
@@ -101,8 +101,7 @@ def fit_tensor(
         basis.species_indices(item.atoms, f"structures[{k}]")
     report(f"{labeled}\n")
     basis = referred_basis(basis, reference, labeled, workers, progress)
-    shortest = shortest_distances(basis, labeled)
-    compositions = frozenset(frozenset(item.atoms.symbols) for item in labeled)
+    surroundings = what_was_met(basis, labeled)[1]
     bases, coefficients, posteriors = [], [], []
     noise: dict[str, float] = {}
     constants, summary = np.zeros(len(basis.species)), []
@@ -121,7 +120,7 @@ def fit_tensor(
         constants = constants + coordinates.constants(solution.u)
         posteriors.append((coordinates.T @ solution.root).reshape(len(basis.species), -1, solution.root.shape[1]))
         noise[irrep] = solution.noise
-        notes = [text for text in (about_species, unmet_text(part, compositions, shortest)) if text]
+        notes = [text for text in (about_species, unmet_text(part, surroundings)) if text]
         summary += [f"{irrep}: {triangle.n_rows:,} rows, {solution.summary}", *notes]
         report("\n".join([f"{irrep}: {triangle.n_rows:,} × {design.n_columns:,}, {solution.summary}", *notes]) + "\n")
     regression = {"noise": noise, "weights": {name: list(pair) for name, pair in weights.items()}}
