@@ -1,5 +1,6 @@
 """Many-body expansions of potentials whose body orders are known in closed form."""
 
+import math
 from itertools import combinations
 
 import numpy as np
@@ -101,6 +102,43 @@ def test_a_linear_model_by_clusters_and_by_order(canonical, referred):
     by_order = model.energies_by_order(atoms).sum(axis=1)
     found = energies_by_clusters(model.calculator(), atoms, 4)
     np.testing.assert_allclose(found, [*by_order, 0], rtol=0, atol=1e-11 * abs(by_order).max())
+
+
+def test_fragments_take_the_place_of_atoms():
+    """Inclusion and exclusion over three molecules, written out; energies by a potential of all orders."""
+    atoms, fragments = cluster("Cu", 7, 1.8), np.array([5, 2, 5, 2, 9, 9, 9])
+
+    def energy(*kept):
+        part = atoms[np.isin(fragments, kept)]
+        part.calc = EMT()
+        return part.get_potential_energy()
+
+    one = energy(5) + energy(2) + energy(9)
+    two = energy(5, 2) + energy(5, 9) + energy(2, 9) - 2 * one
+    three = energy(5, 2, 9) - one - two
+    found = energies_by_clusters(EMT(), atoms, 2, fragments=fragments)
+    np.testing.assert_allclose(found, [one, two, three], rtol=0, atol=1e-11 * abs(one))
+    assert abs(three) > 1e-3
+    with pytest.raises(ValueError, match="order must be below the number of fragments, which is 3; got 3"):
+        energies_by_clusters(EMT(), atoms, 3, fragments=fragments)
+    for wrong in ([1, 2], np.linspace(0, 1, 7)):
+        with pytest.raises(ValueError, match="fragments must hold one integer for each of the 7 atoms"):
+            energies_by_clusters(EMT(), atoms, 1, fragments=wrong)
+
+
+def test_an_embedded_atom_by_orders():
+    """F(ρ) of an atom with n neighbors that add 1 each to ρ: order ν is binom(n, ν) Δ^ν F(0)."""
+    n, positions = 5, [[0, 0, 0], *np.eye(3), *-np.eye(3)[:2]]
+    atoms = Atoms("Cu6", positions)
+
+    def center_alone(a):  # the center is the atom at the origin, if it is there
+        here = np.linalg.norm(a.positions, axis=1) < 0.5
+        return -np.sqrt((~here).sum()) if here.any() else 0.0
+
+    differences = [np.diff(-np.sqrt(np.arange(n + 1)), nu)[0] for nu in range(n + 1)]
+    expected = [math.comb(n, nu) * differences[nu] for nu in range(n + 1)]
+    found = energies_by_clusters(Function(center_alone), atoms, n)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize(
