@@ -23,6 +23,10 @@
     plot_calibration        errors against predicted standard deviations
     potential_figure        all of these
 
+    body_orders.py
+    plot_orders             energies by order along a scan or over frames
+    plot_trimer_map         the three-body term by the place of the third atom
+
     curves.py
     plot_curves             curves of plain numbers, with their spread
     plot_correlations       a small matrix with its numbers
@@ -35,6 +39,7 @@ settings of matplotlib are touched.
 """
 
 from acepure.plotting.basis import plot_purification, plot_radial
+from acepure.plotting.body_orders import plot_orders, plot_trimer_map
 from acepure.plotting.conditioning import (
     plot_coefficient_decay,
     plot_comparison,
@@ -70,11 +75,13 @@ __all__ = [
     "plot_error_distribution",
     "plot_gram",
     "plot_map",
+    "plot_orders",
     "plot_parity",
     "plot_purification",
     "plot_radial",
     "plot_self_interaction",
     "plot_spectrum",
+    "plot_trimer_map",
     "potential_figure",
     "principal_components",
 ]
