@@ -73,7 +73,7 @@ def flops(basis: ACEBasis, neighbors: NeighborList) -> float:
 
     Derivatives, radial functions, harmonics and symmetrization come on top.
     """
-    products = basis.groups[0].operators.extended_products
+    products = basis.operators(basis.species[0]).extended_products
     n_A = len(products.one_particle) / len(basis.species)  # a neighbor adds to the sums of its own species
     return 2 * n_A * neighbors.n_pairs / neighbors.n_centers + len(products)
 

@@ -52,7 +52,7 @@ def main() -> None:
 
 def functions(basis: ACEBasis, atoms) -> dict:
     """Cumulative stages as functions to be timed."""
-    operators, geometry, evaluator = basis.operators("Cu"), basis.geometries[0], basis.evaluators[0]
+    operators, geometry, evaluator = basis.operators("Cu"), basis._tables.geometries[0], basis._tables.evaluators[0]
     neighbors, species = basis.neighbor_list(atoms, num_threads=1), basis.species_indices(atoms)
     rows = np.arange(len(atoms))
     ((_, _, (*arguments, _)),) = geometry.parts(neighbors, rows, species)

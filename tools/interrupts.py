@@ -70,7 +70,7 @@ def summed() -> Work:
 
 def pulled_back() -> Work:
     atoms, made = crystal(20), basis(12)
-    _ = made.pullback_evaluators
+    _ = made._tables.pullback_evaluators
     cotangents = np.ones((len(atoms), len(made)))
     return lambda: pullback(made, atoms, cotangents, num_threads=1)
 

@@ -9,11 +9,12 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from acepure._utils.checks import symbol
+from acepure._utils.read_only import ReadOnlyArrays
 
 __all__ = ["PairTable", "per_pair", "value_at"]
 
 
-class PairTable(Mapping[tuple[str, str], Any]):
+class PairTable(ReadOnlyArrays, Mapping[tuple[str, str], Any]):
     """An immutable, hashable mapping (center, neighbor) -> value; a pair given once serves both orders.
 
     Parameters

@@ -9,13 +9,14 @@ from typing import Any, TypeVar
 import numpy as np
 
 from acepure._utils.pairs import PairTable
+from acepure._utils.read_only import ReadOnlyArrays
 
 __all__ = ["Serializable"]
 
 T = TypeVar("T", bound="Serializable")
 
 
-class Serializable:
+class Serializable(ReadOnlyArrays):
     """Base of dataclasses that turn into dictionaries of JSON types and back.
 
     The dictionary holds the class name under ``"kind"``, with its module for classes of users, and one entry per

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from scipy.sparse import csr_array, kron
 
+from acepure._utils.read_only import ReadOnlyArrays, read_only
 from acepure.algebra.invariants import purified_invariants
 from acepure.algebra.linearization import AtomicAlgebra
 from acepure.algebra.radial_algebra import RadialAlgebra
@@ -27,7 +28,7 @@ __all__ = ["Operators", "assemble"]
 
 
 @dataclass(frozen=True, eq=False)
-class Operators:
+class Operators(ReadOnlyArrays):
     """Sparse maps and the index sets that name their rows and columns.
 
     Attributes
@@ -55,11 +56,15 @@ class Operators:
     canonical: bool
     _pairs: Callable[[Any, Any], float] | None = field(default=None, repr=False)
 
+    def __post_init__(self) -> None:
+        read_only(vars(self))
+
     @cached_property
-    def purification_with_columns(self) -> tuple[csr_array, list[tuple[Any, ...]]]:
+    def purification_with_columns(self) -> tuple[csr_array, tuple[tuple[Any, ...], ...]]:
         """P over single products, and the tuples that name its columns; rows are `products`."""
         algebra = AtomicAlgebra(self.algebra) if self.canonical else None
-        return purification(self.products, algebra, self._pairs)
+        P, columns = purification(self.products, algebra, self._pairs)
+        return read_only(P), tuple(columns)
 
 
 def assemble(

@@ -199,7 +199,8 @@ def _run(defaults: Mapping[str, Any], given: argparse.Namespace) -> None:
         errors = [model.errors(data, **work) for data in (train, test) if data]
         if test:
             print(f"\nerrors on structures that were not fitted: {', '.join(arguments.test)}\n{errors[1]}")
-        model.report |= {f"errors, {name}": str(found) for name, found in zip(("training", "test"), errors)}
+        tables = {f"errors, {name}": str(found) for name, found in zip(("training", "test"), errors)}
+        model = model.with_report(tables)
         model.save(arguments.output)
         write_run_file(run_file, _run_values(arguments, model))
         print(f"\nbasis   {_in_words(model.basis)}\nwrote   {arguments.output}\nwrote   {run_file}")
@@ -338,8 +339,7 @@ def _fit(
         num_threads=arguments.threads,
     )
     print(f"\nfitted  in {perf_counter() - start:.1f} s")
-    model.report |= {"fitted to": arguments.train, "labels": str(train)}
-    return model
+    return model.with_report({"fitted to": arguments.train, "labels": str(train)})
 
 
 @contextmanager

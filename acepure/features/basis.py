@@ -15,18 +15,19 @@ from tqdm import tqdm
 
 from acepure._utils.arguments import resolve_synonyms
 from acepure._utils.memory import physical_memory, refuse_larger
+from acepure._utils.read_only import read_only
 from acepure.algebra.operators import Operators
 from acepure.errors import CoincidentAtomsError, SpeciesError
 from acepure.features.centers import CenterGroup, center_groups, only_group
 from acepure.features.environments import Environments
 from acepure.features.labels import FeatureLabel, feature_labels
 from acepure.features.resolved import Resolved
+from acepure.features.tables import Tables
 from acepure.functions.radial import PolynomialRadialBasis, RadialBasis
 from acepure.labels.factors import Block, ProductSet
 from acepure.labels.selection import Specification, with_default
 from acepure.neighbors.lists import NeighborList
 from acepure.references import Reference
-from acepure.stages.fused import FeatureEvaluator, LinearEvaluator, PairGeometry, PullbackEvaluator
 from acepure.structures.gate import structure_list
 
 __all__ = ["ACEBasis", "check_basis"]
@@ -126,8 +127,8 @@ class ACEBasis(Resolved):
         symbols = self._specification.species
         self._species_of_number = np.full(len(chemical_symbols), -1, dtype=np.int32)
         self._species_of_number[[atomic_numbers[symbol] for symbol in symbols]] = np.arange(len(symbols))
-        self._cutoffs = np.array([[float(self._radial.cutoff(a, b)) for b in symbols] for a in symbols])
-        self._cutoffs.flags.writeable = False
+        cutoffs = np.array([[float(self._radial.cutoff(a, b)) for b in symbols] for a in symbols])
+        self._cutoffs = read_only(cutoffs)
 
     def centered(self, reference: Reference, *, orthonormal: bool = True) -> ACEBasis:
         """Return the basis with the same labels, referred to the statistics of an ideal gas or of data.
@@ -189,10 +190,13 @@ class ACEBasis(Resolved):
         return self._specification.blocks()
 
     @cached_property
-    def groups(self) -> list[CenterGroup]:
-        """Species of center by product algebra, with their operators."""
+    def _groups(self) -> list[CenterGroup]:
         n_start, irrep = self._specification.n_start, self._specification.irrep
         return center_groups(self.species, self._blocks, n_start, self._radial, self._canonical, self._reference, irrep)
+
+    @cached_property
+    def _tables(self) -> Tables:
+        return Tables(self._groups, self._radial, self.species)
 
     def operators(self, center: str) -> Operators:
         """Return the sparse maps for one species of center.
@@ -205,17 +209,17 @@ class ACEBasis(Resolved):
         if center not in self.species:
             raise SpeciesError(f"center {center!r} is not one of the species {self.species}")
         z = self.species.index(center)
-        return next(group.operators for group in self.groups if z in group.species)
+        return next(group.operators for group in self._groups if z in group.species)
 
     @property
     def symmetrization(self) -> csr_array:
         """C, shape (n_features (2L + 1), n_products): rows `labels` by M, columns `products`."""
-        return self.groups[0].operators.symmetrization
+        return self._groups[0].operators.symmetrization
 
     @property
     def products(self) -> ProductSet:
         """The products Π_t A that features combine: columns of C and rows of P."""
-        return self.groups[0].operators.products
+        return self._groups[0].operators.products
 
     @property
     def purification(self) -> csr_array:
@@ -229,24 +233,14 @@ class ACEBasis(Resolved):
         ValueError
             When P differs between species of center; ask `operators(center)` then.
         """
-        return only_group(self.groups, self.species).operators.purification_with_columns[0]
+        return only_group(self._groups, self.species).operators.purification_with_columns[0]
 
     @property
-    def extended_products(self) -> list[tuple[Any, ...]]:
+    def extended_products(self) -> tuple[tuple[Any, ...], ...]:
         """The tuples of one-particle indices that name the columns of `purification`."""
-        return only_group(self.groups, self.species).operators.purification_with_columns[1]
+        return only_group(self._groups, self.species).operators.purification_with_columns[1]
 
     # --- evaluation ---------------------------------------------------------------------------------------
-
-    @cached_property
-    def geometries(self) -> list[PairGeometry]:
-        """The compiled tables of each group."""
-        return [PairGeometry(group.operators, self._radial, self.species, group.shift) for group in self.groups]
-
-    @cached_property
-    def evaluators(self) -> list[FeatureEvaluator]:
-        """The compiled evaluator of each group."""
-        return [FeatureEvaluator(geometry, group.operators) for geometry, group in zip(self.geometries, self.groups)]
 
     def neighbor_list(self, atoms: Atoms, indices: Any = None, num_threads: int | None = None) -> NeighborList:
         """Return the neighbor list that the features of a structure need, to be used again.
@@ -262,7 +256,7 @@ class ACEBasis(Resolved):
 
     def prepare(self) -> ACEBasis:
         """Build operators and tables now rather than at the first evaluation; return the basis itself."""
-        _ = self.evaluators
+        _ = self._tables.evaluators
         return self
 
     @overload
@@ -344,29 +338,6 @@ class ACEBasis(Resolved):
             _write_features(self, environments, part, features, np.arange(part.n_centers))
             yield rows, features
 
-    @cached_property
-    def pullback_evaluators(self) -> list[PullbackEvaluator]:
-        """The compiled vector-Jacobian product of each group."""
-        return [PullbackEvaluator(geometry, group.operators) for geometry, group in zip(self.geometries, self.groups)]
-
-    def linear_evaluators(
-        self, weights: np.ndarray, like: Sequence[LinearEvaluator] | None = None
-    ) -> list[LinearEvaluator]:
-        """Fold weights, shape (n_outputs, n_species, n_features), into products: one evaluator per species of center.
-
-        `like` are evaluators of this basis whose arrangement of products is taken over where it serves.
-        """
-        group_of = {z: k for k, group in enumerate(self.groups) for z in group.species}
-        return [
-            LinearEvaluator(
-                self.geometries[group_of[z]],
-                self.groups[group_of[z]].operators,
-                weights[:, z],
-                None if like is None else like[z],
-            )
-            for z in range(len(self.species))
-        ]
-
     def species_indices(self, atoms: Atoms, name: str = "atoms") -> np.ndarray:
         """Return the species index of every atom, shape (n_atoms,) int32; raise SpeciesError for others."""
         if not isinstance(atoms, Atoms):
@@ -407,7 +378,7 @@ class ACEBasis(Resolved):
 
     def __getstate__(self) -> dict[str, Any]:
         """What copies and pickles hold: everything but the compiled tables, which are built anew when needed."""
-        compiled = ("geometries", "evaluators", "pullback_evaluators", "groups" if self._reference else "")
+        compiled = ("_tables", "_groups" if self._reference else "")
         return {name: value for name, value in self.__dict__.items() if name not in compiled}
 
     def __eq__(self, other: object) -> bool:
@@ -470,6 +441,6 @@ def _write_features(
 ) -> None:
     """Write the features of the centers of a part into the rows `targets` of `out`."""
     out = out.reshape(len(out), math.prod(basis.feature_shape))
-    for group, evaluator in zip(basis.groups, basis.evaluators):
+    for group, evaluator in zip(basis._groups, basis._tables.evaluators):
         rows = environments.rows(part, group.species)
         evaluator.evaluate(part, rows, environments.species, out, targets[rows], environments.num_threads)

@@ -154,7 +154,7 @@ def _center_index(basis: ACEBasis, center: str | None) -> int:
 
 def _group(basis: ACEBasis, center: str | None) -> CenterGroup:
     z = _center_index(basis, center)
-    return next(group for group in basis.groups if z in group.species)
+    return next(group for group in basis._groups if z in group.species)
 
 
 def _expansion(

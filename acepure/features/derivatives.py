@@ -241,7 +241,7 @@ def pullback(
     cotangents = real_array("cotangents", cotangents, (neighbors.n_centers, *basis.feature_shape))
     cotangents = cotangents.reshape(neighbors.n_centers, prod(basis.feature_shape))
     gradients = np.zeros((neighbors.n_pairs, 3))
-    for group, evaluator in zip(basis.groups, basis.pullback_evaluators):
+    for group, evaluator in zip(basis._groups, basis._tables.pullback_evaluators):
         rows = environments.rows(neighbors, group.species)
         evaluator.evaluate(neighbors, rows, species, cotangents, gradients, environments.num_threads)
     forces, virial = np.zeros((len(atoms), 3)), np.zeros((3, 3))
@@ -256,7 +256,7 @@ def _checked_limit(max_bytes: float) -> float:
 
 
 def _jacobian(basis: ACEBasis, environments: Environments, part: NeighborList, values: np.ndarray) -> None:
-    for group, evaluator in zip(basis.groups, basis.evaluators):
+    for group, evaluator in zip(basis._groups, basis._tables.evaluators):
         rows = environments.rows(part, group.species)
         evaluator.jacobian(part, rows, environments.species, values, environments.num_threads)
 

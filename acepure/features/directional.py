@@ -82,7 +82,7 @@ def jvp(
     species, threads = environments.species, environments.num_threads
     features, derivatives = np.empty(shape)
     for part, targets in environments.parts():
-        for group, evaluator in zip(basis.groups, basis.evaluators):
+        for group, evaluator in zip(basis._groups, basis._tables.evaluators):
             rows = environments.rows(part, group.species)
             evaluator.pushforward(part, rows, species, (w, epsilon), features, derivatives, targets[rows], threads)
     of_features = (environments.n_centers, *basis.feature_shape)

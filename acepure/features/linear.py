@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 
 from acepure._kernels.forces import accumulate_forces
 from acepure._utils.checks import real_array, refuse_masked
+from acepure._utils.read_only import ReadOnly, read_only_array
 from acepure.features.basis import ACEBasis, check_basis
 from acepure.features.environments import Environments
 from acepure.neighbors.lists import NeighborList
@@ -48,7 +49,7 @@ class EnergyAndForces:
 Embedding = Callable[[np.ndarray, int], tuple[ArrayLike, ArrayLike]]
 
 
-class LinearFunction:
+class LinearFunction(ReadOnly):
     """E = Σ_i Σ_f θ_{z_i f} B_f(i), with gradients by reverse accumulation.
 
     The coefficients are folded into products once, θ ↦ (P_B C_ext)ᵀ θ, so that evaluation costs the same for canonical
@@ -116,13 +117,12 @@ class LinearFunction:
         if coefficients.ndim == 3:
             shape = (None, *shape)
         self.basis = basis
-        self.coefficients = real_array("coefficients", coefficients, shape).copy()
-        self.coefficients.flags.writeable = False  # they are folded into products here, once
+        self.coefficients = read_only_array("coefficients", coefficients, shape)
         outputs = self.coefficients.reshape(-1, *self.coefficients.shape[-2:])
         if len(outputs) == 0:
             raise ValueError(f"coefficients must have at least one output; got shape {coefficients.shape}")
         self.n_outputs = len(outputs)
-        self._evaluators = basis.linear_evaluators(outputs, like)
+        self._evaluators = basis._tables.linear_evaluators(outputs, like)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Copies and pickles hold basis and coefficients; the compiled tables are built anew."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from acepure._utils.read_only import ReadOnly
 from acepure.functions.radial import RadialBasis
 from acepure.labels.selection import Specification
 from acepure.references import Reference
@@ -11,7 +12,7 @@ from acepure.references import Reference
 __all__ = ["Resolved"]
 
 
-class Resolved:
+class Resolved(ReadOnly):
     """The arguments of a basis, read-only; `ACEBasis` sets and uses them."""
 
     _specification: Specification

@@ -65,8 +65,8 @@ class Stages:
         self._operators = basis.operators(center)
         self._basis, self._center = basis, center
         self._z = basis.species.index(center)
-        group = next(i for i, group in enumerate(basis.groups) if self._z in group.species)
-        self._sums = SumsEvaluator(basis.geometries[group])
+        group = next(i for i, group in enumerate(basis._groups) if self._z in group.species)
+        self._sums = SumsEvaluator(basis._tables.geometries[group])
 
     def __repr__(self) -> str:
         return f"Stages({self._basis!r}, {self._center!r})"

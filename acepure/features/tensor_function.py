@@ -86,7 +86,7 @@ class TensorFunction:
         self._coefficients = thetas
         self._evaluators, self._pullbacks = [], []
         for z in range(n):
-            groups = [next(group for group in basis.groups if z in group.species) for basis in bases]
+            groups = [next(group for group in basis._groups if z in group.species) for basis in bases]
             folded, shift = _folded(groups, [theta[z] for theta in thetas], bases)
             geometry = PairGeometry(folded, self._basis.radial, self._basis.species, shift)
             self._evaluators.append(FeatureEvaluator(geometry, folded))

@@ -20,7 +20,8 @@ the data of this fit do not change what is known of the orders that are given.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import logging
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -42,6 +43,8 @@ from acepure.models.repulsion import PairCore
 if TYPE_CHECKING:
     from distributed import Client
 
+_log = logging.getLogger(__name__)
+
 __all__ = ["fit_orders"]
 
 
@@ -60,7 +63,6 @@ def fit_orders(
     workers: int | Client,
     num_threads: int | None,
     progress: bool | None,
-    report: Callable[[str], None],
 ) -> FitResult:
     """Fit some orders; the arguments are those of `LinearACE.fit_orders`, which documents them.
 
@@ -68,8 +70,6 @@ def fit_orders(
     ----------
     given : LinearACE, optional
         Without it, all orders that are not fitted are zero.
-    report : callable
-        Called with each piece of text for the user.
     """
     workers = checked_workers(workers)
     options = checked_options(solver, options or {})
@@ -88,7 +88,7 @@ def fit_orders(
         E0s = "isolated" if given is None else given.E0s
     energies = resolved_energies(labeled, basis, E0s)
     which = f"order{'s' * (len(fitted) > 1)} {', '.join(map(str, fitted))}"
-    report(f"{which} of {basis.order}\n\n{labeled}\n\n{weights}\n\n{reference_table(energies)}\n")
+    _log.info(f"{which} of {basis.order}\n\n{labeled}\n\n{weights}\n\n{reference_table(energies)}\n")
 
     design = Design(basis, weights, energies, core)
     triangle = assemble(design, labeled, workers=workers, num_threads=num_threads, progress=progress)
@@ -102,7 +102,7 @@ def fit_orders(
     root = _posterior(triangle, T, solution, None if given is None else given.posterior, free)
     before = [] if given is None else list(given.report.get("summary", []))
     text = f"{which}: {triangle.n_rows:,} rows of {len(labeled):,} structures; {solution.summary}"
-    report("\n".join([text, *([about_species] if about_species else [])]) + "\n")
+    _log.info("\n".join([text, *([about_species] if about_species else [])]) + "\n")
     return FitResult(
         basis,
         theta,

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import product
-from typing import Any
 
 import numpy as np
 from scipy.optimize import minimize
@@ -19,12 +19,14 @@ from acepure.fitting.labeled import LabeledSet
 from acepure.fitting.leave_out import leave_out
 from acepure.models.uncertainty import Calibration, ErrorLaw, UncertainModel
 
+_log = logging.getLogger(__name__)
+
 __all__ = [
     "LEAST_LABELS",
     "LEAST_STRUCTURES",
     "calibrate_fit",
     "calibrate_on",
-    "calibration_entry",
+    "calibration_by",
     "fit_error_law",
 ]
 
@@ -89,18 +91,17 @@ def calibrate_fit(
     by: str | Sequence[str],
     num_threads: int | None = None,
     progress: bool | None = None,
-    report: Callable[[str], None] | None = None,
-) -> None:
-    """Calibrate a model on the structures of its fit: up to 200 of them, or groups, each predicted without it.
-
-    The calibration goes into `model.report`.
+) -> Calibration | None:
+    """Return the calibration of a model on the structures of its fit: up to 200, or groups, each left out in turn.
 
     Parameters
     ----------
     model, labeled, by, num_threads, progress
         As `leave_out`.
-    report : callable, optional
-        Called with a table of how well standard deviations fit the errors.
+
+    Returns
+    -------
+    Calibration, or None where too little is known
 
     Warns
     -----
@@ -108,13 +109,11 @@ def calibrate_fit(
         For fewer than 20 structures, or less than 30 labels of a quantity.
     """
     leave = partial(leave_out, model, labeled, num_threads=num_threads, progress=progress)
-    model.report |= calibration_entry(leave, len(labeled), by, report)
+    return calibration_by(leave, len(labeled), by)
 
 
-def calibration_entry(
-    leave: Callable[..., dict[str, Deviations]], n: int, by: str | Sequence[str], report: Callable[[str], None] | None
-) -> dict[str, Any]:
-    """Return {"calibration": ...} for the report of a model, from structures left out; empty for too few of them.
+def calibration_by(leave: Callable[..., dict[str, Deviations]], n: int, by: str | Sequence[str]) -> Calibration | None:
+    """Return a calibration from structures left out; None for too few of them.
 
     Parameters
     ----------
@@ -122,22 +121,20 @@ def calibration_entry(
         `leave_out` of the model, taking `by` and `at_most`.
     n : int
         Number of structures.
-    by, report
+    by
         As `calibrate_fit`.
     """
     if n < LEAST_STRUCTURES:
         _warn(f"{n} structures, and {LEAST_STRUCTURES} are needed")
-        return {}
+        return None
     found = leave(by=by, at_most=_MOST_LEFT_OUT)
     n = len({int(k) for deviations in found.values() for k in deviations.structures})
     name = by if isinstance(by, str) else "groups"
     calibration = _calibration(found, f"{n} structures of the fit, left out by {name}")
-    if calibration is None:
-        return {}
-    if report is not None:
+    if calibration is not None:
         table = coverage_table(calibrated(calibration, found))
-        report(f"errors and standard deviations of {calibration.source}\n{table}\n")
-    return {"calibration": calibration.to_dict()}
+        _log.info(f"errors and standard deviations of {calibration.source}\n{table}\n")
+    return calibration
 
 
 def calibrated(calibration: Calibration, found: Mapping[str, Deviations]) -> dict[str, Deviations]:

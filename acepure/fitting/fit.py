@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations_with_replacement, islice
 from typing import TYPE_CHECKING, Any
@@ -38,6 +39,8 @@ from acepure.references import RadialDensity, Reference
 
 if TYPE_CHECKING:
     from distributed import Client
+
+_log = logging.getLogger(__name__)
 
 __all__ = ["FitResult", "fit_coefficients", "labeled_data", "referred_basis", "what_was_met"]
 
@@ -90,6 +93,12 @@ class FitResult:
     surroundings: Surroundings
     choices: dict[str, Any]
 
+    @property
+    def report(self) -> dict[str, Any]:
+        """What models keep of it."""
+        regression = {"noise": self.noise, "weights": self.choices["weights"]}
+        return {"summary": self.summary, "choices": self.choices, "regression": regression}
+
 
 def labeled_data(structures: Iterable[Atoms] | LabeledSet, **keys: Any) -> LabeledSet:
     """Return structures with labels; `keys` are those of `label_structures`."""
@@ -118,23 +127,16 @@ def fit_coefficients(
     workers: int | Client = 1,
     num_threads: int | None = None,
     progress: bool | None = None,
-    report: Callable[[str], None] = lambda text: None,
 ) -> FitResult:
-    """Fit; the arguments are those of `LinearACE.fit`, which documents them.
-
-    Parameters
-    ----------
-    report : callable
-        Called with each piece of text for the user.
-    """
+    """Fit; the arguments are those of `LinearACE.fit`, which documents them."""
     workers = checked_workers(workers)
     options = checked_options(solver, options or {})
     prior = resolve_prior(prior)
     _check_choice(basis, size, canonical, folds, labeled)
     given = weights is not None
     weights = resolve_weights(weights, labeled.config_types)
-    report(f"{labeled}\n" if basis is None else f"{labeled}\n\n{weights}\n")
-    contradictions = _compare_labels(labeled, report) if check else ()
+    _log.info(f"{labeled}\n" if basis is None else f"{labeled}\n\n{weights}\n")
+    contradictions = _compare_labels(labeled) if check else ()
     work: dict[str, Any] = {"workers": workers, "num_threads": num_threads, "progress": progress}
     summary: list[str] = []
     energy_weights: Sequence[float] = ()
@@ -143,7 +145,7 @@ def fit_coefficients(
         weights = weights if given else without_virials(weights, contradictions, labeled.config_types)
         if not given and contradictions:
             summary.append(f"virials contradict energies and are not used: {', '.join(contradictions)}")
-            report(f"{summary[-1]}\n")
+            _log.info(f"{summary[-1]}\n")
         folds = min(_FOLDS if folds is None else folds, len(labeled))
         relative, base = relative_weights(weights)
 
@@ -161,7 +163,6 @@ def fit_coefficients(
             canonical=canonical,
             energy_weights=energy_weights,
             folds=folds,
-            report=report,
             **work,
         )
         basis, summary = recipe.basis, [*summary, *recipe.summary]
@@ -176,17 +177,17 @@ def fit_coefficients(
     core = resolved_core(core, basis, shortest)
     about_E0s = about_reference_energies(labeled, basis, E0s)
     E0s = resolved_energies(labeled, basis, E0s)
-    report(f"{reference_table(E0s)}\nE0 are {about_E0s}\n")
+    _log.info(f"{reference_table(E0s)}\nE0 are {about_E0s}\n")
     basis = referred_basis(basis, reference, labeled, workers, progress)
     design = Design(basis, weights, E0s, core)
     n_rows = sum(design.n_rows(item) for item in labeled)
-    report(
+    _log.info(
         f"design matrix: {n_rows:,} × {design.n_columns:,}, {8 * n_rows * design.n_columns / 2**30:.2f} GiB, "
         f"reduced in parts to {8 * (design.n_columns + 1) ** 2 / 2**20:.1f} MiB\n"
     )
     if large:
-        solved = solve_normal_equations(design, labeled, alpha=options.get("alpha"), report=report, **work)
-        report("\n".join(solved.summary) + "\n")
+        solved = solve_normal_equations(design, labeled, alpha=options.get("alpha"), report=_log.info, **work)
+        _log.info("\n".join(solved.summary) + "\n")
         about = [*([unmet] if unmet else []), f"E0 are {about_E0s}"]
         summary = [f"{n_rows:,} rows of {len(labeled):,} structures", *solved.summary, *about]
         choices = {"basis": plain.to_dict(), "weights": weights.to_dict(), "folds": folds}
@@ -207,7 +208,7 @@ def fit_coefficients(
     else:
         rows = assemble_folds(replace(design, weights=relative_weights(weights)[0]), labeled, folds, **work)
         triangle, weights, text = _cross_validated(rows, weights, unknowns(basis, prior), folds, energy_weights)
-        report(f"{text}\n\n{weights}\n")
+        _log.info(f"{text}\n\n{weights}\n")
         summary.append(text)
     # After the weights, so that the same weights give the same prior.
     prior, about_species = prior_from_evidence(basis, prior, triangle)
@@ -216,7 +217,7 @@ def fit_coefficients(
     solution = solve(problem, solver, **options)
     open_ones = undetermined_text(basis, coordinates.feature_rows(), solution)
     notes = [text for text in (about_species, unmet, open_ones) if text]
-    report("\n".join([solution.summary, *notes]) + "\n")
+    _log.info("\n".join([solution.summary, *notes]) + "\n")
     summary = [*summary, f"{n_rows:,} rows of {len(labeled):,} structures", solution.summary, *notes]
     summary.append(f"E0 are {about_E0s}")
     posterior = coordinates.feature_rows() @ solution.root
@@ -261,7 +262,7 @@ def _check_species(basis: ACEBasis, labeled: LabeledSet) -> None:
         basis.species_indices(item.atoms, f"structures[{k}]")  # raises for one of them, and names it
 
 
-def _compare_labels(labeled: LabeledSet, report: Callable[[str], None]) -> tuple[str, ...]:
+def _compare_labels(labeled: LabeledSet) -> tuple[str, ...]:
     """Warn of contradictions, and return the groups whose virials contradict energies.
 
     Structures that are not held in memory are compared up to a number.
@@ -269,7 +270,7 @@ def _compare_labels(labeled: LabeledSet, report: Callable[[str], None]) -> tuple
     held = list(islice(labeled, _MOST_COMPARED)) if isinstance(labeled, LabeledStream) else labeled
     found = check_consistency(held)
     if len(held) < len(labeled):
-        report(f"labels were compared with each other for the first {len(held):,} of {len(labeled):,} structures\n")
+        _log.info(f"labels were compared with each other for the first {len(held):,} of {len(labeled):,} structures\n")
     return found.wrong_virials
 
 

@@ -11,6 +11,7 @@ No choice depends on the names of elements. The number of unknowns in all, over 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
@@ -39,6 +40,8 @@ from acepure.neighbors.lists import neighbor_list
 
 if TYPE_CHECKING:
     from distributed import Client
+
+_log = logging.getLogger(__name__)
 
 __all__ = ["ENERGY_WEIGHTS", "Recipe", "choose_basis", "default_size"]
 
@@ -116,7 +119,6 @@ def choose_basis(
     workers: int | Client = 1,
     num_threads: int | None = None,
     progress: bool | None = None,
-    report: Callable[[str], None] = lambda text: None,
 ) -> Recipe:
     """Choose the basis of a fit.
 
@@ -134,7 +136,7 @@ def choose_basis(
     energy_weights : sequence of float
         To try with the candidates.
     folds : int
-    workers, num_threads, progress, report
+    workers, num_threads, progress
         As elsewhere.
 
     Returns
@@ -153,8 +155,8 @@ def choose_basis(
     folds = min(folds, len(labeled))
     search = _Search(labeled, design, prior, weights, energy_weights, canonical, folds, workers, num_threads, progress)
     each = size // len(species)
-    best = search.radial_functions(max(each // 2, 1), report)
-    return search.selected(best, each, report)
+    best = search.radial_functions(max(each // 2, 1))
+    return search.selected(best, each)
 
 
 class _Search:
@@ -205,17 +207,17 @@ class _Search:
 
     # --- cutoff and radial functions --------------------------------------------------------------------------
 
-    def radial_functions(self, n_functions: int, report: Callable[[str], None]) -> _Trial:
+    def radial_functions(self, n_functions: int) -> _Trial:
         """The best cutoff and radial functions, by errors of folds left out."""
         trials: dict[tuple[float, int], _Trial] = {}
 
         def tried(reach: float, kind: int) -> _Trial:
             if (reach, kind) not in trials:
                 found = trials[reach, kind] = self.trial(n_functions, reach * self.census.nearest, kind)
-                report(f"cutoff {found.cutoff:.2f} Å, {_named(kind)}: {found.errors}")
+                _log.info(f"cutoff {found.cutoff:.2f} Å, {_named(kind)}: {found.errors}")
             return trials[reach, kind]
 
-        report(
+        _log.info(
             f"candidates: about {n_functions} functions per species, {self.folds} folds; nearest neighbors are at "
             f"{self.census.nearest:.3f} Å (median)"
         )
@@ -229,7 +231,7 @@ class _Search:
             else:
                 break
         chosen = min((tried(reaches[best], k) for k in (0, 1)), key=lambda t: t.errors.score)
-        report(f"chosen: cutoff {chosen.cutoff:.3f} Å, {_named(chosen.kind)}\n")
+        _log.info(f"chosen: cutoff {chosen.cutoff:.3f} Å, {_named(chosen.kind)}\n")
         return chosen
 
     @staticmethod
@@ -243,7 +245,7 @@ class _Search:
 
     # --- functions --------------------------------------------------------------------------------------------
 
-    def selected(self, best: _Trial, each: int, report: Callable[[str], None]) -> Recipe:
+    def selected(self, best: _Trial, each: int) -> Recipe:
         """The basis of the best trial with functions selected from a pool."""
         n_species = len(self.labeled.species)
         head = (
@@ -259,7 +261,7 @@ class _Search:
             basis = self.basis(each, best.cutoff, best.kind)
             why = min(allowed, key=lambda reason: allowed[reason])
             tail = f"{len(basis)} functions per species of center by total degree; a pool to select from {why}"
-            report(f"{tail}\n")
+            _log.info(f"{tail}\n")
             return Recipe(basis, [head, tail])
         pool = self.basis(pool_size, best.cutoff, best.kind)
         design = self.design(pool)
@@ -283,7 +285,7 @@ class _Search:
         )
         orders = ", ".join(f"{n} of order {nu}" for nu, n in enumerate(basis.specification.sizes, 1))
         tail = f"{len(basis)} functions per species of center selected from {len(pool)} by gain / √cost: {orders}"
-        report(f"{tail}\n")
+        _log.info(f"{tail}\n")
         return Recipe(basis, [head, tail])
 
     def _groups(self, pool: ACEBasis) -> tuple[list[list[Any]], list[np.ndarray]]:
@@ -329,7 +331,7 @@ def _without_constants(R: np.ndarray, basis: ACEBasis) -> tuple[np.ndarray, np.n
 
 def _needs(basis: ACEBasis, groups: Sequence[np.ndarray]) -> csr_array:
     """Extended products that the evaluation of each group of features multiplies, shape (n_groups, n_products)."""
-    operators = basis.groups[0].operators
+    operators = basis.operators(basis.species[0])
     found = abs(operators.extended_symmetrization)
     if operators.invariant_purification is not None:
         found = abs(operators.invariant_purification) @ found

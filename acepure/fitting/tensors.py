@@ -6,7 +6,8 @@ evidence, solvers and what is left out.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import logging
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,8 @@ from acepure.references import Reference
 
 if TYPE_CHECKING:
     from distributed import Client
+
+_log = logging.getLogger(__name__)
 
 __all__ = ["TensorFit", "fit_tensor", "leave_out_tensors", "with_irrep"]
 
@@ -83,14 +86,11 @@ def fit_tensor(
     workers: int | Client,
     num_threads: int | None,
     progress: bool | None,
-    report: Callable[[str], None],
 ) -> TensorFit:
     """Fit; the arguments are those of `TensorModel.fit`, which documents them.
 
     Parameters
     ----------
-    report : callable
-        Called with each piece of text for the user.
     """
     check_basis(basis, tensors=True)
     if solver == LARGE:
@@ -99,7 +99,7 @@ def fit_tensor(
     weights = resolve_target_weights(weights, labeled.config_types)
     for k, item in enumerate(labeled):
         basis.species_indices(item.atoms, f"structures[{k}]")
-    report(f"{labeled}\n")
+    _log.info(f"{labeled}\n")
     basis = referred_basis(basis, reference, labeled, workers, progress)
     surroundings = what_was_met(basis, labeled)[1]
     bases, coefficients, posteriors = [], [], []
@@ -122,7 +122,9 @@ def fit_tensor(
         noise[irrep] = solution.noise
         notes = [text for text in (about_species, unmet_text(part, surroundings)) if text]
         summary += [f"{irrep}: {triangle.n_rows:,} rows, {solution.summary}", *notes]
-        report("\n".join([f"{irrep}: {triangle.n_rows:,} × {design.n_columns:,}, {solution.summary}", *notes]) + "\n")
+        _log.info(
+            "\n".join([f"{irrep}: {triangle.n_rows:,} × {design.n_columns:,}, {solution.summary}", *notes]) + "\n"
+        )
     regression = {"noise": noise, "weights": {name: list(pair) for name, pair in weights.items()}}
     return TensorFit(bases, coefficients, constants, posteriors, {"summary": summary, "regression": regression})
 

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike
 
 from acepure._utils.checks import count, real_array
 from acepure._utils.pairs import per_pair, value_at
+from acepure._utils.read_only import read_only_array
 from acepure._utils.serialization import Serializable
 
 __all__ = ["Chebyshev", "Legendre", "Measure", "Orthonormal", "Polynomials", "chebyshev_coefficients"]
@@ -138,8 +139,8 @@ class Measure(Serializable):
     weights: np.ndarray
 
     def __post_init__(self) -> None:
-        nodes = real_array("nodes", self.nodes, (None,)).copy()
-        weights = real_array("weights", self.weights, (None,)).copy()
+        nodes = read_only_array("nodes", self.nodes, (None,))
+        weights = read_only_array("weights", self.weights, (None,))
         if len(nodes) != len(weights):
             raise ValueError(f"nodes and weights must be of one length; got {len(nodes)} and {len(weights)}")
         for name, array in (("nodes", nodes), ("weights", weights)):
@@ -148,7 +149,6 @@ class Measure(Serializable):
         if not weights.any():
             raise ValueError(f"weights must not all be zero; got {len(weights)} weights that sum to 0")
         for name, array in (("nodes", nodes), ("weights", weights)):
-            array.flags.writeable = False
             object.__setattr__(self, name, array)
 
     def __eq__(self, other: object) -> bool:

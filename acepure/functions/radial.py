@@ -178,7 +178,7 @@ class PolynomialRadialBasis(RadialBasis):
     envelope: Envelope = field(default_factory=SmoothEnvelope)
     polynomials: Polynomials = field(default_factory=Chebyshev)
     #: recurrences already computed
-    tables: dict[tuple[str, str, int], np.ndarray] = field(init=False, repr=False, compare=False)
+    _tables: dict[tuple[str, str, int], np.ndarray] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "rcut", per_pair("rcut", self.rcut, lambda n, v: number(n, v, above=0)))
@@ -186,7 +186,7 @@ class PolynomialRadialBasis(RadialBasis):
             value = getattr(self, name)
             if not isinstance(value, base):
                 raise TypeError(f"{name} must be an instance of {base.__name__}; got {value!r}")
-        object.__setattr__(self, "tables", {})
+        object.__setattr__(self, "_tables", {})
 
     @property
     def has_kernel(self) -> bool:
@@ -232,7 +232,7 @@ class PolynomialRadialBasis(RadialBasis):
         """
         self.cutoff(center, neighbor)  # refuses unknown pairs
         key = (center, neighbor, count("n_radial", n_radial))
-        if key not in self.tables:
+        if key not in self._tables:
 
             def coordinates(r: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
                 x, _, f, _ = self._geometry(r, center, neighbor, False)
@@ -240,8 +240,8 @@ class PolynomialRadialBasis(RadialBasis):
 
             table = self.polynomials.recurrence(n_radial, center, neighbor, coordinates)
             table.flags.writeable = False
-            self.tables[key] = table
-        return self.tables[key]
+            self._tables[key] = table
+        return self._tables[key]
 
     def chebyshev_coefficients(self, center: str, neighbor: str, n_radial: int) -> np.ndarray:
         """Return the lower-triangular (n_radial, n_radial) matrix T of P_n = sum_k T[n, k] T_k(x)."""

@@ -17,6 +17,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from acepure._utils.read_only import ReadOnlyArrays, read_only
+
 __all__ = ["Block", "Factor", "OneParticle", "ProductSet", "equality_pattern", "one_particle_set"]
 
 
@@ -41,7 +43,7 @@ Block = tuple[Factor, ...]
 
 
 @dataclass(frozen=True, eq=False)
-class ProductSet(Sequence[tuple[OneParticle, ...]]):
+class ProductSet(ReadOnlyArrays, Sequence[tuple[OneParticle, ...]]):
     """An ordered set of products Π_t A_{k_t}, stored as integer arrays.
 
     Attributes
@@ -55,6 +57,9 @@ class ProductSet(Sequence[tuple[OneParticle, ...]]):
 
     one_particle: tuple[OneParticle, ...]
     factors: tuple[np.ndarray, ...]
+
+    def __post_init__(self) -> None:
+        read_only(self.factors)
 
     def __len__(self) -> int:
         return sum(len(run) for run in self.factors)

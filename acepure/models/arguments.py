@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from acepure._utils.checks import number, real_array
+from acepure._utils.checks import number
 from acepure._utils.pairs import PairTable
+from acepure._utils.read_only import read_only_array
 from acepure.features.basis import ACEBasis
 from acepure.models.coverage import Surroundings
 
@@ -43,15 +45,9 @@ def checked_report(report: Mapping[str, Any] | None) -> dict[str, Any]:
     """Return a copy of a report."""
     if not isinstance(report, (Mapping, type(None))):
         raise TypeError(f"report must be a mapping or None; got {report!r}")
-    return dict(report or {})
+    return deepcopy(dict(report or {}))
 
 
 def checked_posterior(basis: ACEBasis, posterior: ArrayLike) -> np.ndarray:
     """Return a read-only root of the covariance of θ."""
-    return read_only(real_array("posterior", posterior, (len(basis.species), len(basis), None)).copy())
-
-
-def read_only(array: np.ndarray) -> np.ndarray:
-    """Return the array itself, which can no longer be written to."""
-    array.flags.writeable = False
-    return array
+    return read_only_array("posterior", posterior, (len(basis.species), len(basis), None))

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from copy import copy
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from ase import Atoms
 from numpy.typing import ArrayLike
 
+from acepure._utils.messages import shown
 from acepure.errors import ModelFileError
 from acepure.features.basis import ACEBasis, check_basis
 from acepure.features.environments import Environments
@@ -38,6 +40,8 @@ if TYPE_CHECKING:  # the model knows neither its fitter nor its exporters; they 
     from acepure.fitting.priors import SmoothnessPrior
     from acepure.interfaces.calculator import ACECalculator
     from acepure.interfaces.yace import YaceReport
+
+_log = logging.getLogger(__name__)
 
 __all__ = ["LinearACE"]
 
@@ -103,15 +107,15 @@ class LinearACE(BodyOrderedModel):
         self._function = LinearFunction(basis, coefficients)
         self.basis = basis
         self.coefficients = self._function.coefficients
-        self.E0s = checked_energies(basis, E0s)
+        self._E0s = checked_energies(basis, E0s)
         self.core = core
         self.posterior = None if posterior is None else checked_posterior(basis, posterior)
-        self.shortest_distances = None if shortest is None else checked_shortest(shortest)
+        self._shortest = None if shortest is None else checked_shortest(shortest)
         self.surroundings = checked_surroundings(surroundings)
-        self.report = checked_report(report)
+        self._report = checked_report(report)
         _ = self.calibration  # raises for one that is damaged
         vacuum = (self.coefficients * features_of_isolated_atoms(basis)).sum(axis=1)
-        self._constants = np.array([self.E0s[s] for s in basis.species]) - vacuum
+        self._constants = np.array([self._E0s[s] for s in basis.species]) - vacuum
 
     # --- fitting ------------------------------------------------------------------------------------------
 
@@ -194,7 +198,7 @@ class LinearACE(BodyOrderedModel):
         num_threads, progress
             As elsewhere.
         verbose : bool
-            Print what was found and what is done.
+            Show what was found and what is done; it goes to the logger "acepure" either way.
         **keys
             energy_key, forces_key, virial_key, stress_key, prefix, config_type_key of `label_structures`.
 
@@ -229,45 +233,43 @@ class LinearACE(BodyOrderedModel):
         labeled = labeled_data(structures, **keys)
         if calibrate_by is not None:
             group_names(labeled, calibrate_by)  # raises before any work
-        result = fit_coefficients(
-            labeled,
-            basis,
-            size=size,
-            canonical=canonical,
-            folds=folds,
-            reference=reference,
-            weights=weights,
-            E0s=E0s,
-            prior=prior,
-            solver=solver,
-            options=options,
-            core=core,
-            check=check,
-            workers=workers,
-            num_threads=num_threads,
-            progress=progress,
-            report=partial(print, flush=True) if verbose else lambda text: None,
-        )
-        model = cls(
-            result.basis,
-            result.coefficients,
-            result.E0s,
-            core=result.core,
-            posterior=result.posterior if uncertainty else None,
-            shortest=result.shortest,
-            surroundings=result.surroundings,
-            report={
-                "summary": result.summary,
-                "choices": result.choices,
-                "regression": {"noise": result.noise, "weights": result.choices["weights"]},
-            },
-        )
-        if model.posterior is not None and calibrate_by is not None and result.noise > 0:
-            calibrate_fit(model, labeled, calibrate_by, num_threads, progress, print if verbose else None)
-        if verbose:
-            print(f"cost: {measure_cost(model, labeled):.3g} µs per atom for energy and forces, on one thread\n")
-            print("errors on the structures of the fit")
-            print(model.errors(labeled, workers=workers, num_threads=num_threads, progress=progress))
+        with shown(sys.stdout, verbose):
+            result = fit_coefficients(
+                labeled,
+                basis,
+                size=size,
+                canonical=canonical,
+                folds=folds,
+                reference=reference,
+                weights=weights,
+                E0s=E0s,
+                prior=prior,
+                solver=solver,
+                options=options,
+                core=core,
+                check=check,
+                workers=workers,
+                num_threads=num_threads,
+                progress=progress,
+            )
+            model = cls(
+                result.basis,
+                result.coefficients,
+                result.E0s,
+                core=result.core,
+                posterior=result.posterior if uncertainty else None,
+                shortest=result.shortest,
+                surroundings=result.surroundings,
+                report=result.report,
+            )
+            if model.posterior is not None and calibrate_by is not None and result.noise > 0:
+                model = model.calibrated_by(calibrate_fit(model, labeled, calibrate_by, num_threads, progress))
+            if _log.isEnabledFor(logging.INFO):
+                _log.info(
+                    f"cost: {measure_cost(model, labeled):.3g} µs per atom for energy and forces, on one thread\n"
+                )
+                errors = model.errors(labeled, workers=workers, num_threads=num_threads, progress=progress)
+                _log.info(f"errors on the structures of the fit\n{errors}")
         return model
 
     @classmethod
@@ -328,22 +330,22 @@ class LinearACE(BodyOrderedModel):
         from acepure.fitting.by_order import fit_orders
         from acepure.fitting.fit import labeled_data
 
-        result = fit_orders(
-            labeled_data(structures, **keys),
-            orders,
-            basis,
-            given,
-            weights=weights,
-            E0s=E0s,
-            prior=prior,
-            solver=solver,
-            options=options,
-            core=core,
-            workers=workers,
-            num_threads=num_threads,
-            progress=progress,
-            report=partial(print, flush=True) if verbose else lambda text: None,
-        )
+        with shown(sys.stdout, verbose):
+            result = fit_orders(
+                labeled_data(structures, **keys),
+                orders,
+                basis,
+                given,
+                weights=weights,
+                E0s=E0s,
+                prior=prior,
+                solver=solver,
+                options=options,
+                core=core,
+                workers=workers,
+                num_threads=num_threads,
+                progress=progress,
+            )
         report = {"summary": result.summary, "choices": result.choices}
         kept: dict[str, Any] = {"core": result.core, "posterior": result.posterior, "shortest": result.shortest}
         kept["surroundings"] = result.surroundings
@@ -388,7 +390,7 @@ class LinearACE(BodyOrderedModel):
 
         labeled = labeled_data(structures, **keys)
         model = copy(self)
-        model.posterior = None  # large, and of no use to workers
+        vars(model)["posterior"] = None  # large, and of no use to workers
         return evaluate_errors(model, labeled, workers=workers, num_threads=num_threads, progress=progress)
 
     def calculator(self, **arguments: Any) -> ACECalculator:
@@ -410,14 +412,14 @@ class LinearACE(BodyOrderedModel):
 
     def _entries(self) -> dict[str, Any]:
         """Return what is no array as JSON types."""
-        shortest = self.shortest_distances
+        shortest = self._shortest
         return {
             "basis": self.basis.to_dict(),
-            "E0s": self.E0s,
+            "E0s": self._E0s,
             "core": None if self.core is None else self.core.to_dict(),
             "shortest": None if shortest is None else [[*pair, r] for pair, r in shortest.items()],
             "surroundings": None if self.surroundings is None else self.surroundings.to_list(),
-            "report": self.report,
+            "report": self._report,
         }
 
     def export_yace(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
@@ -13,15 +14,16 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import ArrayLike
 
-from acepure._utils.checks import real_array
+from acepure._utils.messages import shown
+from acepure._utils.read_only import read_only, read_only_array
 from acepure.errors import ModelFileError
 from acepure.features.basis import ACEBasis, check_basis
 from acepure.features.environments import Environments
 from acepure.features.tensor_function import TensorFunction
 from acepure.functions.cartesian import RANKS, resolve_rank, to_cartesian
-from acepure.models.arguments import checked_report, read_only
+from acepure.models.arguments import checked_report
 from acepure.models.files import TENSOR, read_model, write_model
-from acepure.models.uncertainty import Calibration
+from acepure.models.uncertainty import Reported
 from acepure.neighbors.lists import NeighborList
 from acepure.references import Reference
 
@@ -54,7 +56,7 @@ class TensorPrediction:
         return np.asarray(self.atoms.sum(axis=0))
 
 
-class TensorModel:
+class TensorModel(Reported):
     """A vector or tensor of a structure or of its atoms, linear in features of the same symmetry.
 
         T^{LM} = Σ_i T_i^{LM},      T_i^{LM} = c(z_i) δ_L0 + Σ_k θ_{z_i k} B_k^{LM}(i),
@@ -126,11 +128,11 @@ class TensorModel:
         self._function = TensorFunction(bases, coefficients)
         self.coefficients = tuple(read_only(np.array(theta, dtype=float)) for theta in coefficients)
         given = np.zeros(len(self.species)) if constants is None else constants
-        self.constants = read_only(real_array("constants", given, (len(self.species),)).copy())
+        self.constants = read_only_array("constants", given, (len(self.species),))
         if self.constants.any() and "0e" not in RANKS[self.rank]:
             raise ValueError(f"constants belong to scalars; rank {self.rank!r} has none")
         self.posteriors = None if posteriors is None else _checked_posteriors(bases, posteriors)
-        self.report = checked_report(report)
+        self._report = checked_report(report)
         _ = self.calibration  # raises for one that is damaged
 
     @classmethod
@@ -195,7 +197,7 @@ class TensorModel:
         workers, num_threads, progress
             As elsewhere; the result does not depend on them.
         verbose : bool
-            Print what was found and what is done.
+            Show what was found and what is done; it goes to the logger "acepure" either way.
 
         Returns
         -------
@@ -221,7 +223,7 @@ class TensorModel:
         >>> model.errors(structures).relative["1o"] < 1e-2
         True
         """
-        from acepure.fitting.calibration import calibration_entry
+        from acepure.fitting.calibration import calibration_by
         from acepure.fitting.leave_out import group_names
         from acepure.fitting.tensor_labels import Target, TensorSet, label_tensors
         from acepure.fitting.tensors import fit_tensor, leave_out_tensors
@@ -235,35 +237,34 @@ class TensorModel:
         labeled = label_tensors(structures, wanted)
         if calibrate_by is not None:
             group_names(labeled, calibrate_by)  # raises before any work
-        report = partial(print, flush=True) if verbose else None
         work: dict[str, Any] = {"num_threads": num_threads, "progress": progress}
-        result = fit_tensor(
-            labeled,
-            basis,
-            reference=reference,
-            weights=weights,
-            prior=prior,
-            solver=solver,
-            options=options,
-            workers=workers,
-            report=report or (lambda text: None),
-            **work,
-        )
-        model = cls(
-            result.bases,
-            result.coefficients,
-            wanted.rank,
-            per=wanted.per,
-            constants=result.constants if "0e" in RANKS[wanted.rank] else None,
-            target=wanted.key,
-            unit=unit,
-            origin=wanted.origin,
-            posteriors=result.posteriors if uncertainty else None,
-            report=result.report,
-        )
-        if uncertainty and calibrate_by is not None and any(result.report["regression"]["noise"].values()):
-            leave = partial(leave_out_tensors, model, labeled, **work)
-            model.report |= calibration_entry(leave, len(labeled), calibrate_by, report)
+        with shown(sys.stdout, verbose):
+            result = fit_tensor(
+                labeled,
+                basis,
+                reference=reference,
+                weights=weights,
+                prior=prior,
+                solver=solver,
+                options=options,
+                workers=workers,
+                **work,
+            )
+            model = cls(
+                result.bases,
+                result.coefficients,
+                wanted.rank,
+                per=wanted.per,
+                constants=result.constants if "0e" in RANKS[wanted.rank] else None,
+                target=wanted.key,
+                unit=unit,
+                origin=wanted.origin,
+                posteriors=result.posteriors if uncertainty else None,
+                report=result.report,
+            )
+            if uncertainty and calibrate_by is not None and any(result.report["regression"]["noise"].values()):
+                leave = partial(leave_out_tensors, model, labeled, **work)
+                model = model.calibrated_by(calibration_by(leave, len(labeled), calibrate_by))
         return model
 
     # --- values -------------------------------------------------------------------------------------------
@@ -337,18 +338,12 @@ class TensorModel:
 
         wanted = Target(target or self.target, self.rank, self.per, derivatives, self.origin, config_type_key)
         model = copy(self)
-        model.posteriors = None  # large, and of no use to workers
+        vars(model)["posteriors"] = None  # large, and of no use to workers
         labeled = label_tensors(structures, wanted)
         work: dict[str, Any] = {"workers": workers, "num_threads": num_threads, "progress": progress}
         return evaluate_tensor_errors(model, labeled, self.rank, self.unit, **work)
 
     # --- standard deviations ------------------------------------------------------------------------------
-
-    @property
-    def calibration(self) -> Calibration | None:
-        """Laws of the errors by irrep; None if standard deviations are those of the posterior."""
-        data = self.report.get("calibration")
-        return None if data is None else Calibration.from_dict(data)
 
     def standard_deviations(
         self, atoms: Atoms, *, calibrated: bool = True, num_threads: int | None = None
@@ -474,10 +469,6 @@ def _checked_posteriors(bases: Sequence[ACEBasis], posteriors: Sequence[ArrayLik
     if len(posteriors) != len(bases):
         raise ValueError(f"posteriors must be {len(bases)} arrays, one for each basis; got {len(posteriors)}")
     return tuple(
-        read_only(
-            real_array(
-                f"posteriors[{k}]", root, (len(basis.species), int(basis.irrep == "0e") + len(basis), None)
-            ).copy()
-        )
+        read_only_array(f"posteriors[{k}]", root, (len(basis.species), int(basis.irrep == "0e") + len(basis), None))
         for k, (basis, root) in enumerate(zip(bases, posteriors))
     )

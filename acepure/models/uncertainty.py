@@ -13,18 +13,21 @@ structure.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from copy import copy
+from copy import copy, deepcopy
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from ase import Atoms
 from numpy.typing import ArrayLike
 
 from acepure._utils.checks import count, number
+from acepure._utils.read_only import ReadOnly
 from acepure.features.basis import ACEBasis
 from acepure.features.derivatives import summed_gradients
 from acepure.features.linear import EnergyAndForces, features_of_isolated_atoms
+from acepure.models.arguments import checked_report
 from acepure.models.repulsion import PairCore
 from acepure.neighbors.lists import NeighborList
 
@@ -32,7 +35,9 @@ if TYPE_CHECKING:  # loaded where they are called
     from acepure.fitting.deviations import Deviations
     from acepure.fitting.labeled import LabeledSet
 
-__all__ = ["Calibration", "ErrorLaw", "UncertainModel", "Uncertainty"]
+__all__ = ["Calibration", "ErrorLaw", "Reported", "UncertainModel", "Uncertainty"]
+
+Model = TypeVar("Model", bound="Reported")
 
 # Deviations below this part of the typical one are zero by symmetry, and so are the errors.
 _ZERO = 3e-5
@@ -151,21 +156,61 @@ class Uncertainty:
     posterior: Uncertainty | None = None
 
 
-class UncertainModel:
-    """The part of `LinearACE` that needs a posterior."""
+class Reported(ReadOnly):
+    """A model that carries what is known of its fit."""
 
-    basis: ACEBasis
-    coefficients: np.ndarray
-    E0s: dict[str, float]
-    core: PairCore | None
-    posterior: np.ndarray | None
-    report: dict[str, Any]
+    _report: dict[str, Any]
+
+    @property
+    def report(self) -> dict[str, Any]:
+        """A copy of what is known of the fit: JSON types."""
+        return deepcopy(self._report)
+
+    def with_report(self: Model, entries: Mapping[str, Any] | None = None, **more: Any) -> Model:
+        """Return the same model with more in its report, or with other entries.
+
+        Parameters
+        ----------
+        entries : mapping, optional
+            JSON types.
+        **more
+            Entries whose names are identifiers.
+        """
+        model = copy(self)
+        model._report = {**self._report, **checked_report(entries), **checked_report(more)}
+        _ = model.calibration  # raises for one that is damaged
+        return model
 
     @property
     def calibration(self) -> Calibration | None:
         """Laws of the errors; None if standard deviations are those of the posterior."""
-        data = self.report.get("calibration")
+        data = self._report.get("calibration")
         return None if data is None else Calibration.from_dict(data)
+
+    def calibrated_by(self: Model, calibration: Calibration | None) -> Model:
+        """Return the same model with this calibration in its report, if there is one."""
+        return self if calibration is None else self.with_report(calibration=calibration.to_dict())
+
+
+class UncertainModel(Reported):
+    """The part of `LinearACE` that needs a posterior."""
+
+    basis: ACEBasis
+    coefficients: np.ndarray
+    core: PairCore | None
+    posterior: np.ndarray | None
+    _E0s: dict[str, float]
+    _shortest: dict[tuple[str, str], float] | None
+
+    @property
+    def E0s(self) -> Mapping[str, float]:
+        """Energies of isolated atoms in eV; read-only."""
+        return MappingProxyType(self._E0s)
+
+    @property
+    def shortest_distances(self) -> Mapping[tuple[str, str], float] | None:
+        """Shortest distances the potential was made for, in Å; read-only."""
+        return None if self._shortest is None else MappingProxyType(self._shortest)
 
     def calibration_text(self) -> str:
         """What standard deviations come from, in words."""
@@ -328,9 +373,7 @@ class UncertainModel:
 
         self._root()
         found = calibrate_on(self, labeled_data(structures, **keys), num_threads=num_threads, progress=progress)
-        model = copy(self)
-        model.report = {**self.report, "calibration": found.to_dict()}
-        return model
+        return self.calibrated_by(found)
 
     def evaluate(
         self, atoms: Atoms, *, neighbors: NeighborList | None = None, num_threads: int | None = None

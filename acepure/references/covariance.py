@@ -12,7 +12,8 @@ import numpy as np
 from ase import Atoms
 from scipy.linalg import qr, solve_triangular
 
-from acepure._utils.checks import count, real_array
+from acepure._utils.checks import count
+from acepure._utils.read_only import read_only_array
 from acepure._utils.tall_qr import RFactor
 from acepure._utils.workers import batched, checked_workers, naming_structure, structure_bar, tree_reduce
 from acepure.functions.harmonics import RealSphericalHarmonics
@@ -79,8 +80,8 @@ class MeanCovariance(Reference):
         sizes = tuple(count("grade_sizes", size) for size in self.grade_sizes)
         species = tuple(self.species)
         n_functions = len(species) * sum(sizes)
-        mean = real_array("mean", self.mean, (len(species), n_functions))
-        covariance = real_array("covariance", self.covariance, (len(species), None, n_functions, n_functions))
+        mean = read_only_array("mean", self.mean, (len(species), n_functions))
+        covariance = read_only_array("covariance", self.covariance, (len(species), None, n_functions, n_functions))
         values = {"species": species, "grade_sizes": sizes, "mean": mean, "covariance": covariance}
         for name, value in values.items():
             object.__setattr__(self, name, value)

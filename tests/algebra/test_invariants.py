@@ -187,7 +187,7 @@ def test_assembly_holds_both_ways(canonical):
     else:
         assert operators.invariant_purification is None
         np.testing.assert_array_equal(direct, operators.symmetrization.toarray())
-        assert columns == list(operators.products)
+        assert columns == tuple(operators.products)
 
 
 @pytest.mark.parametrize("row", ["Wick", "measured pairs", "centered"])

@@ -109,7 +109,7 @@ def test_census_against_distances_one_by_one():
 def test_needed_products_are_those_that_a_feature_depends_on(canonical):
     """B = C_ext' AA: perturb one product at a time."""
     basis = ACEBasis(["Cu"], order=3, totaldegree=4, n_start=1, canonical=canonical)
-    operators = basis.groups[0].operators
+    operators = basis.operators(basis.species[0])
     matrix = operators.extended_symmetrization.toarray()
     used = np.abs(matrix) > 0
     if operators.invariant_purification is not None:

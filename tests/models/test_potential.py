@@ -2,6 +2,7 @@
 
 import copy
 import json
+import logging
 import pickle
 
 import numpy as np
@@ -266,6 +267,25 @@ def test_fit_takes_plain_structures_and_says_what_it_does(capsys):
     assert model.shortest_distances[("Cu", "Cu")] == pytest.approx(
         min(a.get_all_distances(mic=True)[~np.eye(len(a), dtype=bool)].min() for a in structures[1:]), abs=1e-9
     )
+
+
+def test_messages_go_to_the_logger(capsys, caplog):
+    """Silent, kept by a handler of the user, and shown by `verbose` whatever stdout is at the time."""
+    basis = ACEBasis(["Cu"], order=2, totaldegree=3)
+    labeled = labeled_by(known_model(basis), strained_crystals(["Cu"], 5))
+    options = {"progress": False, "check": False}
+    LinearACE.fit(labeled, basis, verbose=False, **options)
+    assert capsys.readouterr() == ("", "") and not caplog.messages
+    with caplog.at_level(logging.INFO, "acepure"):
+        LinearACE.fit(labeled, basis, verbose=False, **options)
+    assert capsys.readouterr() == ("", "")
+    kept = "".join(f"{text}\n" for text in caplog.messages)
+    LinearACE.fit(labeled, basis, **options)
+    shown = capsys.readouterr()
+    assert shown.err == ""
+    without_cost = [[line for line in text.splitlines() if "cost: " not in line] for text in (kept, shown.out)]
+    assert without_cost[0] == without_cost[1] and "design matrix" in kept
+    assert not logging.getLogger("acepure").handlers and not logging.getLogger("acepure").isEnabledFor(logging.INFO)
 
 
 def test_wrong_arguments():

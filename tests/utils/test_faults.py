@@ -232,7 +232,7 @@ def test_kernels_return_to_python_often(monkeypatch):
     monkeypatch.setattr(fused, "_WORK_PER_CALL", 0)
     for first, second in zip(whole, results()):
         np.testing.assert_array_equal(first, second)
-    ranges = list(BASIS.geometries[0]._ranges(neighbors.offsets, 1))
+    ranges = list(BASIS._tables.geometries[0]._ranges(neighbors.offsets, 1))
     assert max(last - first for first, last in ranges) == 64 and len(ranges) == 8
     assert [first for first, _ in ranges[1:]] == [last for _, last in ranges[:-1]] and ranges[-1][1] == len(atoms)
 

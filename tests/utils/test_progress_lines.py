@@ -1,7 +1,10 @@
 """Lines in place of bars where stderr is no terminal: when they come, and what they say."""
 
+import sys
+
 import pytest
 
+from acepure._utils.messages import shown
 from acepure._utils.workers import batches, structure_bar
 
 
@@ -36,3 +39,11 @@ def test_silence_when_told_so(clock, capsys):
     clock[0] = 1000.0
     bar.update(3)
     assert capsys.readouterr().err == ""
+
+
+def test_between_messages_of_a_fit(clock, capsys):
+    """With them rather than on stderr, once."""
+    with shown(sys.stdout), structure_bar("fit rows", [None] * 3, None) as bar:
+        clock[0] = 131.0
+        bar.update(3)
+    assert capsys.readouterr() == ("fit rows: 3 of 3 structures in 31 s, about 0 s to go\n", "")

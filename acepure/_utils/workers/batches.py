@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sized
 from contextlib import contextmanager
@@ -11,7 +12,11 @@ from typing import Any, TypeVar
 from ase import Atoms
 from tqdm import tqdm
 
+from acepure._utils.messages import shown
+
 __all__ = ["batched", "naming_structure", "structure_bar"]
+
+_log = logging.getLogger(__name__)
 
 Item = TypeVar("Item")
 
@@ -75,7 +80,8 @@ def naming_structure(number: int) -> Iterator[None]:
 def structure_bar(description: str, structures: Any, progress: bool | None) -> Any:
     """Return a progress bar for structures, of known length where they have one.
 
-    What does not write to a terminal gets a line every half minute in its place, on stderr, unless `progress` is False.
+    What does not write to a terminal gets a line every half minute in its place, with the messages of a fit or else on
+    stderr, unless `progress` is False.
 
     Parameters
     ----------
@@ -122,4 +128,5 @@ class _Lines:
         if self.expected and self.done:
             line = f"{self.title}: {self.done:,} of {self.expected:,} structures in {taken:.0f} s, about "
             line += f"{taken * (self.expected - self.done) / self.done:.0f} s to go"
-        print(line, file=sys.stderr, flush=True)
+        with shown(sys.stderr):
+            _log.info(line)
