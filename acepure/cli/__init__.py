@@ -1,6 +1,7 @@
 """The command line: `acepure COMMAND`, one file for each: its options, what it does.
 
     fit.py, evaluate.py, inspect.py, lammps.py  linear potentials
+    tensors.py                                  vectors and tensors: fit, evaluate and inspect
     select.py                                   structures to compute next
     descriptors.py, basis.py, conditioning.py   features
     demo.py                                     first steps

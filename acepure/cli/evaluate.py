@@ -18,6 +18,7 @@ from tqdm import tqdm
 from acepure._utils.files import atomic_write
 from acepure.cli.options import add_index, add_threads
 from acepure.cli.parts import add_labels, check_outputs, label_arguments, labels_of, load, plural, read
+from acepure.cli.tensors import evaluate_tensors, is_tensor_model
 from acepure.features.linear import EnergyAndForces
 from acepure.fitting import Errors, LabeledData, NoLabelsError, evaluate_errors, resolve_keys
 from acepure.fitting.deviations import Deviations, compare_deviations, coverage_table
@@ -48,6 +49,8 @@ what -o writes, next to what the structures have already:
   acepure_virial, _stress     −∂E/∂ε in eV, and the stress of ASE in eV/Å³; for three periodic axes only
   acepure_energy_std, acepure_forces_std
                               with --uncertainty: standard deviations, of forces one for all components
+  acepure_KEY, acepure_KEY_std_IRREP
+                              of a model of a vector or tensor KEY: its components, flat, and standard deviations
 """
 
 
@@ -72,6 +75,8 @@ def add(commands: Any, **style: Any) -> None:
     )
     add_index(command)
     add_labels(command)
+    command.add_argument("--target", metavar="KEY", help="of a vector or tensor: its labels; default those of the fit")
+    command.add_argument("--derivatives", metavar="KEY", help="of a vector or tensor: labels of its derivatives")
     add_threads(command)
     command.set_defaults(run=_run)
 
@@ -82,6 +87,11 @@ def _run(arguments: argparse.Namespace) -> None:
     output, figure = arguments.output, arguments.figure
     if output and Path(output).suffix.lower() not in _ENDINGS:
         raise ValueError(f"-o {output}: the name must end in {' or '.join(_ENDINGS)}")
+    if is_tensor_model(arguments.model):
+        evaluate_tensors(arguments)
+        return
+    if arguments.target is not None or arguments.derivatives is not None:
+        raise ValueError(f"--target and --derivatives are for models of vectors and tensors; {arguments.model} is none")
     kind = figure_format("--figure", figure) if figure else ""
     check_outputs({"-o": output, "--figure": figure})
     model = load(arguments.model)

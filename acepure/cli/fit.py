@@ -36,13 +36,17 @@ from acepure.cli.parts import (
     read,
 )
 from acepure.cli.run_file import read_run_file, write_run_file
+from acepure.cli.tensors import add_target, check_target_options, fit_target, target_sets
 from acepure.errors import SpeciesError
 from acepure.features.basis import ACEBasis
 from acepure.fitting import LabeledSet, LabeledStream, resolve_keys
 from acepure.fitting.priors import KINDS
 from acepure.fitting.solvers import SOLVERS
+from acepure.fitting.tensor_labels import TensorSet
+from acepure.functions.cartesian import RANKS
 from acepure.models.linear import LinearACE
 from acepure.models.repulsion import PairCore, ZBLCore
+from acepure.models.tensor import TensorModel
 from acepure.structures.files import StructureFiles
 from acepure.structures.gate import species_of
 
@@ -69,6 +73,7 @@ examples:
   acepure fit Cu.toml --size 600 -o larger.ace
   acepure fit bulk.extxyz liquid.extxyz -o CuZr.ace --rcut 6 --totaldegree 20,16,12 --wL 1.5 --n-start 1
   acepure fit train.extxyz -o Si.ace --prefix dft --e0 Si=-0.79 --weights 30,1,1 --weights liquid=10,1,0
+  acepure fit water.extxyz -o dipole.ace --target dipole --unit Debye --order 2 --totaldegree 12
   acepure fit train.extxyz -o W.ace --n-functions 2000 --core 0.8,1.8 --jobs 8 --threads 1
 
 what is fitted:
@@ -115,6 +120,7 @@ def add(commands: Any, **style: Any) -> None:
     add_radial(group)
     add_self_interacting(group)
     add_labels(command)
+    add_target(command)
     command.add_argument(
         "--stream", action="store_true", help="read the files anew for each pass: for sets that do not fit in memory"
     )
@@ -188,12 +194,15 @@ def _run(defaults: Mapping[str, Any], given: argparse.Namespace) -> None:
                 _check_species(species, atoms, f"{name}[{k}]")
             else:
                 basis.species_indices(atoms, f"{name}[{k}]")
-    train, test = _labels(structures, arguments)
+    train: Any
+    test: Any
+    train, test = (_labels if arguments.target is None else target_sets)(structures, arguments)
     chosen = "chosen from the structures" if basis is None else _in_words(basis)
     print(f"basis   {chosen}\n")
     with _workers(arguments) as workers, atomic_write(figure) if figure else nullcontext() as drawn:
         with atomic_write(arguments.output) as written:
             model = _fit(train, basis, workers, _calibration_groups(structures, arguments), arguments)
+            model = model.with_report({"fitted to": arguments.train, "labels": str(train)})
             model.save(written)  # before anything else can go wrong
         work = {"workers": workers, "num_threads": arguments.threads}
         errors = [model.errors(data, **work) for data in (train, test) if data]
@@ -203,7 +212,9 @@ def _run(defaults: Mapping[str, Any], given: argparse.Namespace) -> None:
         model = model.with_report(tables)
         model.save(arguments.output)
         write_run_file(run_file, _run_values(arguments, model))
-        print(f"\nbasis   {_in_words(model.basis)}\nwrote   {arguments.output}\nwrote   {run_file}")
+        bases = model.bases if isinstance(model, TensorModel) else (model.basis,)
+        print("".join(f"\nbasis   {_in_words(found)}" for found in bases))
+        print(f"wrote   {arguments.output}\nwrote   {run_file}")
         if drawn is not None:
             _draw(model, errors, drawn, kind)
     if figure:
@@ -237,7 +248,7 @@ def _resolved(defaults: Mapping[str, Any], given: Mapping[str, Any]) -> argparse
     return arguments
 
 
-def _run_values(arguments: argparse.Namespace, model: LinearACE) -> dict[str, Any]:
+def _run_values(arguments: argparse.Namespace, model: LinearACE | TensorModel) -> dict[str, Any]:
     """What `_resolved` reads."""
     values = {name: x for name, x in vars(arguments).items() if name not in (*_FUNCTIONS, *_OF_WORK)}
     values["solver_option"] = dict(arguments.solver_option)
@@ -284,7 +295,7 @@ def _basis(species: Sequence[str], arguments: argparse.Namespace) -> ACEBasis | 
     if arguments.basis is not None:
         return ACEBasis.from_dict(arguments.basis)
     given = basis_arguments(arguments)
-    if not given and not arguments.species:
+    if not given and not arguments.species and arguments.target is None:
         return None
     if arguments.size is not None:
         options = ", ".join(
@@ -293,6 +304,8 @@ def _basis(species: Sequence[str], arguments: argparse.Namespace) -> ACEBasis | 
         raise ValueError(f"--size is for functions that are chosen from the structures; {options} says which")
     if not any(name in given for name in _CHOICES):
         given["n_functions"] = N_FUNCTIONS
+    if arguments.target is not None:
+        given["irrep"] = RANKS[arguments.rank][0]
     return ACEBasis(species, canonical=not arguments.self_interacting, **given)
 
 
@@ -315,12 +328,15 @@ def _calibration_groups(
 
 
 def _fit(
-    train: LabeledSet,
+    train: LabeledSet | TensorSet,
     basis: ACEBasis | None,
     workers: Any,
     calibrate_by: str | list[str] | None,
     arguments: argparse.Namespace,
-) -> LinearACE:
+) -> LinearACE | TensorModel:
+    if isinstance(train, TensorSet):
+        assert basis is not None  # is chosen for potentials alone
+        return fit_target(train, basis, workers, calibrate_by, arguments)
     start = perf_counter()
     model = LinearACE.fit(
         train,
@@ -339,7 +355,7 @@ def _fit(
         num_threads=arguments.threads,
     )
     print(f"\nfitted  in {perf_counter() - start:.1f} s")
-    return model.with_report({"fitted to": arguments.train, "labels": str(train)})
+    return model
 
 
 @contextmanager
@@ -362,10 +378,11 @@ def _workers(arguments: argparse.Namespace) -> Iterator[Any]:
         yield client
 
 
-def _draw(model: LinearACE, errors: Sequence[Any], path: os.PathLike[str], kind: str) -> None:
-    from acepure.plotting import potential_figure
+def _draw(model: LinearACE | TensorModel, errors: Sequence[Any], path: os.PathLike[str], kind: str) -> None:
+    from acepure.plotting import potential_figure, tensor_figure
 
-    potential_figure(model, *errors).savefig(path, format=kind)
+    figure = tensor_figure(*errors) if isinstance(model, TensorModel) else potential_figure(model, *errors)
+    figure.savefig(path, format=kind)
 
 
 # --- checks before the work ----------------------------------------------------------------------------------------
@@ -394,6 +411,7 @@ def _spare_inputs(arguments: argparse.Namespace, run_file: str) -> None:
 
 def _check_options(arguments: argparse.Namespace) -> None:
     """Raise before the work, not when it is time to solve."""
+    check_target_options(arguments)
     allowed = SOLVERS[arguments.solver][1]
     for name, _ in arguments.solver_option:
         if name not in allowed:

@@ -13,6 +13,7 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 
 from acepure.cli.parts import describe, load
+from acepure.cli.tensors import inspect_tensors, is_tensor_model
 from acepure.diagnostics import coefficient_decay
 from acepure.fitting import reference_table
 from acepure.fitting.labels import text_table
@@ -41,6 +42,9 @@ def add(commands: Any, **style: Any) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> None:
+    if is_tensor_model(arguments.model):
+        inspect_tensors(arguments.model)
+        return
     model = load(arguments.model)
     megabytes = os.path.getsize(arguments.model) / 1e6
     print(f"{arguments.model}, {megabytes:.2f} MB\n\n{_basis(model)}\n\n{reference_table(model.E0s)}")

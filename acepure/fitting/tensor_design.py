@@ -65,7 +65,8 @@ def resolve_target_weights(weights: Any, config_types: Iterable[str]) -> dict[st
 def _pair(name: str, value: Any) -> tuple[float, float]:
     if value is None:
         return DEFAULT
-    several = value if isinstance(value, (tuple, list)) else (value, value)
+    several = tuple(value) if isinstance(value, (tuple, list)) else (value,)
+    several = several * 2 if len(several) == 1 else several
     if len(several) != 2:
         raise ValueError(f"{name} must be one number, or two for values and derivatives; got {value!r}")
     first, second = (number(name, w, least=0) for w in several)

@@ -48,7 +48,7 @@ class TensorFit:
     posteriors : list of numpy.ndarray, shape (n_species, n_constants + n_features, n_unknowns)
         S of constants and coefficients: their covariance is S Sᵀ.
     report : dict
-        "summary" and "regression", of JSON types.
+        "summary", "choices" and "regression", of JSON types.
     """
 
     bases: list[ACEBasis]
@@ -93,6 +93,7 @@ def fit_tensor(
     ----------
     """
     check_basis(basis, tensors=True)
+    plain = basis
     if solver == LARGE:
         raise ValueError(f"solver {LARGE!r} is for potentials; choose another for tensors")
     options, prior = checked_options(solver, options or {}), resolve_prior(prior)
@@ -126,7 +127,9 @@ def fit_tensor(
             "\n".join([f"{irrep}: {triangle.n_rows:,} × {design.n_columns:,}, {solution.summary}", *notes]) + "\n"
         )
     regression = {"noise": noise, "weights": {name: list(pair) for name, pair in weights.items()}}
-    return TensorFit(bases, coefficients, constants, posteriors, {"summary": summary, "regression": regression})
+    choices = {"basis": plain.to_dict(), "weights": regression["weights"]}
+    about = {"summary": summary, "choices": choices, "regression": regression}
+    return TensorFit(bases, coefficients, constants, posteriors, about)
 
 
 def leave_out_tensors(

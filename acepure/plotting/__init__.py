@@ -32,6 +32,7 @@
     plot_correlations       a small matrix with its numbers
     plot_distributions      boxes of values in groups
 
+    tensors.py              models of vectors and tensors: predictions and errors
     style.py                colors, new figures and axes
 
 Each function draws into `ax`, or into a new figure, and returns the axes (`ax.figure` is the figure). No global
@@ -57,6 +58,7 @@ from acepure.plotting.potentials import (
     potential_figure,
 )
 from acepure.plotting.style import PALETTE, figure_format, figure_formats, new_figure
+from acepure.plotting.tensors import plot_tensor_parity, tensor_figure
 
 __all__ = [
     "PALETTE",
@@ -81,7 +83,9 @@ __all__ = [
     "plot_radial",
     "plot_self_interaction",
     "plot_spectrum",
+    "plot_tensor_parity",
     "plot_trimer_map",
     "potential_figure",
     "principal_components",
+    "tensor_figure",
 ]

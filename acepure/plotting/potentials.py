@@ -20,7 +20,14 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["plot_calibration", "plot_dimers", "plot_error_distribution", "plot_parity", "potential_figure"]
+__all__ = [
+    "plot_calibration",
+    "plot_dimers",
+    "plot_error_distribution",
+    "plot_parity",
+    "potential_figure",
+    "survival",
+]
 
 
 class _Quantity(NamedTuple):
@@ -121,7 +128,7 @@ def plot_error_distribution(errors: Errors, quantity: str = "energy", *, ax: Axe
         raise ValueError(f"all errors of {quantity} are zero, which a logarithmic scale cannot show")
     ax = new_axes(ax, figsize=(4.8, 4.0))
     for k, (name, found) in groups.items():
-        x, share = _survival(kind.error_factor * np.abs(found.predicted - found.true))
+        x, share = survival(kind.error_factor * np.abs(found.predicted - found.true))
         line, color = LINES[k % len(LINES)], PALETTE[k % len(PALETTE)]
         ax.step(x, 100 * share, where="pre", linestyle=line, color=color, label=_legend(name, found, kind))
     ax.set_xscale("log")
@@ -321,8 +328,8 @@ def _worst(errors: Errors) -> Errors:
     return Errors({name: errors.groups[name] for name in worst} | together)
 
 
-def _survival(errors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Errors > 0, rising, and the share of all that are at least so large."""
+def survival(errors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return errors > 0, rising, and the share of all that are at least so large."""
     n = len(errors)
     ranks = np.arange(1, n + 1)
     if n > _MOST_POINTS:  # all of the largest errors, and then fewer and fewer
