@@ -7,7 +7,7 @@ evidence, solvers and what is left out.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -136,7 +136,7 @@ def leave_out_tensors(
     model: TensorModel,
     labeled: TensorSet,
     *,
-    by: str = "structure",
+    by: str | Sequence[str] = "structure",
     at_most: int | None = None,
     num_threads: int | None = None,
     progress: bool | None = None,

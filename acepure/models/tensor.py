@@ -154,7 +154,7 @@ class TensorModel(Reported):
         solver: str = "auto",
         options: Mapping[str, float] | None = None,
         uncertainty: bool = True,
-        calibrate_by: str | None = "structure",
+        calibrate_by: str | Sequence[str] | None = "structure",
         workers: int | Client = 1,
         num_threads: int | None = None,
         progress: bool | None = None,
@@ -192,7 +192,7 @@ class TensorModel(Reported):
             As for `LinearACE.fit`.
         uncertainty : bool
             Keep the posterior, for standard deviations.
-        calibrate_by : str or None
+        calibrate_by : str, sequence of str, or None
             As for `LinearACE.fit`: how structures are left out to calibrate standard deviations.
         workers, num_threads, progress
             As elsewhere; the result does not depend on them.
@@ -388,7 +388,7 @@ class TensorModel(Reported):
         self,
         structures: Iterable[Atoms] | TensorSet,
         *,
-        by: str = "structure",
+        by: str | Sequence[str] = "structure",
         derivatives: str | None = None,
         num_threads: int | None = None,
         progress: bool | None = None,
