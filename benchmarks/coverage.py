@@ -2,15 +2,16 @@
 
 Each set is fitted twice, with all kinds of its training file and without some of them; the kinds that were left out are
 then predicted. Of everything a fixed stride is taken. Energies and forces are fitted, with default weights and the
-recipe of accuracy.py; nothing is chosen by these numbers.
+radial functions of accuracy.py, one cutoff for all pairs; nothing is chosen by these numbers.
 
     python benchmarks/coverage.py                    # all sets, a quarter of an hour on one core
     python benchmarks/coverage.py --sets Si Ta
     python benchmarks/coverage.py --by config_type   # calibrate on whole groups left out
 
-Printed per set, test and quantity: root mean square of the errors; that over the root mean square of σ, of the
-posterior alone and calibrated (1 is right); share of errors below σ and 2 σ (0.68 and 0.95 for normal errors); rank
-correlation of σ and the size of the error. Errors of energies are divided by √N.
+Printed per set, test and quantity: root mean square of the errors; of error/σ, for the posterior alone and calibrated
+(1 is right); root mean square of the errors over that of σ, calibrated; share of errors below σ and 2 σ (0.68 and 0.95
+for normal errors); rank correlation of σ and the size of the error; share of structures (energies) or atoms (forces)
+whose deviation is beyond twice the largest of training. Errors of energies are divided by √N.
 """
 
 from __future__ import annotations
@@ -22,13 +23,16 @@ from time import perf_counter
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import numpy as np
-from accuracy import RECIPE, basis_of
+from accuracy import RECIPE
+from ase.data import atomic_numbers, covalent_radii
 from common import machine, parser, read
 
-from acepure import LinearACE
+from acepure import ACEBasis, LinearACE
 from acepure.fitting import label_structures
 from acepure.fitting.calibration import calibrated
 from acepure.fitting.deviations import Coverage, compare_deviations
+from acepure.functions import PolynomialRadialBasis
+from acepure.models.coverage import LIMIT
 
 #: Training files, test files, their strides, degrees, and the kinds that are left out.
 SETS = {
@@ -53,6 +57,15 @@ def frames_of(name):
     return train[:: strides[0]], [atoms for file in test for atoms in read(file)][:: strides[1]]
 
 
+def basis_of(frames, degrees):
+    """The radial functions of accuracy.py, with one cutoff: species then know of each other."""
+    species = sorted({s for atoms in frames for s in atoms.get_chemical_symbols()})
+    widest = max(covalent_radii[atomic_numbers[s]] for s in species)
+    rcut = min(2 * RECIPE["reach"] * widest, RECIPE["longest"])
+    radial = PolynomialRadialBasis(rcut, RECIPE["transform"], RECIPE["envelope"])
+    return ACEBasis(species, totaldegree=degrees, wL=1.5, n_start=1, radial=radial)
+
+
 def compared(model, structures):
     """Deviations by the posterior, of all structures."""
     labeled = label_structures(structures, virial_key=False)
@@ -63,16 +76,19 @@ def compared(model, structures):
 def coverage_of(deviations):
     used = deviations.informative()
     errors = used.errors / used.scales[:, None]
-    return Coverage.of(errors, used.sigmas / used.scales), float(np.sqrt(np.mean(errors**2)))
+    sigmas = used.sigmas / used.scales
+    return Coverage.of(errors, sigmas), float(np.sqrt(np.mean(errors**2))), float(np.sqrt(np.mean(sigmas**2)))
 
 
 def show(name, test, n_functions, model, structures):
     raw = compared(model, structures)
     for quantity, found in calibrated(model.calibration, raw).items():
-        (c, rmse), (posterior, _) = coverage_of(found), coverage_of(raw[quantity])
+        (c, rmse, rms_sigma), (posterior, *_) = coverage_of(found), coverage_of(raw[quantity])
+        of_means, used = rmse / rms_sigma, raw[quantity].informative()
+        far = np.mean(model.calibration.grades(quantity, used.sigmas / used.scales) > LIMIT)
         print(
-            f"{name:9s}{n_functions:6d}  {test:34s}{quantity:8s}{len(structures):6d}{c.n:8,d}{rmse:10.4f}"
-            f"{posterior.ratio:8.2f}{c.ratio:8.2f}{c.within_1:7.2f}{c.within_2:7.2f}{c.rank:7.2f}",
+            f"{name:9s}{n_functions:6d}  {test:34.34s}{quantity:8s}{len(structures):6d}{c.n:8,d}{rmse:10.4f}"
+            f"{posterior.ratio:8.2f}{c.ratio:8.2f}{of_means:8.2f}{c.within_1:7.2f}{c.within_2:7.2f}{c.rank:7.2f}{far:7.2f}",
             flush=True,
         )
 
@@ -82,7 +98,7 @@ def run(name, by):
     train, test = frames_of(name)
     kinds = [atoms for atoms in train if atoms.info["config_type"] not in left_out]
     for title, fitted in (("", train), (f"without {', '.join(left_out)}", kinds)):
-        basis = basis_of(name, fitted, degrees, "canonical", RECIPE)
+        basis = basis_of(fitted, degrees)
         start = perf_counter()
         model = LinearACE.fit(fitted, basis, virial_key=False, calibrate_by=by, check=False, verbose=False)
         print(f"{name}: {len(fitted)} structures {title}, {perf_counter() - start:.0f} s", flush=True)
@@ -100,11 +116,9 @@ def main() -> None:
     given = arguments.parse_args()
     warnings.simplefilter("ignore")
     print(machine(1))
-    header = ("structures", "numbers", "rmse", "post.", "ratio", "1σ", "2σ", "rank")
-    print(
-        f"{'set':9s}{'n':>6s}  {'test':34s}{'':8s}"
-        + "{:>6.6s}{:>8s}{:>10s}{:>8s}{:>8s}{:>7s}{:>7s}{:>7s}".format(*header)
-    )
+    header = ("structures", "numbers", "rmse", "post.", "e/σ", "of rms", "1σ", "2σ", "rank", "far")
+    columns = "{:>6.6s}{:>8s}{:>10s}{:>8s}{:>8s}{:>8s}{:>7s}{:>7s}{:>7s}{:>7s}".format(*header)
+    print(f"{'set':9s}{'n':>6s}  {'test':34s}{'':8s}{columns}")
     for name in given.sets:
         run(name, given.by)
 

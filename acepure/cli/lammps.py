@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from acepure._utils.checks import number
 from acepure.cli.options import add_species, integer
 from acepure.cli.parts import load, plural
+from acepure.errors import CoverageWarning
 from acepure.interfaces.lammps import Attachment, attach, start
 from acepure.interfaces.lammps.library import communicator
 
@@ -70,6 +71,14 @@ def add(commands: Any, **style: Any) -> None:
     )
     command.add_argument("--log", metavar="FILE", default="log.lammps", help="log file of LAMMPS; default %(default)s")
     command.add_argument("--quiet", action="store_true", help="nothing of LAMMPS on the screen")
+    command.add_argument(
+        "--check-every",
+        type=integer("--check-every"),
+        metavar="N",
+        help="look every N steps for what lies outside of the data of the fit, and warn once; grades of atoms are "
+        "d_acepure_grade in dump custom",
+    )
+    command.add_argument("--strict", action="store_true", help="end the run there; with --check-every")
     command.add_argument("--skin", type=float, default=1.0, metavar="R", help="of our neighbor list, Å; default 1")
     command.add_argument(
         "--threads",
@@ -82,6 +91,8 @@ def add(commands: Any, **style: Any) -> None:
 
 def _run(arguments: argparse.Namespace) -> None:
     skin = number("--skin", arguments.skin, least=0)
+    if arguments.strict and not arguments.check_every:
+        raise ValueError("--strict needs --check-every N")
     lmp, comm = _started(arguments)
     lmp.set_show_error(0)  # what LAMMPS says is said by us, once
 
@@ -89,7 +100,15 @@ def _run(arguments: argparse.Namespace) -> None:
         model = load(arguments.model)
         for script in arguments.run_scripts:
             _check_readable(script)
-        return attach(lmp, model, arguments.species, skin=skin, num_threads=arguments.threads)
+        return attach(
+            lmp,
+            model,
+            arguments.species,
+            skin=skin,
+            num_threads=arguments.threads,
+            check_every=arguments.check_every or 0,
+            warn="raise" if arguments.strict else True,
+        )
 
     _on_all(comm, lambda: _check_readable(arguments.setup))
     _on_all(comm, lambda: lmp.file(arguments.setup))
@@ -124,7 +143,7 @@ def _on_all(comm: Any, work: Callable[[], Any]) -> Any:
     result, text = None, None
     try:
         result = work()
-    except (ValueError, TypeError, OSError, RuntimeError) as error:
+    except (ValueError, TypeError, OSError, RuntimeError, CoverageWarning) as error:
         text = str(error)
     except Exception as error:
         if type(error) is not Exception:  # that is what LAMMPS raises on all ranks
@@ -161,3 +180,5 @@ def _print_summary(lmp: lammps, potential: Attachment) -> None:
         f"{1e6 * potential.seconds / steps / max(n_atoms, 1):.3g} µs per atom and step; rank 0 made "
         f"{plural(potential.n_lists, 'neighbor list')}"
     )
+    if potential.grades is not None:
+        print(f"          forces at most {potential.largest_grade:.2g} times as uncertain as of structures left out")

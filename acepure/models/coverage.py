@@ -173,21 +173,11 @@ class CoverageCheck:
             Species indices of all atoms.
         neighbors : NeighborList
             It may reach farther than the cutoff.
+        where : str
+            Begins each text.
         """
-        if self._pairs is not None:
-            for text in self._pairs.found(species, neighbors, repeats=self._raises):
-                self._say(f"{where}{text}: the energy is extrapolated")
-        if self._surroundings is None:
-            return
-        for center, kinds, atom in kinds_around(self._basis, species, neighbors):
-            for missing in self._surroundings.missing(center, kinds, self._basis.order):
-                # Pairs are said with their distance.
-                if len(missing) > 1 or self._pairs is None:
-                    self._say(
-                        f"{where}atom {atom} is {center} with {' and '.join(sorted(missing))} around it, which no "
-                        "structure of the fit had: what they do together rests on the prior",
-                        (center, missing),
-                    )
+        for text in self.outside(species, neighbors):
+            self.say(where + text)
 
     def check_deviations(self, found: Uncertainty, n_atoms: int, where: str = "") -> None:
         """Look at standard deviations of a prediction."""
@@ -197,29 +187,55 @@ class CoverageCheck:
         self.check_grades("energy", self._calibration.grades("energy", [posterior.energy], n_atoms), where)
         self.check_grades("forces", self._calibration.grades("forces", posterior.forces), where)
 
-    def check_grades(self, quantity: str, grades: np.ndarray, where: str = "", atoms: np.ndarray | None = None) -> None:
-        """Look at deviations in units of the largest in training; `atoms` are numbers to name them by."""
-        worst = int(np.argmax(grades)) if len(grades) else 0
-        if not len(grades) or not grades[worst] > self._limit:
+    def check_grades(self, quantity: str, grades: np.ndarray, where: str = "") -> None:
+        """Look at deviations in units of the largest in training."""
+        for text in self.beyond(quantity, grades):
+            self.say(where + text)
+
+    def outside(self, species: np.ndarray, neighbors: NeighborList, names: np.ndarray | None = None) -> Iterator[str]:
+        """Yield what is to be said of distances and surroundings; `names` are those of the atoms, default numbers."""
+        names = np.arange(len(species)) if names is None else names
+        if self._pairs is not None:
+            for text in self._pairs.found(species, neighbors, names, repeats=self._raises):
+                yield f"{text}: the energy is extrapolated"
+        if self._surroundings is None:
             return
-        atom = f" on atom {worst if atoms is None else atoms[worst]}" if quantity == "forces" else ""
-        what = "force" if quantity == "forces" else quantity
-        self._say(
-            f"{where}the {what}{atom} is {grades[worst]:.2g} times as uncertain as the most uncertain of structures "
-            "left out of the fit: it is extrapolated",
-            quantity,
-        )
+        for center, kinds, atom in kinds_around(self._basis, species, neighbors):
+            for missing in self._surroundings.missing(center, kinds, self._basis.order):
+                # Pairs are said with their distance.
+                if (len(missing) > 1 or self._pairs is None) and self._is_new((center, missing)):
+                    yield (
+                        f"atom {names[atom]} is {center} with {' and '.join(sorted(missing))} around it, which no "
+                        "structure of the fit had: what they do together rests on the prior"
+                    )
+
+    def beyond(self, quantity: str, grades: np.ndarray, names: np.ndarray | None = None) -> Iterator[str]:
+        """Yield what is to be said of deviations, in units of the largest in training."""
+        worst = int(np.argmax(grades)) if len(grades) else 0
+        if len(grades) and grades[worst] > self._limit and self._is_new(quantity):
+            atom = f" on atom {worst if names is None else names[worst]}" if quantity == "forces" else ""
+            yield (
+                f"the {'force' if quantity == 'forces' else quantity}{atom} is {grades[worst]:.2g} times as uncertain "
+                "as the most uncertain of structures left out of the fit: it is extrapolated"
+            )
+
+    def say(self, text: str) -> None:
+        """Warn, or raise."""
+        if self._raises:
+            raise ExtrapolationWarning(text)
+        warnings.warn(text, ExtrapolationWarning, stacklevel=4)
+
+    def _is_new(self, what: Any) -> bool:
+        """Whether it has not been said; what is raised may be raised again."""
+        if self._raises:
+            return True
+        new = what not in self._said
+        self._said.add(what)
+        return new
 
     def _complete(self, surroundings: Surroundings) -> bool:
         everything = frozenset(self._basis.species)
         return all(not surroundings.missing(center, everything, self._basis.order) for center in everything)
-
-    def _say(self, text: str, once: Any = None) -> None:
-        if self._raises:
-            raise ExtrapolationWarning(text)
-        if once is None or once not in self._said:
-            self._said.add(once)
-            warnings.warn(text, ExtrapolationWarning, stacklevel=4)
 
 
 class _ShortPairs:
@@ -240,7 +256,7 @@ class _ShortPairs:
             if shortest is not None:
                 self._limits[i, j] = min(self._limits[i, j], TOLERATED * shortest)
 
-    def found(self, species: np.ndarray, neighbors: NeighborList, repeats: bool) -> Iterator[str]:
+    def found(self, species: np.ndarray, neighbors: NeighborList, names: np.ndarray, repeats: bool) -> Iterator[str]:
         """Yield a text for the shortest pair of each two species, if out of range, and shorter than said before."""
         r2 = np.einsum("pa,pa->p", neighbors.vectors, neighbors.vectors)
         near = np.flatnonzero(r2 < max(self._limits.values()) ** 2)
@@ -254,7 +270,8 @@ class _ShortPairs:
                 nearest = short[r[short].argmin()]
                 if not repeats:
                     self._limits[i, j] = SHORTER * float(r[nearest])
-                yield self._text((i, j), int(first[nearest]), int(second[nearest]), float(r[nearest]))
+                a, b = names[first[nearest]], names[second[nearest]]
+                yield self._text((i, j), int(a), int(b), float(r[nearest]))
 
     def _text(self, pair: tuple[int, int], first: int, second: int, r: float) -> str:
         name = "-".join(self._basis.species[k] for k in pair)

@@ -1,9 +1,11 @@
 """LAMMPS with a potential of acepure, one rank: against LinearACE.evaluate, ASE's dynamics, finite differences."""
 
 import sys
+import warnings
 
 import numpy as np
 import pytest
+from ase import Atoms
 from ase.build import bulk
 from ase.md.verlet import VelocityVerlet
 from cases.emt import emt_structures
@@ -22,7 +24,8 @@ from cases.lammps import (
     virial_pressure,
 )
 
-from acepure import ACEBasis, LinearACE
+from acepure import ACEBasis, LinearACE, LinearFunction
+from acepure.errors import ExtrapolationWarning
 from acepure.interfaces.lammps import attach, start
 from acepure.interfaces.lammps.domain import Domain
 from acepure.interfaces.lammps.exchange import GhostForces
@@ -162,7 +165,7 @@ def test_same_trajectory_as_ase(lmp):
 def fitted():
     """A potential of copper, fitted to ASE's effective medium theory."""
     basis = ACEBasis(["Cu"], rcut=4.5, order=3, totaldegree=6)
-    train = [atoms for atoms in emt_structures(24, species=("Cu",)) if atoms.get_volume() < 60]
+    train = [atoms for atoms in emt_structures(50, species=("Cu",)) if atoms.get_volume() < 60]
     return LinearACE.fit(train, basis, core="zbl", num_threads=1, progress=False, verbose=False)
 
 
@@ -187,6 +190,48 @@ def test_energy_is_conserved(lmp, fitted):
     other.close()
     assert abs(fine).max() < 32 * 2e-4
     assert abs(coarse - 4 * fine).max() < 0.1 * abs(coarse).max()
+
+
+def test_grades(lmp, fitted, tmp_path):
+    """Against draws of the posterior in the periodic crystal, and the exact deviations."""
+    atoms = bulk("Cu", cubic=True, a=3.6).repeat(2)
+    atoms.rattle(0.05, seed=1)
+    lmp.commands_list(commands_of(atoms, ["Cu"], 1 + fitted.basis.rcut, masses=[63.546]))
+    potential = attach(lmp, fitted, ["Cu"], check_every=3, warn=False)
+    lmp.commands_list(["fix 1 all nve", "timestep 0.002", "run 0"])
+    draws = np.random.default_rng(0).standard_normal((16, fitted.posterior.shape[2]))
+    forces = [LinearFunction(fitted.basis, fitted.posterior @ x).evaluate_with_gradients(atoms).forces for x in draws]
+    unit = fitted.calibration.laws["forces"].largest
+    expected = np.sqrt(np.mean(np.square(forces), axis=(0, 2))) / unit
+    np.testing.assert_allclose(in_order(lmp, potential.grades), expected, rtol=1e-8)
+    exact = fitted.grades(atoms)
+    assert np.corrcoef(expected, exact)[0, 1] > 0.5 and 0.7 < np.sqrt(np.mean(expected**2) / np.mean(exact**2)) < 1.4
+    assert potential.largest_grade == potential.grades.max()
+    lmp.command(f"write_dump all custom {tmp_path}/grades d_acepure_grade modify sort id format float %.12g")
+    np.testing.assert_allclose(np.loadtxt(tmp_path / "grades", skiprows=9), expected, rtol=1e-8)
+    before = potential.grades
+    lmp.command("run 1")
+    assert potential.grades is before  # of the third, sixth, ... step
+    lmp.command("run 4")
+    assert potential.grades is not before
+    potential.detach()
+    assert not lmp.has_id("fix", "acepure_grades")
+
+
+def test_what_lies_outside_is_said_once_or_ends_the_run(lmp, fitted):
+    near = Atoms("Cu2", [[1, 1, 1], [1, 1, 2.9]], cell=[8, 8, 8], pbc=True)
+    lmp.commands_list(commands_of(near, ["Cu"], 1 + fitted.basis.rcut, masses=[63.546]))
+    potential = attach(lmp, fitted, ["Cu"], check_every=1)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        lmp.commands_list(["fix 1 all nve", "timestep 0.0001", "run 2"])
+    (text,) = (str(w.message) for w in caught if "apart" in str(w.message))
+    assert "a Cu-Cu pair is 1.900 Å apart (atoms 1 and 2)" in text
+    assert len(caught) <= 2 and all(w.category is ExtrapolationWarning for w in caught)
+    potential.detach()
+    attach(lmp, fitted, ["Cu"], check_every=1, warn="raise")
+    with pytest.raises(ExtrapolationWarning, match="atoms 1 and 2"):
+        lmp.command("run 1")
 
 
 def test_minimize(lmp, fitted):
@@ -337,6 +382,10 @@ def test_what_attach_refuses(lmp):
         attach(lmp, model, ["Cu"], name="my fix")
     with pytest.raises(TypeError, match="must be a LinearACE"):
         attach(lmp, model.basis, ["Cu"])
+    with pytest.raises(ValueError, match="check_every needs a model whose forces are calibrated"):
+        attach(lmp, model, ["Cu"], check_every=5)
+    with pytest.raises(TypeError, match="warn must be True, False or"):
+        attach(lmp, model, ["Cu"], warn=1)
     with pytest.raises(TypeError, match=r"must be a lammps\.lammps"):
         attach(None, model, ["Cu"])
     attach(lmp, model, ["Cu"])

@@ -9,9 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from ase.build import bulk
 from cases import lammps as systems_lammps
+from cases.emt import emt_structures
 from cases.lammps import commands_of, on_ranks, random_model, several_ranks, started, structures, virial_pressure
 
+from acepure import ACEBasis, LinearACE
 from acepure.cli import main
 
 # Sums over ranks are taken in another order.
@@ -102,6 +105,32 @@ def test_npt_and_minimize_on_two_ranks(scripts):
     np.testing.assert_allclose(two / abs(one).max(axis=0), one / abs(one).max(axis=0), rtol=0, atol=1e-10)
     one, two = (np.loadtxt(scripts / name, skiprows=9) for name in ("final.dump", "two.dump"))
     np.testing.assert_allclose(two, one, rtol=0, atol=1e-9)
+
+
+def test_grades_on_two_ranks(tmp_path):
+    """The same grades as on one rank, and a run that ends where a pair is too near, with one line."""
+    train = [atoms for atoms in emt_structures(50, species=("Cu",)) if atoms.get_volume() < 60]
+    basis = ACEBasis(["Cu"], rcut=4.5, order=2, totaldegree=4)
+    model = LinearACE.fit(train, basis, num_threads=1, progress=False, verbose=False)
+    model.save(tmp_path / "Cu.ace")
+    atoms = bulk("Cu", cubic=True, a=3.6).repeat(3)
+    atoms.rattle(0.05, seed=1)
+    (tmp_path / "setup.in").write_text("\n".join(commands_of(atoms, ["Cu"], 5.5)) + "\n")
+    run = "run 0\nwrite_dump all custom {}.dump id d_acepure_grade modify sort id format float %.12g\n"
+    for n in (1, 2):
+        (tmp_path / "run.in").write_text(run.format(n))
+        done = acepure(n, "Cu.ace setup.in run.in --species Cu --quiet --log none --check-every 5", tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert "times as uncertain as of structures left out" in done.stdout
+    one, two = (np.loadtxt(tmp_path / f"{n}.dump", skiprows=9) for n in (1, 2))
+    np.testing.assert_allclose(two, one, rtol=1e-8)
+    assert one[:, 1].min() > 0
+
+    lines = [*commands_of(atoms, ["Cu"], 5.5), "create_atoms 1 single 0.9 0.9 0.9 units box"]
+    (tmp_path / "setup.in").write_text("\n".join(lines) + "\n")
+    done = acepure(2, "Cu.ace setup.in run.in --species Cu --quiet --log none --check-every 5 --strict", tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.count("acepure: error:") == 1 and "the shortest in training is" in done.stderr
 
 
 def test_variables_of_the_command_line(scripts, monkeypatch):

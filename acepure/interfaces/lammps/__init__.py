@@ -11,6 +11,7 @@ One file for each task:
     domain.py       the atoms of one rank: neighbor list, energies and forces
     exchange.py     forces on ghosts go back to the ranks that own them
     guard.py        errors in a step end the run
+    grades.py       how far forces are from those of the fit, every so many steps
     attachment.py   attach: checks, fix external, what is tallied
 
 LAMMPS itself is imported by `start` alone.

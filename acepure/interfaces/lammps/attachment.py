@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from acepure._utils.checks import number, symbol
+from acepure._utils.checks import count, number, symbol
 from acepure._utils.threads import resolve_num_threads
 from acepure.interfaces.lammps.domain import Domain
 from acepure.interfaces.lammps.exchange import GhostForces
+from acepure.interfaces.lammps.grades import Grades
 from acepure.interfaces.lammps.guard import Guard
 from acepure.interfaces.lammps.library import communicator
 from acepure.models.linear import LinearACE
@@ -35,6 +36,8 @@ def attach(
     *,
     skin: float = 1.0,
     num_threads: int | None = None,
+    check_every: int = 0,
+    warn: bool | str = True,
     name: str = "acepure",
 ) -> Attachment:
     """Let a potential supply energies, forces and virial of a LAMMPS.
@@ -56,6 +59,13 @@ def attach(
         of it, and when LAMMPS exchanges atoms; it need not be the skin of LAMMPS.
     num_threads : int, optional
         Threads of each rank. Default: one for several ranks; for one rank as elsewhere.
+    check_every : int
+        Every so many steps, look for what lies outside of the data of the fit: distances, species around an atom, and
+        the deviation of each force, in units of the largest of structures left out of the fit. It is the vector
+        ``d_acepure_grade`` of the atoms in LAMMPS, for ``dump custom``, and `Attachment.grades`. It costs some 16
+        evaluations; 0 never looks.
+    warn : bool or "raise"
+        Warn of what was found, each thing once; "raise" ends the run with it.
     name : str
         ID of the fix; other names used in LAMMPS begin with it.
 
@@ -86,7 +96,11 @@ def attach(
     skin = number("skin", skin, least=0)
     comm = communicator(lmp)
     threads = 1 if num_threads is None and comm is not None else resolve_num_threads(num_threads)
-    return Attachment(lmp, Domain(model, names, skin, threads), comm, name, float(model.basis.cutoffs.max()))
+    if not isinstance(warn, (bool, np.bool_)) and not (isinstance(warn, str) and warn == "raise"):
+        raise TypeError(f'warn must be True, False or "raise", got {warn!r}')
+    every = count("check_every", check_every, least=0)
+    grades = Grades(model, every, warn, comm) if every else None
+    return Attachment(lmp, Domain(model, names, skin, threads), comm, name, float(model.basis.cutoffs.max()), grades)
 
 
 class Attachment:
@@ -100,15 +114,30 @@ class Attachment:
         Time they have taken on this rank, waiting for other ranks included.
     """
 
-    def __init__(self, lmp: lammps, domain: Domain, comm: Any, name: str, reach: float) -> None:
+    def __init__(
+        self, lmp: lammps, domain: Domain, comm: Any, name: str, reach: float, grades: Grades | None = None
+    ) -> None:
+        self._grades = grades
         self._lmp, self._domain, self._comm, self._name = lmp, domain, comm, name
         self._ghost_forces: GhostForces | None = None
         self._undefined = _Undefined()
         self.n_steps, self.seconds = 0, 0.0
         lmp.command(f"fix {name} all external pf/callback 1 1")
         lmp.command(f"fix_modify {name} energy yes virial yes")
+        if grades is not None:
+            lmp.command(f"fix {name}_grades all property/atom d_{name}_grade")
         self._guard = Guard(lmp, name, reach)  # its fix comes after ours
         lmp.set_fix_external_callback(name, self._callback)
+
+    @property
+    def grades(self) -> np.ndarray | None:
+        """Of own atoms in the last step that was looked at; None without `check_every`."""
+        return None if self._grades is None else self._grades.values
+
+    @property
+    def largest_grade(self) -> float:
+        """Of all atoms in all steps that were looked at; NaN without `check_every`."""
+        return np.nan if self._grades is None else self._grades.largest
 
     @property
     def n_lists(self) -> int:
@@ -127,6 +156,8 @@ class Attachment:
 
     def detach(self) -> None:
         """Take the potential out of LAMMPS; a second time does nothing. To be called before the command `clear`."""
+        if self._lmp.has_id("fix", f"{self._name}_grades"):
+            self._lmp.command(f"unfix {self._name}_grades")
         self._guard.remove()
 
     def __repr__(self) -> str:
@@ -174,7 +205,11 @@ class Attachment:
         assert result is not None and self._ghost_forces is not None  # no rank has failed
         forces[:] = self._ghost_forces.collected(result.forces)
         self._tally(result.energies, totals[2], totals[3:].reshape(3, 3))
-        return None
+        if self._grades is not None and self._grades.is_due(self.n_steps):
+            failure = self._grades.look(self._domain, self._ghost_forces)
+            if n_own:
+                self._lmp.numpy.extract_atom(f"d_{self._name}_grade", nelem=n_own)[:] = self._grades.values
+        return failure
 
     def _atoms_of_lammps(self, n_own: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Tags, types and positions of own atoms and ghosts."""

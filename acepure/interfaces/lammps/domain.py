@@ -5,13 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 from ase import Atoms
 from ase.data import atomic_numbers
 
-from acepure.features.linear import EnergyAndForces
+from acepure.features.linear import EnergyAndForces, LinearFunction
 from acepure.features.verlet import VerletList
+from acepure.models.coverage import CoverageCheck
 from acepure.models.linear import LinearACE
 from acepure.neighbors.lists import NeighborList
 
@@ -83,6 +85,25 @@ class Domain:
         else:
             self._atoms.positions[:] = positions
         return changed
+
+    @property
+    def tags(self) -> np.ndarray:
+        """IDs in LAMMPS of own atoms, then of ghosts."""
+        return self._tags
+
+    def outside(self, coverage: CoverageCheck) -> list[str]:
+        """Return what lies outside of the data of the fit, around own atoms."""
+        if self._n_own == 0:
+            return []
+        species = self._model.basis.species_indices(self._atoms)
+        return list(coverage.outside(species, self._present_list(), self._tags))
+
+    def forces_of(self, functions: Sequence[LinearFunction]) -> np.ndarray:
+        """Return forces of several functions on own atoms and ghosts, shape (n, 3 n_functions)."""
+        if self._n_own == 0:
+            return np.zeros((len(self._atoms), 3 * len(functions)))
+        given: dict[str, Any] = {"neighbors": self._present_list(), "num_threads": self._num_threads}
+        return np.hstack([function.evaluate_with_gradients(self._atoms, **given).forces for function in functions])
 
     def evaluate(self) -> EnergyAndForces:
         """Return energies of own atoms, (n_own,), forces on all, (n, 3), and their share of the virial."""
