@@ -14,10 +14,10 @@ Data flows one way; nothing imports from its right:
     features/       ACEBasis, descriptors, derivatives, linear functions, Verlet lists, features on disk
     models/         potentials, repulsive cores, their files
     fitting/        from labeled structures to coefficients: labels, rows, weights, prior, solvers, cross-validation
-    active/         which structures to compute next
     diagnostics/    conditioning, self-interaction, decay of coefficients
     toys/           the toy problems of the purification paper
     interfaces/     ASE calculator, scikit-learn, .yace files and LAMMPS
+    active/         which structures to compute next
     testing/        properties that any descriptor or potential should have
     plotting/       figures
     config.py       what is installed and what the kernels use

@@ -18,13 +18,13 @@ from functools import lru_cache
 
 import numpy as np
 from ase import Atoms
-from ase.data import covalent_radii
 from scipy.linalg import solve_triangular
 
 from acepure._utils.checks import count, number
 from acepure._utils.memory import physical_memory
 from acepure._utils.tall_qr import RFactor
 from acepure._utils.workers import naming_structure
+from acepure.active.guards import copied, overlap
 from acepure.features.basis import ACEBasis, check_basis
 from acepure.features.derivatives import summed_gradients
 from acepure.features.linear import features_of_isolated_atoms
@@ -42,10 +42,6 @@ METHODS = ("d-optimal", "farthest", "random")
 _N_FUNCTIONS = 200
 # λ in units of the prior, where no fit says.
 _LAMBDA = 1e-4
-# Atoms nearer than this part of the sum of their covalent radii overlap; their labels would rule a fit, if any came.
-_OVERLAP = 0.55
-# Structures whose atoms all lie within this distance (Å) are copies.
-_COPY = 0.02
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,9 +152,9 @@ def select(
     for name, structures in (("pool", pool), ("start", start)):
         for k, atoms in enumerate(structures):
             basis.species_indices(atoms, f"{name}[{k}]")
-    refused = {k: reason for k, atoms in enumerate(pool) if (reason := _overlap(atoms, basis)) is not None}
+    refused = {k: reason for k, atoms in enumerate(pool) if (reason := overlap(atoms, basis)) is not None}
     left = [k for k in range(len(pool)) if k not in refused]
-    rows = _Rows(basis, to_unknowns, forces, energy_weight, num_threads)
+    rows = Rows(basis, to_unknowns, forces, energy_weight, num_threads)
     if method == "d-optimal":
         chooser: Callable[..., tuple[list[int], list[float], int]] = _d_optimal
     else:
@@ -176,7 +172,7 @@ def _root_of(model: LinearACE) -> np.ndarray:
     return model.posterior / model.report["regression"]["noise"]
 
 
-class _Rows:
+class Rows:
     """Rows of structures in the coordinates in which the information of the prior or the fit is 1."""
 
     def __init__(
@@ -209,7 +205,7 @@ def _d_optimal(
     start: Sequence[Atoms],
     left: Sequence[int],
     n: int,
-    rows: _Rows,
+    rows: Rows,
     rng: np.random.Generator,
     refused: dict[int, str],
 ) -> tuple[list[int], list[float], int]:
@@ -230,9 +226,9 @@ def _d_optimal(
         gain, k, when = heapq.heappop(heap)
         if when < len(chosen):
             evaluated += 1
-            heapq.heappush(heap, (-_gain(R, held(k)), k, len(chosen)))
+            heapq.heappush(heap, (-information(R, held(k)), k, len(chosen)))
             continue
-        twin = _copied(pool[k], [("pool", j, pool[j]) for j in chosen] + [("start", *p) for p in enumerate(start)])
+        twin = copied(pool[k], [("pool", j, pool[j]) for j in chosen] + [("start", *p) for p in enumerate(start)])
         if twin is not None:
             refused[k] = f"a copy of {twin}"
             continue
@@ -243,7 +239,7 @@ def _d_optimal(
     return chosen, gains, evaluated
 
 
-def _gain(R: np.ndarray, W: np.ndarray) -> float:
+def information(R: np.ndarray, W: np.ndarray) -> float:
     """log det(1 + W (RᵀR)⁻¹ Wᵀ), by the smaller of both sides."""
     Z = solve_triangular(R, W.T, trans="T")
     small = Z.T @ Z if Z.shape[1] <= len(Z) else Z @ Z.T
@@ -255,7 +251,7 @@ def _farthest(
     start: Sequence[Atoms],
     left: Sequence[int],
     n: int,
-    rows: _Rows,
+    rows: Rows,
     rng: np.random.Generator,
     refused: dict[int, str],
 ) -> tuple[list[int], list[float], int]:
@@ -284,39 +280,9 @@ def _random(
     start: Sequence[Atoms],
     left: Sequence[int],
     n: int,
-    rows: _Rows,
+    rows: Rows,
     rng: np.random.Generator,
     refused: dict[int, str],
 ) -> tuple[list[int], list[float], int]:
     chosen = [int(k) for k in rng.permutation(np.asarray(left, dtype=int))[:n]]
     return chosen, [np.nan] * len(chosen), 0
-
-
-def _overlap(atoms: Atoms, basis: ACEBasis) -> str | None:
-    """Why atoms are too near to each other; None if they are not."""
-    neighbors = basis.neighbor_list(atoms)
-    if not neighbors.n_pairs:
-        return None
-    first = np.repeat(neighbors.centers, np.diff(neighbors.offsets))
-    r, radii = np.linalg.norm(neighbors.vectors, axis=1), covalent_radii[atoms.numbers]
-    part = r / (radii[first] + radii[neighbors.neighbors])
-    k = int(part.argmin())
-    if part[k] >= _OVERLAP:
-        return None
-    return f"atoms {first[k]} and {neighbors.neighbors[k]} overlap: {r[k]:.3f} Å"
-
-
-def _copied(atoms: Atoms, others: Iterable[tuple[str, int, Atoms]]) -> str | None:
-    """The name of a structure with the same cell and atoms, all within 0.02 Å; None if there is none."""
-    for name, k, other in others:
-        if len(atoms) != len(other) or not np.array_equal(atoms.numbers, other.numbers):
-            continue
-        if not np.array_equal(atoms.pbc, other.pbc) or not np.allclose(atoms.cell, other.cell, rtol=0, atol=_COPY):
-            continue
-        moved = atoms.positions - other.positions
-        if atoms.pbc.any():
-            fractions = moved @ np.linalg.inv(atoms.cell.complete())
-            moved = (fractions - np.round(fractions) * atoms.pbc) @ atoms.cell.complete()
-        if np.linalg.norm(moved, axis=1).max() < _COPY:
-            return f"{name}[{k}]"
-    return None
