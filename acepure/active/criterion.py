@@ -12,7 +12,7 @@ whose gradient is that of a linear function with weights that are the same for a
 
     θ_b(z) = θ(z) − τ S(z) v / σ_E,
 
-so that one pullback gives forces and virial: the whole covariance, without a committee (C. van der Oord et al.,
+so that one linear function gives forces and virial: the whole covariance, without a committee (C. van der Oord et al.,
 npj Comput. Mater. 9, 168 (2023), have one).
 """
 
@@ -25,9 +25,8 @@ from ase import Atoms
 
 from acepure._utils.checks import number
 from acepure.features.basis import ACEBasis
-from acepure.features.derivatives import pullback
 from acepure.features.environments import Environments
-from acepure.features.linear import EnergyAndForces, features_of_isolated_atoms
+from acepure.features.linear import EnergyAndForces, LinearFunction, features_of_isolated_atoms
 from acepure.models.linear import LinearACE
 from acepure.neighbors.lists import NeighborList
 
@@ -105,6 +104,7 @@ class BiasedPotential:
         if model.posterior is None:
             raise ValueError("the model has no posterior; fit it with uncertainty=True")
         self.model, self.tau = model, number("tau", tau, least=0)
+        self._function = LinearFunction(model.basis, model.coefficients)  # arranged once, weighted anew every time
         self._vacuum = features_of_isolated_atoms(model.basis)
         self._E0s = np.array([model.E0s[s] for s in model.basis.species])
 
@@ -126,21 +126,24 @@ class BiasedPotential:
             return self.model.evaluate(atoms, neighbors=neighbors, num_threads=num_threads)
         environments, features = self._features(atoms, neighbors, num_threads)
         species = environments.center_species
-        weights = self.model.coefficients - self.tau * self._weights_of_sigma(species, features)[1]
-        energies, forces, virial = self._linear(environments, atoms, features, weights)
-        energies += self._E0s[species]
-        if self.model.core is not None:
-            core = self.model.core.evaluate_environments(environments, self.basis.species)
-            energies, forces, virial = energies + core.energies, forces + core.forces, virial + core.virial
-        return EnergyAndForces(energies, forces, virial)
+        weights = self.model.coefficients - self.tau * self._weights_of_sigma(species, features)
+        biased = self._function.with_coefficients(weights).evaluate_environments(environments)
+        offsets = self._E0s - (weights * self._vacuum).sum(axis=1)
+        energies = biased.energies + offsets[species]
+        if self.model.core is None:
+            return EnergyAndForces(energies, biased.forces, biased.virial)
+        core = self.model.core.evaluate_environments(environments, self.basis.species)
+        return EnergyAndForces(energies + core.energies, biased.forces + core.forces, biased.virial + core.virial)
 
     def sigma(
         self, atoms: Atoms, *, neighbors: NeighborList | None = None, num_threads: int | None = None
     ) -> EnergyAndForces:
         """Return σ_E by the posterior in shares of atoms, −∂σ_E/∂r and −∂σ_E/∂ε; the gradient is 0 where σ_E is."""
         environments, features = self._features(atoms, neighbors, num_threads)
-        _, weights = self._weights_of_sigma(environments.center_species, features)
-        return EnergyAndForces(*self._linear(environments, atoms, features, weights))
+        weights = self._weights_of_sigma(environments.center_species, features)
+        found = self._function.with_coefficients(weights).evaluate_environments(environments)
+        shift = (weights * self._vacuum).sum(axis=1)[environments.center_species]
+        return EnergyAndForces(found.energies - shift, found.forces, found.virial)
 
     def _features(
         self, atoms: Atoms, neighbors: NeighborList | None, num_threads: int | None
@@ -150,24 +153,10 @@ class BiasedPotential:
         features = self.basis.descriptors(atoms, neighbors=environments.neighbors, num_threads=num_threads)
         return environments, features - self._vacuum[environments.center_species]
 
-    def _weights_of_sigma(self, species: np.ndarray, features: np.ndarray) -> tuple[float, np.ndarray]:
-        """σ_E, and S(z) v / σ_E of each species."""
+    def _weights_of_sigma(self, species: np.ndarray, features: np.ndarray) -> np.ndarray:
+        """S(z) v / σ_E of each species; 0 where σ_E is."""
         assert self.model.posterior is not None
         sums = np.array([features[species == z].sum(axis=0) for z in range(len(self.basis.species))])
         v = np.einsum("zfk,zf->k", self.model.posterior, sums)
         sigma = float(np.linalg.norm(v))
-        return sigma, self.model.posterior @ (v / sigma if sigma else v)
-
-    def _linear(
-        self, environments: Environments, atoms: Atoms, features: np.ndarray, weights: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Energies, forces and virial of the linear function with these weights of each species."""
-        cotangents = weights[environments.center_species]
-        positions, strain = pullback(
-            self.basis,
-            atoms,
-            cotangents,
-            neighbors=environments.neighbors,
-            num_threads=environments.num_threads,
-        )
-        return np.einsum("if,if->i", features, cotangents), -positions, -strain
+        return self.model.posterior @ (v / sigma if sigma else v)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,10 +11,11 @@ import numpy as np
 from ase import Atoms
 
 from acepure.active.selection import Rows, information
+from acepure.errors import CoverageWarning
 from acepure.features.basis import ACEBasis
-from acepure.fitting.calibration import LEAST_STRUCTURES, calibrate_fit
+from acepure.fitting.calibration import LEAST_LABELS, calibrate_fit
 from acepure.fitting.design import Design, assemble
-from acepure.fitting.fit import labeled_data, referred_basis, resolved_core, shortest_distances
+from acepure.fitting.fit import labeled_data, referred_basis, resolved_core, what_was_met
 from acepure.fitting.labeled import LabeledSet
 from acepure.fitting.leave_out import leave_out
 from acepure.fitting.priors import SmoothnessPrior, resolve_prior
@@ -97,7 +99,7 @@ class Refit:
         """Choose coordinates, prior and core from the labeled structures that a run starts with."""
         labeled = _labeled(starts)
         energies = reference_energies(labeled, E0s, cutoff=basis.rcut, species=basis.species)
-        core = resolved_core(choices.core, basis, shortest_distances(basis, labeled))
+        core = resolved_core(choices.core, basis, what_was_met(basis, labeled)[0])
         basis = referred_basis(basis, "density", labeled, 1, False)
         weights = resolve_weights(choices.weights)
         triangle = assemble(Design(basis, weights, energies, core), labeled, num_threads=num_threads, progress=False)
@@ -107,29 +109,31 @@ class Refit:
     def fit(self, structures: Sequence[Atoms], num_threads: int | None = None) -> LinearACE:
         """Fit to all labels, and calibrate on each structure predicted without it.
 
-        20 structures or more give the laws of errors of `LinearACE.fit`. Fewer give one factor for forces, the 68 %
+        30 structures or more give the laws of errors of `LinearACE.fit`. Fewer give one factor for forces, the 68 %
         quantile of error / σ, and at least 1: little data say more easily too little than too much of errors.
         """
         labeled = _labeled(structures)
-        model = LinearACE.fit(
-            labeled,
-            self.basis,
-            reference=None,
-            E0s=dict(self.E0s),
-            weights=self.weights,
-            prior=self.prior,
-            core=self.core,
-            calibrate_by=None,
-            check=False,
-            num_threads=num_threads,
-            progress=False,
-            verbose=False,
-        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", CoverageWarning)  # a run finds out by itself what it lacks
+            model = LinearACE.fit(
+                labeled,
+                self.basis,
+                reference=None,
+                E0s=dict(self.E0s),
+                weights=self.weights,
+                prior=self.prior,
+                core=self.core,
+                calibrate_by=None,
+                check=False,
+                num_threads=num_threads,
+                progress=False,
+                verbose=False,
+            )
         if not model.report["regression"]["noise"] > 0:
             raise ValueError(
                 "the fit has no errors, so that nothing is uncertain: add structures or take fewer functions"
             )
-        if len(labeled) >= LEAST_STRUCTURES:
+        if len(labeled) >= LEAST_LABELS:
             calibrate_fit(model, labeled, "structure", num_threads, progress=False)
         else:
             model.report["calibration"] = _one_factor(model, labeled).to_dict()
@@ -166,7 +170,8 @@ def _one_factor(model: LinearACE, labeled: LabeledSet) -> Calibration:
         factor = max(1.0, float(np.quantile(np.abs(forces.errors) / forces.sigmas[:, None], _ONE_SIGMA)))
     laws = {}
     for name, part in found.items():
-        typical = float(np.sqrt(np.square(part.sigmas / part.scales).mean())) if len(part.errors) else 0.0
+        spread = part.sigmas / part.scales
+        typical = float(np.sqrt(np.mean(np.square(spread)))) if len(spread) else 0.0
         if typical > 0:
-            laws[name] = ErrorLaw(a=0.0, b=factor * typical, p=1.0, s=typical, n=part.errors.size)
+            laws[name] = ErrorLaw(0.0, factor * typical, 1.0, typical, part.errors.size, float(spread.max()))
     return Calibration(laws, factor, f"{len(labeled)} structures of the fit, left out one by one: one factor")
