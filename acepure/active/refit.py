@@ -134,10 +134,8 @@ class Refit:
                 "the fit has no errors, so that nothing is uncertain: add structures or take fewer functions"
             )
         if len(labeled) >= LEAST_LABELS:
-            calibrate_fit(model, labeled, "structure", num_threads, progress=False)
-        else:
-            model.report["calibration"] = _one_factor(model, labeled).to_dict()
-        return model
+            return model.calibrated_by(calibrate_fit(model, labeled, "structure", num_threads, progress=False))
+        return model.calibrated_by(_one_factor(model, labeled))
 
 
 def information_gain(model: LinearACE, atoms: Atoms, num_threads: int | None = None) -> float:

@@ -21,9 +21,10 @@ from cases.hal import BASIS, Emt, small_run, starts
 
 import acepure.active.folder
 from acepure import ACEBasis, LinearACE
-from acepure.active import status
+from acepure.active import relative_force_uncertainty, status
 from acepure.active.folder import Folder
 from acepure.active.reference import command_reference
+from acepure.active.refit import FitChoices, Refit
 from acepure.active.trajectory import Dynamics
 
 
@@ -72,25 +73,35 @@ def test_a_run_labels_fits_and_logs(finished):
 
 
 def test_predictions_are_those_before_the_frame_was_fitted(finished):
-    """The log against a fit that is made here to the labels before the frame."""
+    """The log against a fit that is made here to the labels before the frame, with its calibration."""
     run, _ = finished
-    k = max(run.folder.numbers("labels"))
-    before = [run.folder.read("labels", j) for j in run.folder.numbers("labels") if j < k]
-    frame = run.folder.read("labels", k)
-    for atoms in before:
-        atoms.info["config_type"] = "any"
-    model = LinearACE.fit(
-        before, ACEBasis(**BASIS), E0s={"Cu": 3.5, "Ag": 3.0}, calibrate_by=None, check=False, verbose=False
-    )
-    line = run.log()[k]
+    labels = {k: run.folder.read("labels", k) for k in run.folder.numbers("labels")}
+    k = max(labels)
+    refit = Refit.of([labels[j] for j in range(3)], ACEBasis(**BASIS), {"Cu": 3.5, "Ag": 3.0}, FitChoices(core=None))
+    model = refit.fit([atoms for j, atoms in labels.items() if j < k])
+    assert "one factor" in model.calibration.source
+    frame, line = labels[k], run.log()[k]
     errors = model.evaluate(frame).forces - frame.get_forces()
-    # The prior of the run is chosen once, from the starts: the two fits differ a little.
-    assert np.sqrt(np.mean(errors**2)) == pytest.approx(line["forces_error"], rel=0.5)
-    predicted = run.folder.read_json(f"predictions/{k:04d}.json")
-    errors = np.array(predicted["forces"]) - frame.get_forces()
-    assert line["forces_error"] == pytest.approx(np.sqrt(np.mean(errors**2)))
-    assert line["energy_error"] == pytest.approx(predicted["energy"] - frame.get_potential_energy())
-    assert line["forces_sigma"] == pytest.approx(np.sqrt(np.mean(np.square(predicted["forces_sigma"]))))
+    stated = model.uncertainty(frame)
+    assert line["forces_error"] == pytest.approx(np.sqrt(np.mean(errors**2)), rel=1e-4)
+    assert line["forces_sigma"] == pytest.approx(np.sqrt(np.mean(stated.forces**2)), rel=1e-4)
+    assert line["energy_error"] == pytest.approx(model.evaluate(frame).energy - frame.get_potential_energy(), rel=1e-3)
+    assert line["energy_sigma"] == pytest.approx(stated.energy, rel=1e-4)
+    ratios = relative_force_uncertainty(model, frame)
+    assert line["criterion"] == pytest.approx(ratios.max(), rel=1e-4) and line["criterion_atom"] == ratios.argmax()
+
+
+def test_one_factor_is_the_quantile_of_refits():
+    """Errors and deviations of structures left out, from fits without them at the same regularization."""
+    structures = labeled(starts(6))
+    refit = Refit.of(structures, ACEBasis(**BASIS), {"Cu": 3.5, "Ag": 3.0}, FitChoices(core=None))
+    model = refit.fit(structures)
+    found = model.leave_out(structures)["forces"].informative()
+    factor = np.quantile(np.abs(found.errors) / found.sigmas[:, None], 0.6827)
+    raw = model.uncertainty(structures[0]).posterior
+    np.testing.assert_allclose(model.uncertainty(structures[0]).forces, max(1, factor) * raw.forces, rtol=1e-10)
+    many = refit.fit(labeled(starts(30)))
+    assert many.calibration.laws["forces"].a > 0 and "one factor" not in many.calibration.source
 
 
 def test_frames_are_the_first_beyond_the_tolerance(finished):
