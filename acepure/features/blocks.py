@@ -243,14 +243,15 @@ class BlockBasis:
             Of the same structure.
         num_threads : int, optional
         """
-        bonds = self.bonds.bonds(atoms)
+        environments = self.bonds.environments(atoms)
+        neighbors = self.atoms.neighbor_list(atoms, num_threads=num_threads)
         keys = dict.fromkeys((part.block.on_site, part.irrep) for part in self.parts)
         for on_site, irrep in keys:
             basis = self.basis_of(on_site, irrep)
             if on_site:
-                features = basis.descriptors(atoms, num_threads=num_threads)
+                features = basis.descriptors(atoms, neighbors=neighbors, num_threads=num_threads)
             else:
-                features = basis.descriptors(atoms, bonds=bonds, num_threads=num_threads)
+                features = basis.descriptors(atoms, environments=environments, num_threads=num_threads)
             features = features.reshape(len(features), len(basis), 2 * irrep.L + 1)
             for part in self.parts:
                 if (part.block.on_site, part.irrep) == (on_site, irrep):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from ase import Atoms
@@ -22,7 +22,28 @@ from acepure.labels.occupancy import NOT_AN_ATOM
 from acepure.neighbors.lists import NeighborList, find_pairs
 from acepure.structures.gate import check_structure
 
-__all__ = ["BondBasis"]
+__all__ = ["BondBasis", "BondEnvironments"]
+
+
+class BondEnvironments(NamedTuple):
+    """Bonds and what is around their midpoints.
+
+    Attributes
+    ----------
+    bonds : NeighborList
+        Bonds are its pairs.
+    vectors : numpy.ndarray, shape (n, 3)
+        From midpoints to atoms in Å; first, for each bond, its own vector.
+    offsets : numpy.ndarray, shape (n_bonds + 1,)
+        The vectors of a bond are offsets[bond]:offsets[bond + 1].
+    kinds : numpy.ndarray, shape (n,)
+        Species indices: 0 is the bond.
+    """
+
+    bonds: NeighborList
+    vectors: np.ndarray
+    offsets: np.ndarray
+    kinds: np.ndarray
 
 
 class BondBasis:
@@ -128,16 +149,43 @@ class BondBasis:
         check_structure(atoms)
         return self._pairs(atoms, self.length)
 
+    def environments(self, atoms: Atoms) -> BondEnvironments:
+        """Return the bonds and the atoms around them, which serve bases of every irrep.
+
+        Parameters
+        ----------
+        atoms : ase.Atoms
+        """
+        bonds = self.bonds(atoms)
+        kinds = self.basis.species_indices(atoms)
+        if not kinds.all():  # 0 is the bond
+            raise SpeciesError(f"atoms holds {NOT_AN_ATOM}, which stands for the bond in features of bonds")
+        farthest = float(self.basis.cutoffs[0, 1:].max())
+        around = self._pairs(atoms, farthest + self.length / 2)
+        bond, pair = _beside(bonds, around)
+        vectors = around.vectors[pair] - bonds.vectors[bond] / 2
+        near = np.einsum("pa,pa->p", vectors, vectors) < farthest**2
+        bond, pair, vectors = bond[near], pair[near], vectors[near]
+        # of each bond first itself, then the atoms
+        everything = np.concatenate([np.arange(bonds.n_pairs), bond])
+        order = np.argsort(everything, kind="stable")
+        return BondEnvironments(
+            bonds,
+            np.concatenate([bonds.vectors, vectors])[order],
+            np.concatenate([[0], np.cumsum(np.bincount(everything, minlength=bonds.n_pairs))]).astype(np.int64),
+            np.concatenate([np.zeros(bonds.n_pairs, dtype=np.int32), kinds[around.neighbors[pair]]])[order],
+        )
+
     def descriptors(
-        self, atoms: Atoms, *, bonds: NeighborList | None = None, num_threads: int | None = None
+        self, atoms: Atoms, *, environments: BondEnvironments | None = None, num_threads: int | None = None
     ) -> np.ndarray:
         """Return the features of every bond, in the order of the pairs of `bonds`.
 
         Parameters
         ----------
         atoms : ase.Atoms
-        bonds : NeighborList, optional
-            From `bonds` of the same structure.
+        environments : BondEnvironments, optional
+            From `environments` of the same structure, of a basis that differs in irrep alone.
         num_threads : int, optional
 
         Returns
@@ -145,27 +193,9 @@ class BondBasis:
         numpy.ndarray of float64, shape (n_bonds, n_features) or (n_bonds, n_features, 2L + 1)
         """
         threads = resolve_num_threads(num_threads)
-        bonds = self.bonds(atoms) if bonds is None else bonds
-        kinds = self.basis.species_indices(atoms)
-        if not kinds.all():  # 0 is the bond
-            raise SpeciesError(f"atoms holds {NOT_AN_ATOM}, which stands for the bond in features of bonds")
-        midpoint_cutoff = float(self.basis.cutoffs[0, 1:].max())
-        around = self._pairs(atoms, midpoint_cutoff + self.length / 2)
-        bond, pair = _environments(bonds, around)
-        vectors = around.vectors[pair] - bonds.vectors[bond] / 2
-        near = np.einsum("pa,pa->p", vectors, vectors) < midpoint_cutoff**2
-        bond, pair, vectors = bond[near], pair[near], vectors[near]
-        # the bond itself comes first, then its atoms
-        everything = np.concatenate([np.arange(bonds.n_pairs), bond])
-        order = np.argsort(everything, kind="stable")
-        return evaluate_pairs(
-            self.basis,
-            np.concatenate([bonds.vectors, vectors])[order],
-            np.concatenate([[0], np.cumsum(np.bincount(everything, minlength=bonds.n_pairs))]).astype(np.int64),
-            np.zeros(bonds.n_pairs, dtype=np.int32),
-            np.concatenate([np.zeros(bonds.n_pairs, dtype=np.int32), kinds[around.neighbors[pair]]])[order],
-            threads,
-        )
+        bonds, vectors, offsets, kinds = self.environments(atoms) if environments is None else environments
+        centers = np.zeros(bonds.n_pairs, dtype=np.int32)
+        return evaluate_pairs(self.basis, vectors, offsets, centers, kinds, threads)
 
     def _pairs(self, atoms: Atoms, cutoff: float) -> NeighborList:
         """All pairs nearer than a cutoff, whatever the species."""
@@ -207,7 +237,7 @@ def _radial(species: Iterable[str], length: float, rcut: float) -> PolynomialRad
     return PolynomialRadialBasis({**cutoffs, (NOT_AN_ATOM, NOT_AN_ATOM): length}, LinearTransform())
 
 
-def _environments(bonds: NeighborList, around: NeighborList) -> tuple[np.ndarray, np.ndarray]:
+def _beside(bonds: NeighborList, around: NeighborList) -> tuple[np.ndarray, np.ndarray]:
     """For each bond (i, j), the pairs (i, k) of `around` with k ≠ j: numbers of the bonds and of the pairs.
 
     Both lists have all atoms as centers.

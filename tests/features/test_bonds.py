@@ -125,10 +125,10 @@ def test_features_turn_with_the_structure(irrep, improper):
     np.testing.assert_allclose(after, before @ D.T, rtol=0, atol=1e-12 * abs(before).max())
 
 
-def test_lists_of_bonds_and_threads_change_nothing():
+def test_environments_and_threads_change_nothing():
     basis, atoms = make("1o"), crystal()
     reference = basis.descriptors(atoms, num_threads=1)
-    assert (basis.descriptors(atoms, bonds=basis.bonds(atoms), num_threads=2) == reference).all()
+    assert (basis.descriptors(atoms, environments=make("2e").environments(atoms), num_threads=2) == reference).all()
     assert basis.descriptors(Atoms("Cu")).shape == (0, len(basis), 3)
 
 
