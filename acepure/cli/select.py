@@ -42,7 +42,9 @@ def add(commands: Any, **style: Any) -> None:
     command.add_argument("--start", nargs="+", default=[], metavar="START", help="structures that are computed already")
     command.add_argument("--method", choices=METHODS, default=METHODS[0], help="default d-optimal")
     command.add_argument("--energies-only", action="store_true", help="forces will not be computed")
-    command.add_argument("--seed", type=int, default=0, help="of random and farthest; default 0")
+    sketch = "random sums of forces in place of all of them, for large pools; 8 are a good number"
+    command.add_argument("--sketch", type=integer("--sketch"), metavar="Q", help=sketch)
+    command.add_argument("--seed", type=int, default=0, help="of random, farthest and --sketch; default 0")
     add_index(command)
     add_threads(command)
     command.set_defaults(run=_run)
@@ -64,6 +66,7 @@ def _run(arguments: argparse.Namespace) -> None:
         start=start,
         method=arguments.method,
         forces=not arguments.energies_only,
+        sketch=arguments.sketch,
         seed=arguments.seed,
         num_threads=arguments.threads,
     )

@@ -6,6 +6,7 @@ from cases.emt import emt_structures
 
 from acepure import ACEBasis, LinearACE, summed_gradients
 from acepure.active import select
+from acepure.active.selection import Rows
 from acepure.fitting.priors import SmoothnessPrior
 
 BASIS = ACEBasis(["Cu", "Ag"], order=2, totaldegree=4, rcut=4.5)
@@ -23,9 +24,12 @@ def design(atoms, basis, forces=True):
     return np.concatenate(rows)
 
 
-def brute_force(pool, n, P, forces=True):
-    """The structure of largest log det of the information, one by one."""
-    information, chosen, gains = [X.T @ X for X in (design(a, BASIS, forces) for a in pool)], [], []
+def brute_force(pool, n, P, forces=True, sums=None):
+    """The structure of largest log det of the information, one by one; `sums` of rows of forces in place of all."""
+    rows = [design(a, BASIS, forces) for a in pool]
+    if sums is not None:
+        rows = [np.concatenate([X[:1], omega @ X[1:]]) for X, omega in zip(rows, sums)]
+    information, chosen, gains = [X.T @ X for X in rows], [], []
     for _ in range(n):
         now = np.linalg.slogdet(P)[1]
         values = [-np.inf if k in chosen else np.linalg.slogdet(P + I)[1] - now for k, I in enumerate(information)]
@@ -53,6 +57,39 @@ def test_lazy_greedy_is_greedy(forces):
     np.testing.assert_allclose(found.gains, gains, rtol=1e-6)
     assert found.gains == sorted(found.gains, reverse=True)
     assert found.n_evaluations < sum(25 - k for k in range(12))
+
+
+def test_random_sums_of_forces():
+    """In place of forces, where these are more; right on average."""
+    pool = emt_structures(20)
+    sums = []
+    for k, atoms in enumerate(pool):
+        signs = np.random.default_rng((5, k)).choice([-1.0, 1.0], (4, len(atoms), 3)) / 2
+        sums.append(signs.reshape(4, -1) if len(atoms) > 1 else np.eye(3))
+    chosen, gains = brute_force(pool, 8, prior_information(), sums=sums)
+    found = select(pool, 8, basis=BASIS, sketch=4, seed=5)
+    assert found.indices == chosen
+    np.testing.assert_allclose(found.gains, gains, rtol=1e-6)
+    assert select(pool, 8, basis=BASIS, sketch=1000).indices == select(pool, 8, basis=BASIS).indices
+
+    rows = Rows(BASIS, np.eye(2 * len(BASIS)).reshape(2, len(BASIS), -1), True, 30.0, None, sketch=2)
+    atoms = max(pool, key=len)
+    assert len(rows.of(atoms, 0)) == rows.n_rows(atoms) == 3
+    X = design(atoms, BASIS)[1:]
+    mean = sum(rows.of(atoms, k)[1:].T @ rows.of(atoms, k)[1:] for k in range(1500)) / 1500
+    assert np.linalg.norm(mean - X.T @ X) < 0.1 * np.linalg.norm(X.T @ X)
+
+
+@pytest.mark.parametrize("method", ["farthest", "random"])
+def test_copies_are_refused_by_every_method(method):
+    pool = emt_structures(6)
+    copies = [atoms.copy() for atoms in pool]
+    for atoms in copies:
+        atoms.positions += 0.005
+    found = select([*pool, *copies], 12, basis=BASIS, method=method, start=[pool[2]])
+    assert sorted(k % 6 for k in found.indices) == [0, 1, 3, 4, 5]
+    assert found.refused[8] == "a copy of start[0]"
+    assert all(found.refused[k] == f"a copy of pool[{(k + 6) % 12}]" for k in found.refused if k % 6 != 2)
 
 
 def test_a_model_knows_its_structures():
