@@ -164,32 +164,43 @@ def summed_gradients(
     return sum_gradients(basis, Environments(basis, atoms, neighbors=neighbors, num_threads=num_threads), max_bytes)
 
 
-def sum_gradients(basis: ACEBasis, environments: Environments, max_bytes: float = MAX_BYTES) -> SummedGradients:
-    """Return what `summed_gradients` returns, for environments that have been checked."""
+def sum_gradients(
+    basis: ACEBasis, environments: Environments, max_bytes: float = MAX_BYTES, weights: np.ndarray | None = None
+) -> SummedGradients:
+    """Return what `summed_gradients` returns, for environments that have been checked.
+
+    With `weights` of the centers, shape (n_weights, n_centers), sums are weighted, and both arrays have an axis of the
+    weights in front. They cost little more than one sum.
+    """
     n_species, n_features, threads = len(basis.species), prod(basis.feature_shape), environments.num_threads
-    shape = (n_species, len(environments.species), 3, n_features)
+    shape = (1 if weights is None else len(weights), n_species, len(environments.species), 3, n_features)
     refuse_larger("the result", shape, max_bytes, "use pullback for one function of the features, or raise max_bytes")
-    positions, strain = np.zeros(shape), np.zeros((n_species, 3, 3, n_features))
+    positions, strain = np.zeros(shape), np.zeros((*shape[:2], 3, 3, n_features))
     buffer = np.empty(0)
-    for part, z in _parts(environments, n_features):
+    for part, rows, z in _parts(environments, n_features):
         size = part.n_pairs * 3 * n_features
         if len(buffer) < size:
             buffer = np.empty(size)
         values = buffer[:size].reshape(part.n_pairs, 3, n_features)
         _jacobian(basis, environments, part, values)
-        accumulate_rows(
-            part.offsets,
-            part.centers,
-            part.neighbors,
-            part.vectors,
-            values,
-            positions[z],
-            strain[z],
-            useful_threads(part.n_pairs, threads),
-        )
+        for k in range(len(positions)):
+            weighted = values
+            if weights is not None:
+                weighted = values * np.repeat(weights[k, rows], np.diff(part.offsets))[:, None, None]
+            accumulate_rows(
+                part.offsets,
+                part.centers,
+                part.neighbors,
+                part.vectors,
+                weighted,
+                positions[k, z],
+                strain[k, z],
+                useful_threads(part.n_pairs, threads),
+            )
+    lead = () if weights is None else (len(weights),)
     return SummedGradients(
-        positions.reshape(n_species, len(environments.species), 3, *basis.feature_shape),
-        strain.reshape(n_species, 3, 3, *basis.feature_shape),
+        positions.reshape(*lead, n_species, len(environments.species), 3, *basis.feature_shape),
+        strain.reshape(*lead, n_species, 3, 3, *basis.feature_shape),
     )
 
 
@@ -261,8 +272,8 @@ def _jacobian(basis: ACEBasis, environments: Environments, part: NeighborList, v
         evaluator.jacobian(part, rows, environments.species, values, environments.num_threads)
 
 
-def _parts(environments: Environments, n_features: int) -> Iterator[tuple[NeighborList, int]]:
-    """Centers of one species, as many at a time as have Jacobians that fit the buffer."""
+def _parts(environments: Environments, n_features: int) -> Iterator[tuple[NeighborList, np.ndarray, int]]:
+    """Centers of one species, as many at a time as have Jacobians that fit the buffer, and which these are."""
     neighbors = environments.neighbors
     limit = max(1, _BUFFER_BYTES // (24 * n_features))
     center_species = environments.center_species
@@ -273,7 +284,7 @@ def _parts(environments: Environments, n_features: int) -> Iterator[tuple[Neighb
         first = done = 0
         while first < len(rows):
             last = max(first + 1, int(np.searchsorted(ends, done + limit, side="right")))
-            yield _of_centers(neighbors, rows[first:last]), int(z)
+            yield _of_centers(neighbors, rows[first:last]), rows[first:last], int(z)
             first, done = last, ends[last - 1]
 
 

@@ -41,7 +41,7 @@ from acepure.models.repulsion import PairCore
 if TYPE_CHECKING:
     from distributed import Client
 
-__all__ = ["Design", "Rows", "Triangle", "assemble"]
+__all__ = ["Design", "Misfit", "Rows", "Triangle", "assemble"]
 
 _UPPER = np.triu_indices(3)
 # Rows of a batch, in numbers of columns: merging two R factors then costs a tenth of making them.
@@ -127,6 +127,34 @@ class Design:
             labels[k:] = scale * (item.virial - core.virial)[_UPPER]
         return np.hstack([rows.reshape(len(rows), self.n_columns), labels[:, None]])
 
+    def misfit(self, item: LabeledStructure, environments: Environments, predicted: EnergyAndForces) -> Misfit:
+        """Return the weighted squares of errors of a structure, and along what they change; without its rows.
+
+        Parameters
+        ----------
+        item : LabeledStructure
+        environments : Environments
+            Of its atoms.
+        predicted : EnergyAndForces
+            Without reference energies and core.
+        """
+        factors, core = self.weights.row_factors(item.config_type, len(item.atoms)), self._core_results(environments)
+        energy, squares = 0.0, 0.0
+        forces, strain = np.zeros((len(item.atoms), 3)), np.zeros((3, 3))
+        if item.energy is not None:
+            label = item.energy - reference_energy(item.atoms, self.E0s) - core.energy
+            energy = factors.energy**2 * (label - predicted.energy)
+            squares += energy * (label - predicted.energy)
+        if item.forces is not None:
+            errors = item.forces - core.forces - predicted.forces
+            forces = factors.forces**2 * errors
+            squares += float(np.sum(forces * errors))
+        if item.virial is not None:
+            errors = item.virial - core.virial - predicted.virial
+            strain = factors.virial**2 * (np.triu(errors) + np.triu(errors, 1))
+            squares += float(np.sum(strain * errors))
+        return Misfit(squares, energy, forces, strain)
+
     def gradient(
         self, item: LabeledStructure, function: LinearFunction, num_threads: int | None = None
     ) -> tuple[float, np.ndarray]:
@@ -144,38 +172,43 @@ class Design:
         squares : float
         gradient : numpy.ndarray, shape (n_species, n_features)
         """
-        factors = self.weights.row_factors(item.config_type, len(item.atoms))
         environments = Environments(self.basis, item.atoms, num_threads=num_threads)
-        core, predicted = self._core_results(environments), function.evaluate_environments(environments)
-        energy, displacements, strain = 0.0, np.zeros((len(item.atoms), 3)), np.zeros((3, 3))
-        if item.energy is not None:
-            label = item.energy - reference_energy(item.atoms, self.E0s) - core.energy
-            energy = factors.energy * (label - predicted.energy)
-        if item.forces is not None:
-            displacements = factors.forces * (item.forces - core.forces - predicted.forces)
-        if item.virial is not None:
-            scale = np.triu(np.full((3, 3), factors.virial * np.sqrt(2.0)), 1) + factors.virial * np.eye(3)
-            strain = scale * (item.virial - core.virial - predicted.virial)
-        squares = energy**2 + float(np.sum(displacements**2)) + float(np.sum(strain**2))
-        strain = strain * scale if item.virial is not None else strain
+        misfit = self.misfit(item, environments, function.evaluate_environments(environments))
+        neighbors = environments.neighbors
         features, derivatives = jvp(
-            self.basis,
-            item.atoms,
-            factors.forces * displacements,
-            strain,
-            neighbors=environments.neighbors,
-            num_threads=num_threads,
+            self.basis, item.atoms, misfit.forces, misfit.strain, neighbors=neighbors, num_threads=num_threads
         )
-        of_atoms = factors.energy * energy * features - derivatives
         gradient = np.zeros((len(self.basis.species), len(self.basis)))
-        np.add.at(gradient, environments.species, of_atoms)
-        return squares, gradient
+        np.add.at(gradient, environments.species, misfit.energy * features - derivatives)
+        return misfit.squares, gradient
 
     def _core_results(self, environments: Environments) -> EnergyAndForces:
         """Energies, forces and virial of the core; zeros without one."""
         if self.core is None:
             return EnergyAndForces(np.zeros(1), np.zeros((len(environments.species), 3)), np.zeros((3, 3)))
         return self.core.evaluate_environments(environments, self.basis.species)
+
+
+@dataclass(frozen=True, eq=False)
+class Misfit:
+    """Weighted squares of the errors of a structure, and −½ of their derivatives.
+
+    Attributes
+    ----------
+    squares : float
+        Σ r².
+    energy : float
+        With respect to the energy.
+    forces : numpy.ndarray, shape (n_atoms, 3)
+        To the forces: a motion of the atoms, along which energies change by −Σ F · this.
+    strain : numpy.ndarray, shape (3, 3)
+        To the virial, likewise.
+    """
+
+    squares: float
+    energy: float
+    forces: np.ndarray
+    strain: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
