@@ -224,16 +224,23 @@ class LinearFunction(ReadOnly):
             The same with respect to ε_ab, at r ↦ (1 + ε) r; the virial is minus this.
         """
         environments = Environments(self.basis, atoms, neighbors=neighbors, num_threads=num_threads)
-        species, threads = environments.species, environments.num_threads
         shape = (environments.n_centers, self.n_outputs)[: self.coefficients.ndim - 1]
         g = real_array("cotangents", cotangents, shape).reshape(-1, self.n_outputs)
-        forces, virial = np.zeros((len(species), 3)), np.zeros((3, 3))
+        forces, virial = np.zeros((len(environments.species), 3)), np.zeros((3, 3))
         for part, rows in environments.parts():
-            gradients, inside = np.empty((part.n_pairs, 3)), g[rows]
-            for evaluator, chosen in self._by_species(environments, part):
-                evaluator.pullback(part, chosen, species, inside, gradients, threads)
+            gradients = self._pair_gradients(environments, part, g[rows])
             accumulate_forces(part.offsets, part.centers, part.neighbors, part.vectors, gradients, forces, virial)
         return -forces, -virial
+
+    def pair_gradients(self, environments: Environments, cotangents: np.ndarray) -> np.ndarray:
+        """Return Σ_p g_ip ∂ρ_ip/∂r_ij of each pair of the list of environments, shape (n_pairs, 3)."""
+        return self._pair_gradients(environments, environments.neighbors, cotangents)
+
+    def _pair_gradients(self, environments: Environments, part: NeighborList, cotangents: np.ndarray) -> np.ndarray:
+        gradients, g = np.empty((part.n_pairs, 3)), np.ascontiguousarray(cotangents)
+        for evaluator, chosen in self._by_species(environments, part):
+            evaluator.pullback(part, chosen, environments.species, g, gradients, environments.num_threads)
+        return gradients
 
     def _by_species(
         self, environments: Environments, part: NeighborList

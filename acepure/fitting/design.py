@@ -35,7 +35,7 @@ from acepure.features.linear import EnergyAndForces, LinearFunction
 from acepure.fitting.labeled import LabeledSet
 from acepure.fitting.labels import LabeledStructure
 from acepure.fitting.reference_energies import reference_energy
-from acepure.fitting.weights import Weights
+from acepure.fitting.weights import LabelWeights, Weights
 from acepure.models.repulsion import PairCore
 
 if TYPE_CHECKING:
@@ -95,37 +95,60 @@ class Design:
 
     def rows(self, item: LabeledStructure, num_threads: int | None = None) -> np.ndarray:
         """Return the weighted rows of a structure, right-hand side last, shape (n_rows, n_columns + 1)."""
-        atoms, n_features = item.atoms, len(self.basis)
-        factors = self.weights.row_factors(item.config_type, len(atoms))
-        with_forces = item.forces is not None and factors.forces > 0
-        with_virial = item.virial is not None and factors.virial > 0
-        environments = Environments(self.basis, atoms, num_threads=num_threads)
+        environments = Environments(self.basis, item.atoms, num_threads=num_threads)
         _ = environments.neighbors  # one list for all that follows
-        core = self._core_results(environments)
-        rows = np.zeros((self.n_rows(item), len(self.basis.species), 1 + n_features))
-        labels = np.empty(len(rows))
-        k = 0
-        if item.energy is not None and factors.energy > 0:
+        n_energies, n_forces, n_virials = self.rows_by_kind(item)
+        value = np.zeros((len(self.basis.species), 1 + len(self.basis)))
+        positions, strain = np.zeros((3 * len(item.atoms), *value.shape)), np.zeros((3, 3, *value.shape))
+        if n_energies:
             features, species = evaluate_features(self.basis, environments), environments.species
             for z in range(len(self.basis.species)):
-                rows[0, z, 0] = (species == z).sum()
-                rows[0, z, 1:] = features[species == z].sum(axis=0)
-            rows[0] *= factors.energy
-            labels[0] = factors.energy * (item.energy - reference_energy(atoms, self.E0s) - core.energy)
-            k = 1
-        if with_forces or with_virial:
+                value[z, 0] = (species == z).sum()
+                value[z, 1:] = features[species == z].sum(axis=0)
+        if n_forces or n_virials:
             gradients = sum_gradients(self.basis, environments)
-        if with_forces:
-            n = 3 * len(atoms)
-            positions = np.swapaxes(gradients.positions.reshape(-1, n, n_features), 0, 1)
-            np.multiply(positions, -factors.forces, out=rows[k : k + n, :, 1:])
-            labels[k : k + n] = factors.forces * (item.forces - core.forces).ravel()
-            k += n
-        if with_virial:
+            moved = gradients.positions.reshape(len(self.basis.species), len(positions), -1)
+            positions[:, :, 1:] = np.swapaxes(moved, 0, 1)
+            strain[:, :, :, 1:] = np.moveaxis(gradients.strain, 0, 2)
+        labels = self.labels(item, environments)
+        return self.stacked(
+            item, value.ravel(), positions.reshape(len(positions), -1), strain.reshape(3, 3, -1), labels
+        )
+
+    def labels(self, item: LabeledStructure, environments: Environments) -> EnergyAndForces:
+        """Return the labels of a structure without reference energies and core; zeros for those that it has not."""
+        core = self._core_results(environments)
+        energy = 0.0 if item.energy is None else item.energy - reference_energy(item.atoms, self.E0s) - core.energy
+        return EnergyAndForces(
+            np.array([energy]),
+            np.zeros_like(core.forces) if item.forces is None else item.forces - core.forces,
+            np.zeros((3, 3)) if item.virial is None else item.virial - core.virial,
+        )
+
+    def stacked(
+        self,
+        item: LabeledStructure,
+        value: np.ndarray,
+        positions: np.ndarray,
+        strain: np.ndarray,
+        labels: EnergyAndForces,
+    ) -> np.ndarray:
+        """Return weighted rows, right-hand side last, from a value (n,) and its derivatives (3 N, n) and (3, 3, n)."""
+        factors, (n_energies, n_forces, n_virials) = self._factors(item), self.rows_by_kind(item)
+        rows = np.empty((n_energies + n_forces + n_virials, len(value) + 1))
+        first = n_energies + n_forces
+        rows[:n_energies, :-1], rows[:n_energies, -1] = factors.energy * value, factors.energy * labels.energy
+        if n_forces:
+            np.multiply(positions, -factors.forces, out=rows[n_energies:first, :-1])
+            rows[n_energies:first, -1] = factors.forces * labels.forces.ravel()
+        if n_virials:
             scale = factors.virial * np.where(_UPPER[0] == _UPPER[1], 1.0, np.sqrt(2.0))
-            rows[k:, :, 1:] = -np.swapaxes(gradients.strain[:, _UPPER[0], _UPPER[1]], 0, 1) * scale[:, None, None]
-            labels[k:] = scale * (item.virial - core.virial)[_UPPER]
-        return np.hstack([rows.reshape(len(rows), self.n_columns), labels[:, None]])
+            rows[first:, :-1] = -strain[_UPPER] * scale[:, None]
+            rows[first:, -1] = scale * labels.virial[_UPPER]
+        return rows
+
+    def _factors(self, item: LabeledStructure) -> LabelWeights:
+        return self.weights.row_factors(item.config_type, len(item.atoms))
 
     def misfit(self, item: LabeledStructure, environments: Environments, predicted: EnergyAndForces) -> Misfit:
         """Return the weighted squares of errors of a structure, and along what they change; without its rows.
@@ -138,19 +161,17 @@ class Design:
         predicted : EnergyAndForces
             Without reference energies and core.
         """
-        factors, core = self.weights.row_factors(item.config_type, len(item.atoms)), self._core_results(environments)
+        factors, labels = self._factors(item), self.labels(item, environments)
         energy, squares = 0.0, 0.0
         forces, strain = np.zeros((len(item.atoms), 3)), np.zeros((3, 3))
         if item.energy is not None:
-            label = item.energy - reference_energy(item.atoms, self.E0s) - core.energy
-            energy = factors.energy**2 * (label - predicted.energy)
-            squares += energy * (label - predicted.energy)
+            energy = factors.energy**2 * (labels.energy - predicted.energy)
+            squares += energy * (labels.energy - predicted.energy)
         if item.forces is not None:
-            errors = item.forces - core.forces - predicted.forces
-            forces = factors.forces**2 * errors
-            squares += float(np.sum(forces * errors))
+            forces = factors.forces**2 * (labels.forces - predicted.forces)
+            squares += float(np.sum(forces * (labels.forces - predicted.forces)))
         if item.virial is not None:
-            errors = item.virial - core.virial - predicted.virial
+            errors = labels.virial - predicted.virial
             strain = factors.virial**2 * (np.triu(errors) + np.triu(errors, 1))
             squares += float(np.sum(strain * errors))
         return Misfit(squares, energy, forces, strain)
