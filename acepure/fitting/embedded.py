@@ -75,8 +75,10 @@ class EmbeddedDesign:
         """Return ℓ of a structure and ∂ℓ/∂θ, shape of θ."""
         environments = Environments(self.design.basis, item.atoms, num_threads=num_threads)
         misfit = self.design.misfit(item, environments, self.evaluate(environments))
-        given = {"neighbors": environments.neighbors, "num_threads": num_threads}
-        B, rate = jvp(self.design.basis, item.atoms, misfit.forces, misfit.strain, **given)
+        neighbors = environments.neighbors
+        B, rate = jvp(
+            self.design.basis, item.atoms, misfit.forces, misfit.strain, neighbors=neighbors, num_threads=num_threads
+        )
         B = B - self.vacuum[environments.species]
         slope, bent = self._derivatives(B, environments.species)
         theta = self.densities.coefficients

@@ -80,6 +80,10 @@ class FitResult:
         Which species are around one atom in the structures.
     choices : dict
         Basis before it was referred to data, weights and folds: what makes the same fit again. JSON types.
+    coordinates : Unknowns, optional
+        The unknowns that the solver had; None for normal equations.
+    lam : float
+        λ of its ridge.
     """
 
     basis: ACEBasis
@@ -92,6 +96,8 @@ class FitResult:
     shortest: dict[tuple[str, str], float]
     surroundings: Surroundings
     choices: dict[str, Any]
+    coordinates: Unknowns | None = None
+    lam: float = 0.0
 
     @property
     def report(self) -> dict[str, Any]:
@@ -223,7 +229,20 @@ def fit_coefficients(
     posterior = coordinates.feature_rows() @ solution.root
     theta = coordinates.coefficients(solution.u)
     choices = {"basis": plain.to_dict(), "weights": weights.to_dict(), "folds": folds}
-    return FitResult(basis, theta, E0s, posterior, solution.noise, summary, core, shortest, surroundings, choices)
+    return FitResult(
+        basis,
+        theta,
+        E0s,
+        posterior,
+        solution.noise,
+        summary,
+        core,
+        shortest,
+        surroundings,
+        choices,
+        coordinates,
+        solution.lam,
+    )
 
 
 def _check_choice(

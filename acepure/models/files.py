@@ -27,7 +27,7 @@ from acepure._utils.files import atomic_write
 from acepure._utils.memory import physical_memory
 from acepure.errors import ModelFileError
 
-__all__ = ["LINEAR", "TENSOR", "ModelSchema", "model_kind", "read_model", "write_model"]
+__all__ = ["EMBEDDED", "LINEAR", "TENSOR", "ModelSchema", "model_kind", "read_model", "write_model"]
 
 KEY = "acepure model"
 VERSION = 1
@@ -98,6 +98,12 @@ TENSOR = ModelSchema(
         **dict.fromkeys((f"posterior {irrep}" for irrep in ("0e", "1e", "1o", "2e")), np.float64),
     },
     optional=tuple(f"posterior {irrep}" for irrep in ("0e", "1e", "1o", "2e")),
+)
+
+
+#: Files of `EmbeddedACE`.
+EMBEDDED = ModelSchema(
+    "embedded", ("basis", "embedding", "E0s", "core", "shortest", "report"), {"coefficients": np.float64}
 )
 
 
