@@ -44,6 +44,7 @@ _HOMES = {
     "FeatureLabel": "features.labels",
     "HamiltonianModel": "models.hamiltonian",
     "IdealGas": "references",
+    "EmbeddedACE": "models.embedded",
     "LinearACE": "models.linear",
     "LinearFunction": "features.linear",
     "MeanCovariance": "references",
@@ -76,6 +77,7 @@ if TYPE_CHECKING:
     from acepure.features.stages import Stages
     from acepure.features.verlet import VerletList
     from acepure.functions.cartesian import from_cartesian, to_cartesian
+    from acepure.models.embedded import EmbeddedACE
     from acepure.models.hamiltonian import HamiltonianModel
     from acepure.models.linear import LinearACE
     from acepure.models.tensor import TensorModel

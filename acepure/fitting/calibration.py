@@ -17,7 +17,8 @@ from acepure.errors import CalibrationWarning
 from acepure.fitting.deviations import QUANTITIES, Deviations, compare_deviations, coverage_table
 from acepure.fitting.labeled import LabeledSet
 from acepure.fitting.leave_out import leave_out
-from acepure.models.uncertainty import Calibration, ErrorLaw, UncertainModel
+from acepure.models.calibration import Calibration, ErrorLaw
+from acepure.models.uncertainty import UncertainModel
 
 _log = logging.getLogger(__name__)
 

@@ -12,7 +12,8 @@ steps see all structures. A potential that is no better there than the linear on
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import logging
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import compress
 from typing import Any
@@ -31,6 +32,8 @@ from acepure.fitting.recipe_triangles import interleaved_folds
 from acepure.models.embedding import Embedding
 
 __all__ = ["Trained", "train"]
+
+_log = logging.getLogger(__name__)
 
 _FOLDS = 5
 #: κ between which the structures left out choose, and μ that are tried, in squares of the largest singular value.
@@ -184,7 +187,6 @@ def train(
     *,
     seeds: Sequence[int] = (0,),
     steps: int = 12,
-    report: Callable[[str], None] = lambda text: None,
     **work: Any,
 ) -> Trained:
     """Train the coefficients of all densities.
@@ -204,8 +206,6 @@ def train(
         One random start each.
     steps : int
         At most, before those with all structures.
-    report : callable
-        Called with lines for the user.
     **work
         workers, num_threads, progress.
     """
@@ -221,17 +221,17 @@ def train(
         start = trainer.random(linear, seen, seed)
         for ridge in RIDGES:
             state, text = _run(trainer, _State(start, ridge), seen, left_out, min(_TRIAL, steps))
-            report(f"start {seed}, ridge of other densities × {ridge:g}: {_relative(state.score, baseline)}{text}")
+            _log.info(f"start {seed}, ridge of other densities × {ridge:g}: {_relative(state.score, baseline)}{text}")
             trials.append((state.score, seed, state))
     best = min(trials, key=lambda trial: trial[0])[2]
     best, text = _run(trainer, best, seen, left_out, steps - _TRIAL)
     summary = f"errors on {int(held.sum())} structures left out, {_relative(best.score, baseline)}{text}"
     if best.score >= baseline:
-        report(f"{summary}: the linear potential stays")
+        _log.info(f"{summary}: the linear potential stays")
         whole = np.zeros_like(only_linear)
         whole[0] = trainer.linear(labeled)
         return Trained(np.einsum("zkn,pn->pzk", T, whole), [summary, "the other densities are zero: they did not help"])
-    report(summary)
+    _log.info(summary)
     for _ in range(_LAST):
         best = trainer.stepped(best, labeled)
     return Trained(np.einsum("zkn,pn->pzk", T, best.u), [summary])

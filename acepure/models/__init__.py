@@ -3,6 +3,10 @@
 linear          LinearACE: fit, evaluate, save, load
 by_order        the part of it that takes energies apart into body orders
 uncertainty     the part of it that needs a posterior
+embedded        EmbeddedACE: nonlinear site energies
+embedding       functions of densities for it
+potential       what both have in common
+calibration     how errors grow with what a posterior says
 tensor          TensorModel: vectors and tensors
 repulsion       repulsive cores at short distance
 pair_potential  given pair potentials, carried like cores

@@ -26,7 +26,8 @@ from acepure.features.basis import ACEBasis
 from acepure.neighbors.lists import NeighborList
 
 if TYPE_CHECKING:
-    from acepure.models.uncertainty import Calibration, Uncertainty
+    from acepure.models.calibration import Calibration
+    from acepure.models.uncertainty import Uncertainty
 
 __all__ = ["LIMIT", "CoverageCheck", "Surroundings"]
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial
+import sys
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,25 +13,26 @@ from ase import Atoms
 from numpy.typing import ArrayLike
 
 from acepure._utils.checks import real_array
-from acepure.errors import ModelFileError
+from acepure._utils.messages import shown
 from acepure.features.basis import ACEBasis, check_basis
 from acepure.features.environments import Environments
 from acepure.features.linear import EnergyAndForces, LinearFunction, features_of_isolated_atoms
-from acepure.models.arguments import checked_energies, checked_report, checked_shortest
+from acepure.models.coverage import Surroundings
 from acepure.models.embedding import Embedding, resolve_embedding
 from acepure.models.files import EMBEDDED, read_model, write_model
+from acepure.models.potential import FittedPotential
 from acepure.models.repulsion import PairCore
 from acepure.neighbors.lists import NeighborList
 
 if TYPE_CHECKING:  # the model does not know its fitter, which is loaded where it is called
-    from acepure.fitting.errors import Errors
     from acepure.fitting.labeled import LabeledSet
-    from acepure.interfaces.calculator import ACECalculator
+
+_log = logging.getLogger(__name__)
 
 __all__ = ["EmbeddedACE"]
 
 
-class EmbeddedACE:
+class EmbeddedACE(FittedPotential):
     """A potential whose site energies are a function of a few linear densities.
 
         E = Σ_i [E0(z_i) + F(ρ_i1, ..., ρ_iP)] + core,      ρ_ip = Σ_k θ_{p z_i k} (B_k(i) − B_k(∅)),      F(0) = 0
@@ -46,7 +48,7 @@ class EmbeddedACE:
         θ, in eV for the first density, without unit for the others.
     embedding : Embedding or str
         F, see `acepure.models.embedding`.
-    E0s, core, shortest, report
+    E0s, core, shortest, surroundings, report
         As for `LinearACE`.
 
     Examples
@@ -70,54 +72,17 @@ class EmbeddedACE:
         *,
         core: PairCore | None = None,
         shortest: Mapping[tuple[str, str], float] | None = None,
+        surroundings: Surroundings | None = None,
         report: Mapping[str, Any] | None = None,
     ) -> None:
         check_basis(basis)
-        if core is not None and not isinstance(core, PairCore):
-            raise TypeError(f"core must be a PairCore or None; got {core!r}")
-        if core is not None:
-            core.check_reach(basis.species, basis.cutoffs)
-        self._embedding = resolve_embedding(embedding)
-        shape = (self._embedding.n_densities, len(basis.species), len(basis))
+        self.embedding = resolve_embedding(embedding)
+        shape = (self.embedding.n_densities, len(basis.species), len(basis))
         self._function = LinearFunction(basis, real_array("coefficients", coefficients, shape))
-        self._E0s, self._core, self._report = checked_energies(basis, E0s), core, checked_report(report)
-        self._shortest = None if shortest is None else checked_shortest(shortest)
+        self.coefficients = self._function.coefficients
+        self._set(basis, E0s, core, shortest, surroundings, report)
+        self._constants = np.array([self._E0s[s] for s in basis.species])
         self._at_rest = np.einsum("pzk,zk->zp", self.coefficients, features_of_isolated_atoms(basis))
-
-    @property
-    def basis(self) -> ACEBasis:
-        """Of the densities."""
-        return self._function.basis
-
-    @property
-    def coefficients(self) -> np.ndarray:
-        """θ, shape (n_densities, n_species, n_features); read-only."""
-        return self._function.coefficients
-
-    @property
-    def embedding(self) -> Embedding:
-        """F."""
-        return self._embedding
-
-    @property
-    def E0s(self) -> dict[str, float]:
-        """Energies of isolated atoms, eV; a copy."""
-        return dict(self._E0s)
-
-    @property
-    def core(self) -> PairCore | None:
-        """Repulsion at short distance."""
-        return self._core
-
-    @property
-    def shortest_distances(self) -> dict[tuple[str, str], float] | None:
-        """Of each pair of species in the structures of the fit, Å; a copy."""
-        return None if self._shortest is None else dict(self._shortest)
-
-    @property
-    def report(self) -> dict[str, Any]:
-        """What is known of the fit; a copy."""
-        return checked_report(self._report)
 
     def __repr__(self) -> str:
         return f"EmbeddedACE({self.basis!r}, {self.embedding!r})"
@@ -177,24 +142,26 @@ class EmbeddedACE:
         embedding = resolve_embedding(embedding)
         keys = {name: options.pop(name) for name in list(options) if name.endswith("_key") or name == "prefix"}
         labeled = labeled_data(structures, **keys)
-        report: Callable[[str], None] = partial(print, flush=True) if verbose else lambda text: None
         work = {"workers": options.get("workers", 1), "num_threads": num_threads, "progress": progress}
-        result = fit_coefficients(labeled, basis, report=report, **{**options, **work})
-        if result.coordinates is None:
-            raise ValueError("embedded potentials start from a linear fit with a triangle; take a smaller basis")
-        design = Design(result.basis, resolve_weights(result.choices["weights"]), result.E0s, result.core)
-        T = result.coordinates.feature_rows()
-        trained = train(design, labeled, embedding, T, result.lam, seeds=seeds, steps=steps, report=report, **work)
-        model = cls(
-            result.basis,
-            trained.coefficients,
-            embedding,
-            result.E0s,
-            core=result.core,
-            shortest=result.shortest,
-            report={"summary": [*result.summary, *trained.summary], "choices": result.choices},
-        )
-        report(f"errors on the structures of the fit\n{model.errors(labeled, num_threads=num_threads)}")
+        with shown(sys.stdout, verbose):
+            result = fit_coefficients(labeled, basis, **{**options, **work})
+            if result.coordinates is None:
+                raise ValueError('embedded potentials start from a solver with a triangle, not from "cholesky"')
+            design = Design(result.basis, resolve_weights(result.choices["weights"]), result.E0s, result.core)
+            T = result.coordinates.feature_rows()
+            trained = train(design, labeled, embedding, T, result.lam, seeds=seeds, steps=steps, **work)
+            model = cls(
+                result.basis,
+                trained.coefficients,
+                embedding,
+                result.E0s,
+                core=result.core,
+                shortest=result.shortest,
+                surroundings=result.surroundings,
+                report={**result.report, "summary": [*result.summary, *trained.summary]},
+            )
+            if _log.isEnabledFor(logging.INFO):
+                _log.info(f"errors on the structures of the fit\n{model.errors(labeled, **work)}")
         return model
 
     def evaluate(
@@ -202,50 +169,23 @@ class EmbeddedACE:
     ) -> EnergyAndForces:
         """Return energies (eV), forces (eV/Å) and the virial (eV); arguments as for `LinearACE.evaluate`."""
         environments = Environments(self.basis, atoms, neighbors=neighbors, num_threads=num_threads)
-        F, at_rest = self._embedding, self._at_rest
+        F, at_rest = self.embedding, self._at_rest
         result = self._function.evaluate_environments(
             environments, lambda rho, z: (F.value(rho - at_rest[z]), F.gradient(rho - at_rest[z]))
         )
-        free = np.array([self._E0s[s] for s in self.basis.species])[environments.center_species]
-        if self._core is None:
-            return EnergyAndForces(result.energies + free, result.forces, result.virial)
-        core = self._core.evaluate_environments(environments, self.basis.species)
-        return EnergyAndForces(
-            result.energies + free + core.energies, result.forces + core.forces, result.virial + core.virial
-        )
+        return self._completed(environments, result, self._constants)
 
     def densities(self, atoms: Atoms, *, num_threads: int | None = None) -> np.ndarray:
         """Return ρ_ip, shape (n_atoms, n_densities)."""
         rho = self._function.evaluate(atoms, num_threads=num_threads)
         return np.asarray(rho - self._at_rest[self.basis.species_indices(atoms)])
 
-    def errors(
-        self, structures: Iterable[Atoms] | LabeledSet, *, num_threads: int | None = None, **keys: Any
-    ) -> Errors:
-        """Compare with the labels of structures; printed, a table of errors with units."""
-        from acepure.fitting.errors import evaluate_errors
-        from acepure.fitting.fit import labeled_data
-
-        return evaluate_errors(self, labeled_data(structures, **keys), num_threads=num_threads)
-
-    def calculator(self, **arguments: Any) -> ACECalculator:
-        """Return an ASE calculator; arguments as `ACECalculator`."""
-        from acepure.interfaces.calculator import ACECalculator
-
-        return ACECalculator(self, **arguments)
-
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the model to one file of the format safetensors, exact."""
-        shortest = self._shortest
-        entries = {
-            "basis": self.basis.to_dict(),
-            "embedding": self._embedding.to_dict(),
-            "E0s": self._E0s,
-            "core": None if self._core is None else self._core.to_dict(),
-            "shortest": None if shortest is None else [[*pair, r] for pair, r in shortest.items()],
-            "report": self._report,
-        }
-        write_model(path, EMBEDDED, entries, {"coefficients": self.coefficients})
+        write_model(path, EMBEDDED, self._entries(), {"coefficients": self.coefficients})
+
+    def _entries(self) -> dict[str, Any]:
+        return {**super()._entries(), "embedding": self.embedding.to_dict()}
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> EmbeddedACE:
@@ -253,20 +193,13 @@ class EmbeddedACE:
 
         Raises
         ------
+        FileNotFoundError
         ModelFileError
-            If the file is damaged, cut short, or not one of these models.
+            For a file that is damaged, of another kind, or newer than this version understands.
         """
         entries, arrays = read_model(path, EMBEDDED)
-        try:
-            core, shortest = entries["core"], entries["shortest"]
-            return cls(
-                ACEBasis.from_dict(entries["basis"]),
-                arrays["coefficients"],
-                Embedding.from_dict(entries["embedding"]),
-                entries["E0s"],
-                core=None if core is None else PairCore.from_dict(core),
-                shortest=None if shortest is None else {(a, b): r for a, b, r in shortest},
-                report=entries["report"],
-            )
-        except (TypeError, ValueError, KeyError, AttributeError) as error:
-            raise ModelFileError(f"{os.fspath(path)!r} holds no valid model: {error}") from error
+        return cls._restored(
+            path,
+            entries,
+            lambda basis, given: cls(basis, arrays["coefficients"], Embedding.from_dict(entries["embedding"]), **given),
+        )

@@ -103,7 +103,9 @@ TENSOR = ModelSchema(
 
 #: Files of `EmbeddedACE`.
 EMBEDDED = ModelSchema(
-    "embedded", ("basis", "embedding", "E0s", "core", "shortest", "report"), {"coefficients": np.float64}
+    "embedded",
+    ("basis", "embedding", "E0s", "core", "shortest", "surroundings", "report"),
+    {"coefficients": np.float64},
 )
 
 

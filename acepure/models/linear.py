@@ -6,7 +6,6 @@ import logging
 import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from copy import copy
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,16 +13,11 @@ from ase import Atoms
 from numpy.typing import ArrayLike
 
 from acepure._utils.messages import shown
-from acepure.errors import ModelFileError
 from acepure.features.basis import ACEBasis, check_basis
 from acepure.features.environments import Environments
 from acepure.features.linear import EnergyAndForces, LinearFunction, features_of_isolated_atoms
 from acepure.models.arguments import (
-    checked_energies,
     checked_posterior,
-    checked_report,
-    checked_shortest,
-    checked_surroundings,
 )
 from acepure.models.by_order import BodyOrderedModel
 from acepure.models.coverage import Surroundings
@@ -35,10 +29,8 @@ from acepure.references import Reference
 if TYPE_CHECKING:  # the model knows neither its fitter nor its exporters; they are loaded where they are called
     from distributed import Client
 
-    from acepure.fitting.errors import Errors
     from acepure.fitting.labeled import LabeledSet
     from acepure.fitting.priors import SmoothnessPrior
-    from acepure.interfaces.calculator import ACECalculator
     from acepure.interfaces.yace import YaceReport
 
 _log = logging.getLogger(__name__)
@@ -100,19 +92,10 @@ class LinearACE(BodyOrderedModel):
         report: Mapping[str, Any] | None = None,
     ) -> None:
         check_basis(basis)
-        if core is not None and not isinstance(core, PairCore):
-            raise TypeError(f"core must be a PairCore or None; got {core!r}")
-        if core is not None:
-            core.check_reach(basis.species, basis.cutoffs)
         self._function = LinearFunction(basis, coefficients)
-        self.basis = basis
         self.coefficients = self._function.coefficients
-        self._E0s = checked_energies(basis, E0s)
-        self.core = core
+        self._set(basis, E0s, core, shortest, surroundings, report)
         self.posterior = None if posterior is None else checked_posterior(basis, posterior)
-        self._shortest = None if shortest is None else checked_shortest(shortest)
-        self.surroundings = checked_surroundings(surroundings)
-        self._report = checked_report(report)
         _ = self.calibration  # raises for one that is damaged
         vacuum = (self.coefficients * features_of_isolated_atoms(basis)).sum(axis=1)
         self._constants = np.array([self._E0s[s] for s in basis.species]) - vacuum
@@ -367,37 +350,8 @@ class LinearACE(BodyOrderedModel):
         num_threads : int, optional
         """
         environments = Environments(self.basis, atoms, neighbors=neighbors, num_threads=num_threads)
-        if self.core is not None:
-            core = self.core.evaluate_environments(environments, self.basis.species)
         result = self._function.evaluate_environments(environments)
-        energies = result.energies + self._constants[environments.center_species]
-        if self.core is None:
-            return EnergyAndForces(energies, result.forces, result.virial)
-        return EnergyAndForces(energies + core.energies, result.forces + core.forces, result.virial + core.virial)
-
-    def errors(
-        self,
-        structures: Iterable[Atoms] | LabeledSet,
-        *,
-        workers: int | Client = 1,
-        num_threads: int | None = None,
-        progress: bool | None = None,
-        **keys: Any,
-    ) -> Errors:
-        """Compare with the labels of structures; arguments as for `fit`. Printed, a table of errors with units."""
-        from acepure.fitting.errors import evaluate_errors
-        from acepure.fitting.fit import labeled_data
-
-        labeled = labeled_data(structures, **keys)
-        model = copy(self)
-        vars(model)["posterior"] = None  # large, and of no use to workers
-        return evaluate_errors(model, labeled, workers=workers, num_threads=num_threads, progress=progress)
-
-    def calculator(self, **arguments: Any) -> ACECalculator:
-        """Return an ASE calculator; arguments as `ACECalculator`."""
-        from acepure.interfaces.calculator import ACECalculator
-
-        return ACECalculator(self, **arguments)
+        return self._completed(environments, result, self._constants)
 
     def _with_coefficients(self, coefficients: np.ndarray) -> LinearACE:
         known: dict[str, Any] = {"shortest": self.shortest_distances, "surroundings": self.surroundings}
@@ -409,18 +363,6 @@ class LinearACE(BodyOrderedModel):
         """Write the model to one file of the format safetensors, exact."""
         posterior = {} if self.posterior is None else {"posterior": self.posterior}
         write_model(path, LINEAR, self._entries(), {"coefficients": self.coefficients, **posterior})
-
-    def _entries(self) -> dict[str, Any]:
-        """Return what is no array as JSON types."""
-        shortest = self._shortest
-        return {
-            "basis": self.basis.to_dict(),
-            "E0s": self._E0s,
-            "core": None if self.core is None else self.core.to_dict(),
-            "shortest": None if shortest is None else [[*pair, r] for pair, r in shortest.items()],
-            "surroundings": None if self.surroundings is None else self.surroundings.to_list(),
-            "report": self._report,
-        }
 
     def export_yace(
         self,
@@ -469,23 +411,8 @@ class LinearACE(BodyOrderedModel):
             For a file that is damaged, of another kind, or newer than this version understands.
         """
         entries, arrays = read_model(path, LINEAR)
-        core, shortest, surroundings = entries["core"], entries["shortest"], entries["surroundings"]
-        try:
-            model = cls(
-                ACEBasis.from_dict(entries["basis"]),
-                arrays["coefficients"],
-                entries["E0s"],
-                core=None if core is None else PairCore.from_dict(core),
-                posterior=arrays.get("posterior"),
-                shortest=None if shortest is None else {(a, b): r for a, b, r in shortest},
-                surroundings=None if surroundings is None else Surroundings.from_list(surroundings),
-                report=entries["report"],
-            )
-            if model._entries() != entries:
-                raise ValueError("it says more or less than a model needs")
-        except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
-            raise ModelFileError(f"{os.fspath(path)!r} holds no usable model: {error}") from error
-        return model
+        theta, root = arrays["coefficients"], arrays.get("posterior")
+        return cls._restored(path, entries, lambda basis, given: cls(basis, theta, posterior=root, **given))
 
     def __repr__(self) -> str:
         return f"LinearACE({', '.join(self.basis.species)}; {len(self.basis)} features, order {self.basis.order})"

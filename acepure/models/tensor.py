@@ -22,8 +22,8 @@ from acepure.features.environments import Environments
 from acepure.features.tensor_function import TensorFunction
 from acepure.functions.cartesian import RANKS, resolve_rank, to_cartesian
 from acepure.models.arguments import checked_report
+from acepure.models.calibration import Reported
 from acepure.models.files import TENSOR, read_model, write_model
-from acepure.models.uncertainty import Reported
 from acepure.neighbors.lists import NeighborList
 from acepure.references import Reference
 

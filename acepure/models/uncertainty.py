@@ -12,122 +12,24 @@ structure.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from copy import copy, deepcopy
-from dataclasses import asdict, dataclass
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from ase import Atoms
-from numpy.typing import ArrayLike
 
-from acepure._utils.checks import count, number
-from acepure._utils.read_only import ReadOnly
-from acepure.features.basis import ACEBasis
+from acepure._utils.checks import count
 from acepure.features.derivatives import summed_gradients
 from acepure.features.linear import EnergyAndForces, features_of_isolated_atoms
-from acepure.models.arguments import checked_report
-from acepure.models.repulsion import PairCore
+from acepure.models.potential import FittedPotential
 from acepure.neighbors.lists import NeighborList
 
 if TYPE_CHECKING:  # loaded where they are called
     from acepure.fitting.deviations import Deviations
     from acepure.fitting.labeled import LabeledSet
 
-__all__ = ["Calibration", "ErrorLaw", "Reported", "UncertainModel", "Uncertainty"]
-
-Model = TypeVar("Model", bound="Reported")
-
-# Deviations below this part of the typical one are zero by symmetry, and so are the errors.
-_ZERO = 3e-5
-
-
-@dataclass(frozen=True)
-class ErrorLaw:
-    """σ² = a² + b² (v/s²)^p: errors as they grow with the variance v of the posterior.
-
-    Attributes
-    ----------
-    a, b : float
-        In eV/√atom for energies and virials, eV/Å for forces; ≥ 0.
-    p : float
-        From 0 to 1, where errors are proportional to deviations.
-    s : float
-        Typical deviation of the posterior, in the same unit.
-    n : int
-        Labels it was fitted to.
-    largest : float
-        Largest deviation of the posterior among structures of the fit, each left out; the unit of grades. In the same
-        unit.
-
-    Examples
-    --------
-    >>> ErrorLaw(a=0.03, b=0.04, p=1.0, s=0.01, n=100, largest=0.05)([0.0, 0.01, 0.1]).round(3)
-    array([0.   , 0.05 , 0.401])
-    """
-
-    a: float
-    b: float
-    p: float
-    s: float
-    n: int
-    largest: float
-
-    def __post_init__(self) -> None:
-        for name in ("a", "b", "p", "s"):
-            number(name, getattr(self, name), least=0)
-        number("largest", self.largest, above=0)
-        count("n", self.n)
-
-    def __call__(self, deviations: ArrayLike) -> np.ndarray:
-        """Return σ for deviations of the posterior; zero where these are zero by symmetry."""
-        x = np.asarray(deviations, dtype=float) / (self.s or 1.0)
-        return np.where(x > _ZERO, np.sqrt(self.a**2 + self.b**2 * x ** (2 * self.p)), 0.0)
-
-
-@dataclass(frozen=True)
-class Calibration:
-    """Laws of the errors of a model, by quantity.
-
-    Attributes
-    ----------
-    laws : dict of str to ErrorLaw
-        "energy", "forces", "virial"; what is missing is not calibrated.
-    committee : float
-        What draws of the posterior are spread by: the 68 % quantile of error / deviation.
-    source : str
-        What it was fitted to.
-    """
-
-    laws: Mapping[str, ErrorLaw]
-    committee: float
-    source: str
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return JSON types."""
-        laws = {name: asdict(law) for name, law in self.laws.items()}
-        return {"laws": laws, "committee": self.committee, "source": self.source}
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Calibration:
-        """Read what `to_dict` returned."""
-        try:
-            laws = {str(name): ErrorLaw(**law) for name, law in data["laws"].items()}
-            return cls(laws, number("committee", data["committee"], above=0), str(data["source"]))
-        except (AttributeError, KeyError, TypeError) as error:
-            raise ValueError(f"this is no calibration: {error!r}") from None
-
-    def sigma(self, quantity: str, deviations: ArrayLike, n_atoms: int = 1) -> np.ndarray:
-        """Return σ of a quantity; `n_atoms` for energies and virials, which go by √N."""
-        law, deviations = self.laws.get(quantity), np.asarray(deviations, dtype=float)
-        root = np.sqrt(n_atoms)
-        return deviations if law is None else root * law(deviations / root)
-
-    def grades(self, quantity: str, deviations: ArrayLike, n_atoms: int = 1) -> np.ndarray:
-        """Return deviations of the posterior in units of the largest in training; NaN for what is not calibrated."""
-        law, deviations = self.laws.get(quantity), np.asarray(deviations, dtype=float)
-        return np.full(deviations.shape, np.nan) if law is None else deviations / np.sqrt(n_atoms) / law.largest
+__all__ = ["UncertainModel", "Uncertainty"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,61 +58,11 @@ class Uncertainty:
     posterior: Uncertainty | None = None
 
 
-class Reported(ReadOnly):
-    """A model that carries what is known of its fit."""
-
-    _report: dict[str, Any]
-
-    @property
-    def report(self) -> dict[str, Any]:
-        """A copy of what is known of the fit: JSON types."""
-        return deepcopy(self._report)
-
-    def with_report(self: Model, entries: Mapping[str, Any] | None = None, **more: Any) -> Model:
-        """Return the same model with more in its report, or with other entries.
-
-        Parameters
-        ----------
-        entries : mapping, optional
-            JSON types.
-        **more
-            Entries whose names are identifiers.
-        """
-        model = copy(self)
-        model._report = {**self._report, **checked_report(entries), **checked_report(more)}
-        _ = model.calibration  # raises for one that is damaged
-        return model
-
-    @property
-    def calibration(self) -> Calibration | None:
-        """Laws of the errors; None if standard deviations are those of the posterior."""
-        data = self._report.get("calibration")
-        return None if data is None else Calibration.from_dict(data)
-
-    def calibrated_by(self: Model, calibration: Calibration | None) -> Model:
-        """Return the same model with this calibration in its report, if there is one."""
-        return self if calibration is None else self.with_report(calibration=calibration.to_dict())
-
-
-class UncertainModel(Reported):
+class UncertainModel(FittedPotential):
     """The part of `LinearACE` that needs a posterior."""
 
-    basis: ACEBasis
     coefficients: np.ndarray
-    core: PairCore | None
     posterior: np.ndarray | None
-    _E0s: dict[str, float]
-    _shortest: dict[tuple[str, str], float] | None
-
-    @property
-    def E0s(self) -> Mapping[str, float]:
-        """Energies of isolated atoms in eV; read-only."""
-        return MappingProxyType(self._E0s)
-
-    @property
-    def shortest_distances(self) -> Mapping[tuple[str, str], float] | None:
-        """Shortest distances the potential was made for, in Å; read-only."""
-        return None if self._shortest is None else MappingProxyType(self._shortest)
 
     def calibration_text(self) -> str:
         """What standard deviations come from, in words."""

@@ -14,7 +14,7 @@ from acepure.errors import CalibrationWarning
 from acepure.fitting import label_structures
 from acepure.fitting.calibration import fit_error_law
 from acepure.fitting.deviations import Coverage, Deviations, coverage_table
-from acepure.models.uncertainty import Calibration, ErrorLaw
+from acepure.models.calibration import Calibration, ErrorLaw
 
 QUIET = {"verbose": False, "progress": False, "check": False}
 

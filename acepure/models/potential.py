@@ -1,0 +1,147 @@
+"""What fitted potentials have in common: energies of isolated atoms, a core, what was known in the fit, files."""
+
+from __future__ import annotations
+
+import os
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Mapping
+from copy import copy
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+from ase import Atoms
+
+from acepure.errors import ModelFileError
+from acepure.features.basis import ACEBasis
+from acepure.features.environments import Environments
+from acepure.features.linear import EnergyAndForces
+from acepure.models.arguments import checked_energies, checked_report, checked_shortest, checked_surroundings
+from acepure.models.calibration import Reported
+from acepure.models.coverage import Surroundings
+from acepure.models.repulsion import PairCore
+from acepure.neighbors.lists import NeighborList
+
+if TYPE_CHECKING:  # a potential knows neither its fitter nor its interfaces; they are loaded where they are called
+    from distributed import Client
+
+    from acepure.fitting.errors import Errors
+    from acepure.fitting.labeled import LabeledSet
+    from acepure.interfaces.calculator import ACECalculator
+
+__all__ = ["FittedPotential"]
+
+Potential = TypeVar("Potential", bound="FittedPotential")
+
+
+class FittedPotential(Reported):
+    """Base of `LinearACE` and `EmbeddedACE`."""
+
+    basis: ACEBasis
+    core: PairCore | None
+    surroundings: Surroundings | None
+    _E0s: dict[str, float]
+    _shortest: dict[tuple[str, str], float] | None
+
+    def _set(
+        self,
+        basis: ACEBasis,
+        E0s: Mapping[str, float] | None,
+        core: PairCore | None,
+        shortest: Mapping[tuple[str, str], float] | None,
+        surroundings: Surroundings | None,
+        report: Mapping[str, Any] | None,
+    ) -> None:
+        if core is not None and not isinstance(core, PairCore):
+            raise TypeError(f"core must be a PairCore or None; got {core!r}")
+        if core is not None:
+            core.check_reach(basis.species, basis.cutoffs)
+        self.basis, self.core = basis, core
+        self._E0s = checked_energies(basis, E0s)
+        self._shortest = None if shortest is None else checked_shortest(shortest)
+        self.surroundings = checked_surroundings(surroundings)
+        self._report = checked_report(report)
+
+    @property
+    def E0s(self) -> Mapping[str, float]:
+        """Energies of isolated atoms in eV; read-only."""
+        return MappingProxyType(self._E0s)
+
+    @property
+    def shortest_distances(self) -> Mapping[tuple[str, str], float] | None:
+        """Shortest distances the potential was made for, in Å; read-only."""
+        return None if self._shortest is None else MappingProxyType(self._shortest)
+
+    @abstractmethod
+    def evaluate(
+        self, atoms: Atoms, *, neighbors: NeighborList | None = None, num_threads: int | None = None
+    ) -> EnergyAndForces:
+        """Return energies (eV), forces (eV/Å) and the virial (eV)."""
+
+    def _completed(self, environments: Environments, result: EnergyAndForces, constants: np.ndarray) -> EnergyAndForces:
+        """Add constants of the species of centers, and the core."""
+        energies = result.energies + constants[environments.center_species]
+        if self.core is None:
+            return EnergyAndForces(energies, result.forces, result.virial)
+        core = self.core.evaluate_environments(environments, self.basis.species)
+        return EnergyAndForces(energies + core.energies, result.forces + core.forces, result.virial + core.virial)
+
+    def errors(
+        self,
+        structures: Iterable[Atoms] | LabeledSet,
+        *,
+        workers: int | Client = 1,
+        num_threads: int | None = None,
+        progress: bool | None = None,
+        **keys: Any,
+    ) -> Errors:
+        """Compare with the labels of structures; arguments as for `fit`. Printed, a table of errors with units."""
+        from acepure.fitting.errors import evaluate_errors
+        from acepure.fitting.fit import labeled_data
+
+        labeled = labeled_data(structures, **keys)
+        model = copy(self)
+        vars(model)["posterior"] = None  # large, and of no use to workers
+        return evaluate_errors(model, labeled, workers=workers, num_threads=num_threads, progress=progress)
+
+    def calculator(self, **arguments: Any) -> ACECalculator:
+        """Return an ASE calculator; arguments as `ACECalculator`."""
+        from acepure.interfaces.calculator import ACECalculator
+
+        return ACECalculator(self, **arguments)
+
+    def _entries(self) -> dict[str, Any]:
+        """Return what a file keeps that is no array, as JSON types."""
+        shortest = self._shortest
+        return {
+            "basis": self.basis.to_dict(),
+            "E0s": self._E0s,
+            "core": None if self.core is None else self.core.to_dict(),
+            "shortest": None if shortest is None else [[*pair, r] for pair, r in shortest.items()],
+            "surroundings": None if self.surroundings is None else self.surroundings.to_list(),
+            "report": self._report,
+        }
+
+    @classmethod
+    def _restored(
+        cls: type[Potential],
+        path: str | os.PathLike[str],
+        entries: Mapping[str, Any],
+        make: Callable[[ACEBasis, dict[str, Any]], Potential],
+    ) -> Potential:
+        """Make the potential that a file holds; `make` takes its basis and arguments of the constructor."""
+        core, shortest, surroundings = entries["core"], entries["shortest"], entries["surroundings"]
+        try:
+            given = {
+                "E0s": entries["E0s"],
+                "core": None if core is None else PairCore.from_dict(core),
+                "shortest": None if shortest is None else {(a, b): r for a, b, r in shortest},
+                "surroundings": None if surroundings is None else Surroundings.from_list(surroundings),
+                "report": entries["report"],
+            }
+            model = make(ACEBasis.from_dict(entries["basis"]), given)
+            if model._entries() != entries:
+                raise ValueError("it says more or less than a model needs")
+        except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
+            raise ModelFileError(f"{os.fspath(path)!r} holds no usable model: {error}") from error
+        return model
