@@ -87,6 +87,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ACEBasis",
     "BondBasis",
+    "EmbeddedACE",
     "FeatureLabel",
     "HamiltonianModel",
     "IdealGas",
