@@ -22,9 +22,9 @@ from acepure.fitting.priors import SmoothnessPrior, resolve_prior
 from acepure.fitting.reference_energies import reference_energies
 from acepure.fitting.system import prior_from_evidence
 from acepure.fitting.weights import Weights, resolve_weights
+from acepure.models.calibration import Calibration, ErrorLaw
 from acepure.models.linear import LinearACE
 from acepure.models.repulsion import PairCore
-from acepure.models.uncertainty import Calibration, ErrorLaw
 
 __all__ = ["FitChoices", "Refit", "information_gain", "left_out_ratios"]
 
