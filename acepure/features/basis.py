@@ -117,9 +117,13 @@ class ACEBasis(Resolved):
             raise TypeError(f"radial must be a RadialBasis, got {radial!r} of type {type(radial).__name__}")
         if reference is not None and not isinstance(reference, Reference):
             raise TypeError(f"reference must be a Reference, got {reference!r} of type {type(reference).__name__}")
-        if reference is not None and given["occupancy"] is not None:
-            raise ValueError("occupancy and reference exclude each other: what occurs once has no mean to take off")
         self._specification = Specification.create(species, **with_default(given))
+        needed = self._specification.occupancy
+        if reference is not None and needed is not None and any(least for _, (least, _) in needed.limits):
+            raise ValueError(
+                "reference and an occupancy of at least one exclude each other: functions less a mean have terms "
+                "without the particle"
+            )
         self._specification.check_memory()
         self._radial = PolynomialRadialBasis(DEFAULT_RCUT if rcut is None else rcut) if radial is None else radial
         self._canonical = bool(canonical)

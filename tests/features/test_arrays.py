@@ -12,7 +12,7 @@ from oracles.atoms import (
 )
 from oracles.structures import random_orthogonal
 
-from acepure import ACEBasis, evaluate_environments
+from acepure import ACEBasis, IdealGas, evaluate_environments
 from acepure.errors import BasisTooLargeError
 from acepure.functions import LinearTransform, PolynomialEnvelope, PolynomialRadialBasis
 from acepure.labels.selection import Specification
@@ -149,13 +149,21 @@ def test_limits_that_are_refused(make, error, message):
         make()
 
 
-def test_what_occurs_once_has_no_mean():
-    from acepure import IdealGas
-
-    with pytest.raises(ValueError, match="occupancy and reference"):
-        ACEBasis(["Cu"], occupancy={"Cu": 1}, reference=IdealGas(0.05))
-    with pytest.raises(ValueError, match="occupancy and reference"):
-        ACEBasis(["Cu"], occupancy={"Cu": 1}).centered(IdealGas(0.05))
+def test_means_and_limits():
+    """Less its mean, a factor has a constant: functions without it must be there."""
+    for limit in (1, (1, None)):
+        with pytest.raises(ValueError, match="reference and an occupancy of at least one"):
+            ACEBasis(["Cu"], occupancy={"Cu": limit}, reference=IdealGas(0.05))
+        with pytest.raises(ValueError, match="reference and an occupancy of at least one"):
+            ACEBasis(["Cu"], occupancy={"Cu": limit}).centered(IdealGas(0.05))
+    atoms = cluster(3)
+    limited, every = (
+        ACEBasis(["Cu", "Zr"], order=2, totaldegree=3, **limit).centered(IdealGas(0.05))
+        for limit in ({"occupancy": {"Zr": (0, 1)}}, {})
+    )
+    columns = [every.labels.index(label) for label in limited.labels]
+    assert 0 < len(limited) < len(every)
+    np.testing.assert_allclose(limited.descriptors(atoms), every.descriptors(atoms)[:, columns], rtol=1e-12, atol=1e-14)
 
 
 @pytest.mark.parametrize(
