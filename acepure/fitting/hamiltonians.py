@@ -76,7 +76,7 @@ def fit_blocks(
     coefficients : list of numpy.ndarray, shape (part.size,), or None
         None for parts that no structure has.
     summary : list of str
-        What was done for each part.
+        How large the elements are that belong to no block, and what was done for each part.
     """
     names = [(part.block, part.irrep) for part in basis.parts]
     scales = dict(zip(names, (_scales(basis, part, prior) for part in basis.parts)))
@@ -84,6 +84,7 @@ def fit_blocks(
     layouts = [basis.layout(atoms) for atoms in structures]
     # Constants are of the size of the labels, all else of the size of their changes: the mean is taken off before.
     means = {(part.block, part.irrep): _mean(part, layouts, labels) for part in basis.parts}
+    apart = max(_outside(basis, layout, label) for layout, label in zip(layouts, labels))
     for atoms, layout, label in zip(structures, layouts, labels):
         for part, features in basis.features(atoms, layout, num_threads=num_threads):
             name = part.block, part.irrep
@@ -91,7 +92,7 @@ def fit_blocks(
             right = _components(part, layout.gather(label, part.block)).reshape(-1, 1) - means[name]
             factors[name].add(np.hstack([rows, right]))
     coefficients: list[np.ndarray | None] = []
-    summary = []
+    summary = [f"atoms farther apart than {basis.bonds.length:g} Å: elements up to {apart:.1e} are taken for zero"]
     smallest = _CONSTANT * max(abs(label).max() for label in labels)
     for part, name in zip(basis.parts, names):
         n_rows, R = factors[name].n_rows, factors[name].R
@@ -128,3 +129,11 @@ def _mean(part: BlockPart, layouts: Sequence[MatrixLayout], labels: Sequence[np.
         return 0.0
     found = [_components(part, layout.gather(label, part.block)) for layout, label in zip(layouts, labels)]
     return float(np.concatenate(found).mean()) if sum(map(len, found)) else 0.0
+
+
+def _outside(basis: BlockBasis, layout: MatrixLayout, label: np.ndarray) -> float:
+    """Largest element between atoms that are no bond."""
+    inside = np.zeros_like(label)
+    for block in dict.fromkeys(part.block for part in basis.parts):
+        layout.scatter(inside, block, np.ones_like(layout.gather(label, block)))
+    return float(abs(label[inside == 0]).max(initial=0.0))

@@ -209,6 +209,19 @@ def test_constant_blocks_and_blocks_without_data(tmp_path):
     assert repr(again) == repr(model) and "Cu0 to Cu0, 0e: no structure" in "; ".join(model.summary)
 
 
+def test_elements_that_are_left_out_are_named():
+    short = BondBasis(["Cu", "Zr"], 2.0, radial=RADIAL, order=1, n_max=3, l_max=4)
+    arguments = {"orbitals": SHELLS, "target": "H", "prior": None}
+    model = HamiltonianModel.fit(TRAIN, SITES, short, **arguments)
+    largest = 0.0
+    for atoms in TRAIN:
+        sizes = [{"Cu": 4, "Zr": 6}[name] for name in atoms.symbols]
+        distances = atoms.get_all_distances().repeat(sizes, axis=0).repeat(sizes, axis=1)
+        largest = max(largest, abs(atoms.info["H"][distances >= 2.0]).max())
+    assert model.summary[0] == f"atoms farther apart than 2 Å: elements up to {largest:.1e} are taken for zero"
+    assert "up to 0.0e+00" in MODEL.summary[0]
+
+
 def test_files(tmp_path):
     MODEL.save(tmp_path / "H.ace")
     again = HamiltonianModel.load(tmp_path / "H.ace")
