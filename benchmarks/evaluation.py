@@ -1,7 +1,7 @@
 """Time of evaluation per atom: canonical, self-interacting, plain NumPy and DScribe, in one run on one thread.
 
 Rattled FCC copper, 4×4×4 cubic cells (256 atoms), rcut 5.0 Å; the neighbor list is part of every time
-unless said otherwise.
+unless said otherwise, and reused for tensors, which are compared with L = 0.
 
     python benchmarks/evaluation.py
 """
@@ -19,6 +19,7 @@ from common import interleaved, machine, parser
 from acepure import ACEBasis
 from acepure.functions import RealSphericalHarmonics
 
+TENSORS = {"order": 3, "totaldegree": 8}
 WORKLOADS = {
     "(a) n_max=4, l_max=6, ν ≤ 2": {"order": 2, "n_max": 4, "l_max": 6},
     "(b) n_max=4, l_max=4, ν ≤ 3": {"order": 3, "n_max": 4, "l_max": 4},
@@ -45,11 +46,17 @@ def main() -> None:
         functions[name, "plain NumPy"] = lambda b=bases[True]: plain_numpy(b, atoms)
         difference = np.abs(plain_numpy(bases[True], atoms) - bases[True].descriptors(atoms)).max()
         assert difference < 1e-9, f"plain NumPy differs by {difference}"
+    for L in range(3):
+        basis = ACEBasis(["Cu"], rcut=5.0, L=L, **TENSORS)
+        functions["tensors, D=8, ν ≤ 3", f"L={L}"] = lambda b=basis, n=neighbors: b.descriptors(
+            atoms, neighbors=n, num_threads=1
+        )
     functions["DScribe SOAP GTO n_max=4, l_max=6", "self-interacting"] = dscribe_soap(atoms)
     times = {key: 1e6 * t / len(atoms) for key, t in interleaved(functions, 7).items()}
-    print(f"{'workload':36s}{'kind':32s}{'µs/atom':>10s}{'÷ self-interacting':>20s}")
+    print(f"{'workload':36s}{'kind':32s}{'µs/atom':>10s}{'÷ self-int. or L=0':>20s}")
     for (name, kind), value in times.items():
-        reference = times[name, "self-interacting, list reused" if "reused" in kind else "self-interacting"]
+        kind_of_reference = "self-interacting, list reused" if "reused" in kind else "self-interacting"
+        reference = times[name, "L=0" if name.startswith("tensors") else kind_of_reference]
         print(f"{name:36s}{kind:32s}{value:10.2f}{value / reference:20.2f}")
     soap = times["DScribe SOAP GTO n_max=4, l_max=6", "self-interacting"]
     print(f"DScribe / acepure canonical on (a): {soap / times[next(iter(WORKLOADS)), 'canonical']:.2f}")

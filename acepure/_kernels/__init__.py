@@ -8,13 +8,13 @@
     forces           from gradients of pairs to forces, virial and rows of a fit
     products.pxd     products along a graph, sparse operators
     evaluator        for blocks of centers; compiled once per instruction set, as evaluator_avx512 and so on, from
+      pairs.pxi        pairs inside the cutoff, their directions and radial functions
       pooling.pxi      pairs → A, and ∂E/∂A → ∂E/∂r_ij
-      features.pxi     A → features
-      pushforward.pxi  A and features with their derivatives along one motion, forward
+      driver.pxi       what Python hands over, and the one loop over blocks of centers
+      features.pxi     A → features, with derivatives along one motion, and in reverse
       jacobian.pxi     ∂ features / ∂r_ij, forward
       linear.pxi       weighted products and their gradients, in reverse
-      pullback.pxi     vector-Jacobian products, in reverse
-      stages.pxi       A, products and features one by one, for arrays of centers
+      stages.pxi       A alone, for arrays of centers
     cpu              which instruction sets there are
     shared           what Cython would repeat in each of these modules; made by the build
 

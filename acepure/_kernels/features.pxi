@@ -1,266 +1,252 @@
-# Features of many centers: A -> products -> sparse operators -> features.
+# From sums to features and back: A -> products -> sparse operators -> B, with all derivatives.
 #
-# Only products that are factors of others are stored.  An entry of C names the two factors of its product, which is
-# multiplied where it is used: at order 4 most products would not stay in the cache until then.
+#   forward    AA, then B = P_B (C_ext AA), or C AA;  tangents along (N_l N_r)˙ = N_l Ṅ_r + N_r Ṅ_l
+#   reverse    ∂E/∂AA = C_extᵀ (P_Bᵀ g), then back through the products
 #
-# Work goes by blocks of LANES centers, which stand side by side in every product and every sparse row; threads take
-# whole blocks, so the result does not depend on their number.  Memory beyond the output: one scratch area per thread.
-from cython.parallel cimport prange, threadid
-from libc.stdlib cimport free, malloc
-
-from acepure._kernels.products cimport (
-    multiply_moving_nodes,
-    multiply_nodes,
-    sparse_apply,
-    sparse_apply_moving_products,
-    sparse_apply_products,
-    sparse_apply_tangents,
-)
+# Forward, only products that are factors of others are stored.  An entry of C names the two factors of its product,
+# which is multiplied where it is used: at order 4 most products would not stay in the cache until then.
+#
+# Each stage is there fused with the sums, where A and products of one block of centers stay in scratch, and for arrays
+# of sums.
+#
+# Cost of a pushforward: 3 multiplications per product and 5 per entry of C, in place of 1 and 2; per pair 3 sums in
+# place of 1, and the gradients of radial functions and harmonics.
 
 
-# size numbers for each thread
-cdef real_t* scratch_memory(Py_ssize_t size, int num_threads) except NULL:
-    cdef real_t* memory = <real_t*> malloc(num_threads * size * sizeof(real_t))
-    if memory == NULL:
-        raise MemoryError(f"scratch of {num_threads * size * sizeof(real_t)} bytes")
-    return memory
-
-
-cdef struct FeaturePlan:
-    index_t n_products, n_rows, n_features  # products that are stored
+cdef struct ContractionPlan:
+    Py_ssize_t n_leaves, n_nodes, n_invariants, n_features
     bint has_purification
-    const index_t* left                # (n_products,)
-    const index_t* right
-    const index_t* symmetrize_indptr
-    const index_t* symmetrize_left     # factors of each entry; the constant 1 is one of them
-    const index_t* symmetrize_right
-    const real_t* symmetrize_data
-    const index_t* purify_indptr
-    const index_t* purify_indices
-    const real_t* purify_data
+    Graph graph
+    Csr symmetrize
+    Csr purify
 
 
-# B = P_B (C_ext AA_ext), or C AA
-cdef inline void apply_operators(
-    const FeaturePlan* plan, const real_t* nodes, real_t* invariants, real_t* features
-) noexcept nogil:
-    if plan.has_purification:
-        sparse_apply_products(
-            plan.n_rows, plan.symmetrize_indptr, plan.symmetrize_left, plan.symmetrize_right, plan.symmetrize_data,
-            nodes, invariants,
-        )
-        sparse_apply(
-            plan.n_features, plan.purify_indptr, plan.purify_indices, plan.purify_data, invariants, features
-        )
-    else:
-        sparse_apply_products(
-            plan.n_features, plan.symmetrize_indptr, plan.symmetrize_left, plan.symmetrize_right,
-            plan.symmetrize_data, nodes, features,
-        )
-
-
-# out[targets[c], f] = features[f, c], LANES features at a time
-cdef inline void write_features(
-    Py_ssize_t n_features, int count, const offset_t* targets, const real_t* features, real_t* out
-) noexcept nogil:
-    cdef real_t[LANES * LANES] tile
-    cdef Py_ssize_t f = 0, k
-    cdef int c
-    while f + LANES <= n_features:
-        lanes_transpose(features + f * LANES, LANES, tile)
-        for c in range(count):
-            lanes_store(out + targets[c] * n_features + f, lanes_load(tile + c * LANES))
-        f = f + LANES
-    for c in range(count):
-        for k in range(f, n_features):
-            out[targets[c] * n_features + k] = features[k * LANES + c]
-
-
-# What the products and operators of LANES centers need: pointers into one allocation.
-cdef struct FeatureScratch:
-    real_t* nodes        # (n_leaves + 1 + n_products, LANES)
-    real_t* invariants   # (n_rows, LANES)
+# What LANES centers need: pointers into one allocation.
+cdef struct ContractionScratch:
+    real_t* nodes        # (n_nodes, LANES)
+    real_t* invariants   # (n_invariants, LANES)
     real_t* features     # (n_features, LANES)
     real_t* end
 
 
-cdef inline Py_ssize_t feature_scratch_size(const FeaturePlan* plan, Py_ssize_t n_leaves) noexcept nogil:
-    return LANES * (n_leaves + 1 + plan.n_products + plan.n_rows + plan.n_features)
-
-
-cdef inline FeatureScratch feature_scratch_at(
-    const FeaturePlan* plan, Py_ssize_t n_leaves, real_t* memory
-) noexcept nogil:
-    cdef FeatureScratch scratch
+cdef inline ContractionScratch contraction_scratch_at(const ContractionPlan* plan, real_t* memory) noexcept nogil:
+    cdef ContractionScratch scratch
     scratch.nodes = memory
-    scratch.invariants = scratch.nodes + (n_leaves + 1 + plan.n_products) * LANES
-    scratch.features = scratch.invariants + <Py_ssize_t> plan.n_rows * LANES
-    scratch.end = scratch.features + <Py_ssize_t> plan.n_features * LANES
+    scratch.invariants = scratch.nodes + plan.n_nodes * LANES
+    scratch.features = scratch.invariants + plan.n_invariants * LANES
+    scratch.end = scratch.features + plan.n_features * LANES
     return scratch
 
 
-# From the leaves to the features
-cdef inline void contract(const FeaturePlan* plan, Py_ssize_t n_leaves, const FeatureScratch* here) noexcept nogil:
+cdef inline Py_ssize_t contraction_scratch_size(const ContractionPlan* plan) noexcept nogil:
+    return LANES * (plan.n_nodes + plan.n_invariants + plan.n_features)
+
+
+# The constant 1, or its derivative 0
+cdef inline void set_constant(const Graph* graph, real_t value, real_t* nodes) noexcept nogil:
     cdef int c
     for c in range(LANES):
-        here.nodes[n_leaves * LANES + c] = 1.0
-    multiply_nodes(plan.n_products, plan.left, plan.right, n_leaves + 1, here.nodes)
-    apply_operators(plan, here.nodes, here.invariants, here.features)
+        nodes[(graph.first - 1) * LANES + c] = value
 
 
-cdef void features_block(
-    const PoolingPlan* pooling, const FeaturePlan* plan, const Pairs* pairs, int count, const offset_t* rows,
-    const offset_t* targets, real_t* memory, real_t* out,
+# From the leaves to the features, and with `moving` from their tangents to those of the features
+cdef void contract(
+    const ContractionPlan* plan, const ContractionScratch* here, const ContractionScratch* moving
 ) noexcept nogil:
-    cdef FeatureScratch here = feature_scratch_at(plan, pooling.n_leaves, memory)
-    cdef PairScratch scratch = pair_scratch_at(pooling, here.end)
-    pool_block(pooling, pairs, NULL, count, rows, &scratch, here.nodes, NULL)
-    contract(plan, pooling.n_leaves, &here)
-    write_features(plan.n_features, count, targets, here.features, out)
+    cdef bint purify = plan.has_purification
+    cdef real_t* rows = here.invariants if purify else here.features
+    set_constant(&plan.graph, 1.0, here.nodes)
+    if moving == NULL:
+        multiply_nodes(&plan.graph, here.nodes)
+        sparse_apply_products(&plan.symmetrize, here.nodes, rows)
+    else:
+        set_constant(&plan.graph, 0.0, moving.nodes)
+        multiply_moving_nodes(&plan.graph, here.nodes, moving.nodes)
+        sparse_apply_moving_products(
+            &plan.symmetrize, here.nodes, moving.nodes, rows, moving.invariants if purify else moving.features
+        )
+    if purify:
+        sparse_apply(&plan.purify, here.invariants, here.features)
+        if moving != NULL:
+            sparse_apply(&plan.purify, moving.invariants, moving.features)
 
 
-cdef class Features:
-    """Tables of one basis, built once; `evaluate` may be called from many threads at the same time."""
+# From cotangents of the features to the adjoints of all nodes, with the leaves at here.nodes
+cdef void pull_features(const ContractionPlan* plan, const ContractionScratch* here, real_t* adjoints) noexcept nogil:
+    cdef const real_t* rows = here.features
+    set_constant(&plan.graph, 1.0, here.nodes)
+    multiply_nodes(&plan.graph, here.nodes)
+    if plan.has_purification:
+        sparse_apply(&plan.purify, here.features, here.invariants)
+        rows = here.invariants
+    sparse_apply(&plan.symmetrize, rows, adjoints)
+    pull_nodes(&plan.graph, here.nodes, adjoints)
 
-    cdef Pooling pooling
-    cdef FeaturePlan plan
+
+# out[targets[c], f] = values[f, c], LANES numbers at a time
+cdef inline void write_rows(
+    Py_ssize_t n, int count, const offset_t* targets, const real_t* values, real_t* out
+) noexcept nogil:
+    cdef real_t[LANES * LANES] tile
+    cdef Py_ssize_t f = 0, k
+    cdef int c
+    while f + LANES <= n:
+        lanes_transpose(values + f * LANES, LANES, tile)
+        for c in range(count):
+            lanes_store(out + targets[c] * n + f, lanes_load(tile + c * LANES))
+        f = f + LANES
+    for c in range(count):
+        for k in range(f, n):
+            out[targets[c] * n + k] = values[k * LANES + c]
+
+
+# values[f, c] = source[targets[c], f]; zero in idle lanes
+cdef inline void read_rows(
+    Py_ssize_t n, int count, const offset_t* targets, const real_t* source, real_t* values
+) noexcept nogil:
+    cdef Py_ssize_t f
+    cdef int c
+    for f in range(n):
+        for c in range(LANES):
+            values[f * LANES + c] = source[targets[c] * n + f] if c < count else 0.0
+
+
+# Features, and their derivatives where there is a motion; from pairs, or from sums in an array
+cdef void features_block(const Job* job, Py_ssize_t block, int count, real_t* memory) noexcept nogil:
+    cdef const ContractionPlan* plan = job.contraction
+    cdef const offset_t* targets = job.targets + block * LANES
+    cdef ContractionScratch here = contraction_scratch_at(plan, memory), moving
+    cdef PairScratch scratch
+    cdef bint moves = job.derivatives != NULL
+    if moves:
+        moving = contraction_scratch_at(plan, here.end)
+    if job.has_sums:
+        read_rows(plan.n_leaves, count, targets, job.sums, here.nodes)
+        if moves:
+            read_rows(plan.n_leaves, count, targets, job.tangents, moving.nodes)
+    else:
+        scratch = pair_scratch_at(job.pooling, moving.end if moves else here.end)
+        pool_block(
+            job.pooling, job.pairs, job.motion, count, job.rows + block * LANES, &scratch, here.nodes, moving.nodes
+        )
+    contract(plan, &here, &moving if moves else NULL)
+    write_rows(plan.n_features, count, targets, here.features, job.out)
+    if moves:
+        write_rows(plan.n_features, count, targets, moving.features, job.derivatives)
+
+
+# ∂E/∂r_ij from cotangents of features; or ∂E/∂A, for sums in an array
+cdef void pullback_block(const Job* job, Py_ssize_t block, int count, real_t* memory) noexcept nogil:
+    cdef const ContractionPlan* plan = job.contraction
+    cdef const offset_t* rows = job.rows + block * LANES
+    cdef ContractionScratch here = contraction_scratch_at(plan, memory)
+    cdef real_t* adjoints = here.end
+    cdef PairScratch scratch
+    read_rows(plan.n_features, count, rows, job.cotangents, here.features)
+    if job.has_sums:
+        read_rows(plan.n_leaves, count, rows, job.sums, here.nodes)
+        pull_features(plan, &here, adjoints)
+        write_rows(plan.n_leaves, count, rows, adjoints, job.out)
+    else:
+        scratch = pair_scratch_at(job.pooling, adjoints + plan.n_nodes * LANES)
+        pool_block(job.pooling, job.pairs, NULL, count, rows, &scratch, here.nodes, NULL)
+        pull_features(plan, &here, adjoints)
+        pull_block(job.pooling, job.pairs, count, rows, adjoints, &scratch, job.out)
+
+
+cdef class Contraction:
+    """Products and operators of one basis; read-only, so that many threads may use it at the same time.
+
+    For `pullback` and `pullback_sums` the operators are transposed, C_extᵀ with rows by node; for the others C_ext has
+    columns that are products.
+    """
+
+    cdef ContractionPlan plan
     cdef tuple keep_alive
 
-    def __init__(
-        self,
-        Pooling pooling,
-        const index_t[::1] left,
-        const index_t[::1] right,
-        const index_t[::1] symmetrize_indptr,
-        const index_t[::1] symmetrize_left,
-        const index_t[::1] symmetrize_right,
-        const real_t[::1] symmetrize_data,
-        const index_t[::1] purify_indptr,
-        const index_t[::1] purify_indices,
-        const real_t[::1] purify_data,
-    ):
-        cdef FeaturePlan plan
-        plan.n_products = left.shape[0]
-        plan.has_purification = purify_indptr.shape[0] > 1
-        plan.n_rows = symmetrize_indptr.shape[0] - 1
-        plan.n_features = purify_indptr.shape[0] - 1 if plan.has_purification else plan.n_rows
-        plan.left = &left[0] if plan.n_products > 0 else NULL
-        plan.right = &right[0] if plan.n_products > 0 else NULL
-        plan.symmetrize_indptr = &symmetrize_indptr[0]
-        plan.symmetrize_left = &symmetrize_left[0]
-        plan.symmetrize_right = &symmetrize_right[0]
-        plan.symmetrize_data = &symmetrize_data[0]
-        plan.purify_indptr = &purify_indptr[0] if plan.has_purification else NULL
-        plan.purify_indices = &purify_indices[0] if plan.has_purification else NULL
-        plan.purify_data = &purify_data[0] if plan.has_purification else NULL
-        self.pooling = pooling
-        self.plan = plan
-        self.keep_alive = (
-            left, right, symmetrize_indptr, symmetrize_left, symmetrize_right, symmetrize_data, purify_indptr,
-            purify_indices, purify_data,
-        )
+    def __init__(self, Products products, Sparse symmetrize, Sparse purify, Py_ssize_t n_features):
+        self.plan.n_leaves = products.graph.first - 1
+        self.plan.n_nodes = products.graph.first + products.graph.n
+        self.plan.n_features = n_features
+        self.plan.has_purification = purify is not None
+        self.plan.graph = products.graph
+        self.plan.symmetrize = symmetrize.csr
+        if purify is not None:
+            self.plan.purify = purify.csr
+            self.plan.n_invariants = (
+                symmetrize.csr.n_rows if symmetrize.of_products else purify.csr.n_rows * purify.csr.width
+            )
+        self.keep_alive = products, symmetrize, purify
 
     def evaluate(
-        self,
-        const offset_t[::1] rows,
-        const offset_t[::1] offsets,
-        const real_t[:, ::1] vectors,
-        const index_t[::1] center_species,
-        const index_t[::1] pair_species,
-        const real_t[:, ::1] table,
-        const offset_t[::1] targets,
-        real_t[:, ::1] out,
-        int num_threads,
+        self, Pooling pooling, PairList part, const offset_t[::1] targets, real_t[:, ::1] out,
+        real_t[:, ::1] derivatives, int num_threads,
     ):
-        """Write the features of the centers `rows` of a neighbor list into the rows `targets` of `out`."""
-        cdef Py_ssize_t n = rows.shape[0], n_blocks = (n + LANES - 1) // LANES, block, size
-        cdef const PoolingPlan* pooling = &self.pooling.plan
-        cdef const FeaturePlan* plan = &self.plan
-        cdef Pairs pairs
-        cdef real_t* memory
-        if n == 0:
-            return
-        if out.shape[1] != plan.n_features or targets.shape[0] != n:
+        """Write features into the rows `targets` of `out`, and, unless it is empty, their derivatives."""
+        cdef Job job = job_of(part)
+        job.pooling = &pooling.plan
+        job.contraction = &self.plan
+        job.targets = offsets_of(targets)
+        job.out = rows_of_reals(out)
+        job.derivatives = rows_of_reals(derivatives)
+        job.motion = &part.motion if job.derivatives != NULL else NULL
+        if out.shape[1] != self.plan.n_features or targets.shape[0] != part.n:
             raise ValueError(f"out has shape ({out.shape[0]}, {out.shape[1]})")
-        pairs = pairs_of(offsets, vectors, center_species, pair_species, table, table)
-        size = pair_scratch_size(pooling) + feature_scratch_size(plan, pooling.n_leaves)
-        memory = scratch_memory(size, num_threads)
-        for block in prange(n_blocks, nogil=True, num_threads=num_threads, schedule="dynamic"):
-            features_block(
-                pooling, plan, &pairs, min(<Py_ssize_t> LANES, n - block * LANES), &rows[block * LANES],
-                &targets[block * LANES], memory + threadid() * size, &out[0, 0],
-            )
-        free(memory)
-
-    def pushforward(
-        self,
-        const offset_t[::1] rows,
-        const offset_t[::1] offsets,
-        const real_t[:, ::1] vectors,
-        const index_t[::1] center_species,
-        const index_t[::1] pair_species,
-        const real_t[:, ::1] table,
-        const real_t[:, ::1] table_gradients,
-        const index_t[::1] centers,
-        const index_t[::1] neighbors,
-        const real_t[:, ::1] displacements,
-        const real_t[:, ::1] strain,
-        const offset_t[::1] targets,
-        real_t[:, ::1] out,
-        real_t[:, ::1] derivatives,
-        int num_threads,
-    ):
-        """As `evaluate`, with the derivatives along a motion of the atoms."""
-        cdef Py_ssize_t n = rows.shape[0], n_blocks = (n + LANES - 1) // LANES, block, size
-        cdef const PoolingPlan* pooling = &self.pooling.plan
-        cdef const FeaturePlan* plan = &self.plan
-        cdef Pairs pairs
-        cdef Motion motion
-        cdef real_t* memory
-        if n == 0:
-            return
-        pairs = pairs_of(offsets, vectors, center_species, pair_species, table, table_gradients)
-        motion = motion_of(centers, neighbors, displacements, strain)
-        size = pair_scratch_size(pooling) + 2 * feature_scratch_size(plan, pooling.n_leaves)
-        memory = scratch_memory(size, num_threads)
-        for block in prange(n_blocks, nogil=True, num_threads=num_threads, schedule="dynamic"):
-            pushforward_block(
-                pooling, plan, &pairs, &motion, min(<Py_ssize_t> LANES, n - block * LANES), &rows[block * LANES],
-                &targets[block * LANES], memory + threadid() * size, &out[0, 0], &derivatives[0, 0],
-            )
-        free(memory)
-
-    def jacobian(
-        self,
-        const offset_t[::1] rows,
-        const offset_t[::1] offsets,
-        const real_t[:, ::1] vectors,
-        const index_t[::1] center_species,
-        const index_t[::1] pair_species,
-        const real_t[:, ::1] table,
-        const real_t[:, ::1] table_gradients,
-        const index_t[::1] leaf_channel,
-        const index_t[::1] leaf_lm,
-        const index_t[::1] leaf_species,
-        real_t[:, :, ::1] out,
-        int num_threads,
-    ):
-        """Write out[pair, a, f] = ∂B_f(i)/∂r_ij,a for the pairs of the centers `rows`."""
-        cdef Py_ssize_t n = rows.shape[0], n_blocks = (n + LANES - 1) // LANES, block, size
-        cdef const PoolingPlan* pooling = &self.pooling.plan
-        cdef const FeaturePlan* plan = &self.plan
-        cdef Pairs pairs
-        cdef real_t* memory
-        if n == 0 or vectors.shape[0] == 0:
-            return
-        pairs = pairs_of(offsets, vectors, center_species, pair_species, table, table_gradients)
-        size = pair_scratch_size(pooling) + LANES * (
-            2 * (<Py_ssize_t> pooling.n_leaves + 1 + plan.n_products) + plan.n_rows + plan.n_features
+        run(
+            features_block, &job, pair_scratch_size(&pooling.plan) + 2 * contraction_scratch_size(&self.plan),
+            num_threads,
         )
-        memory = scratch_memory(size, num_threads)
-        for block in prange(n_blocks, nogil=True, num_threads=num_threads, schedule="dynamic"):
-            jacobian_block(
-                pooling, plan, &pairs, min(<Py_ssize_t> LANES, n - block * LANES), &rows[block * LANES],
-                &leaf_channel[0], &leaf_lm[0], &leaf_species[0], memory + threadid() * size, &out[0, 0, 0],
-            )
-        free(memory)
+
+    def pullback(
+        self, Pooling pooling, PairList part, const real_t[:, ::1] cotangents, real_t[:, ::1] gradients, int num_threads
+    ):
+        """Write gradients[pair] = Σ_f cotangents[i, f] ∂B_f(i)/∂r_ij for the pairs of the centers."""
+        cdef Job job = job_of(part)
+        job.pooling = &pooling.plan
+        job.contraction = &self.plan
+        job.cotangents = rows_of_reals(cotangents)
+        job.out = rows_of_reals(gradients)
+        run(pullback_block, &job, pair_scratch_size(&pooling.plan) + self.reverse_size(), num_threads)
+
+    def evaluate_sums(
+        self, const offset_t[::1] rows, const real_t[:, ::1] values, const real_t[:, ::1] tangents, real_t[:, ::1] out,
+        real_t[:, ::1] derivatives, int num_threads,
+    ):
+        """From the leaves of each center to features; derivatives along tangents unless they are empty."""
+        cdef Job job = job_of(None)
+        job.contraction = &self.plan
+        job.n = rows.shape[0]
+        job.targets = offsets_of(rows)
+        job.has_sums = True
+        job.sums = rows_of_reals(values)
+        job.tangents = rows_of_reals(tangents)
+        job.out = rows_of_reals(out)
+        job.derivatives = rows_of_reals(derivatives)
+        run(features_block, &job, 2 * contraction_scratch_size(&self.plan), num_threads)
+
+    def pullback_sums(
+        self, const offset_t[::1] rows, const real_t[:, ::1] values, const real_t[:, ::1] cotangents,
+        real_t[:, ::1] out, int num_threads,
+    ):
+        """From cotangents of the features of each center to those of its leaves."""
+        cdef Job job = job_of(None)
+        job.contraction = &self.plan
+        job.n = rows.shape[0]
+        job.rows = offsets_of(rows)
+        job.has_sums = True
+        job.sums = rows_of_reals(values)
+        job.cotangents = rows_of_reals(cotangents)
+        job.out = rows_of_reals(out)
+        run(pullback_block, &job, self.reverse_size(), num_threads)
+
+    def jacobian(self, Pooling pooling, PairList part, real_t[:, :, ::1] out, int num_threads):
+        """Write out[pair, a, f] = ∂B_f(i)/∂r_ij,a for the pairs of the centers."""
+        cdef Job job = job_of(part)
+        job.pooling = &pooling.plan
+        job.contraction = &self.plan
+        job.out = &out[0, 0, 0] if out.shape[0] > 0 else NULL
+        run(jacobian_block, &job, pair_scratch_size(&pooling.plan) + self.reverse_size(), num_threads)
+
+    # with room for adjoints or tangents of all nodes
+    cdef Py_ssize_t reverse_size(self):
+        return contraction_scratch_size(&self.plan) + LANES * self.plan.n_nodes

@@ -10,9 +10,8 @@
 
 
 cdef struct LinearPlan:
-    index_t n_interior, n_weights, n_groups, n_outputs
-    const index_t* left                # (n_interior,)
-    const index_t* right
+    index_t n_weights, n_groups, n_outputs
+    Graph graph                        # of interior nodes
     const index_t* weight_nodes        # nodes with weights of their own
     const real_t* weights              # (n_weights, n_outputs)
     const index_t* group_left          # (n_groups,)
@@ -23,20 +22,24 @@ cdef struct LinearPlan:
 
 # What linear functions need for LANES centers: pointers into one allocation.
 cdef struct LinearScratch:
-    real_t* nodes        # (n_leaves + 1 + n_interior, LANES)
+    real_t* nodes        # (n_leaves + 1 + n, LANES)
     real_t* adjoints     # the same
     real_t* outputs      # (n_outputs, LANES), values or cotangents
     real_t* end
 
 
-cdef LinearScratch linear_scratch_at(const LinearPlan* plan, Py_ssize_t n_leaves, real_t* memory) noexcept nogil:
+cdef LinearScratch linear_scratch_at(const LinearPlan* plan, real_t* memory) noexcept nogil:
     cdef LinearScratch scratch
-    cdef Py_ssize_t size = (n_leaves + 1 + plan.n_interior) * LANES
+    cdef Py_ssize_t size = (plan.graph.first + plan.graph.n) * LANES
     scratch.nodes = memory
     scratch.adjoints = scratch.nodes + size
     scratch.outputs = scratch.adjoints + size
     scratch.end = scratch.outputs + <Py_ssize_t> plan.n_outputs * LANES
     return scratch
+
+
+cdef Py_ssize_t linear_scratch_size(const LinearPlan* plan) noexcept nogil:
+    return LANES * (2 * (plan.graph.first + plan.graph.n) + plan.n_outputs)
 
 
 # The outputs first..first + n, n <= 4
@@ -145,78 +148,41 @@ cdef void all_adjoints(const LinearPlan* plan, bint given, const LinearScratch* 
         left = left - 4
 
 
-# adjoints[left] += adjoint N_right and the reverse, from the last node to the first
-cdef void pull_nodes(
-    Py_ssize_t n, const index_t* left, const index_t* right, Py_ssize_t first, const real_t* nodes, real_t* adjoints
-) noexcept nogil:
-    cdef Py_ssize_t i, l, r
-    cdef lanes_t adjoint
-    for i in range(n - 1, -1, -1):
-        l = left[i]
-        r = right[i]
-        adjoint = lanes_load(adjoints + (first + i) * LANES)
-        lanes_store(
-            adjoints + l * LANES, lanes_fused(adjoint, lanes_load(nodes + r * LANES), lanes_load(adjoints + l * LANES))
-        )
-        lanes_store(
-            adjoints + r * LANES, lanes_fused(adjoint, lanes_load(nodes + l * LANES), lanes_load(adjoints + r * LANES))
-        )
-
-
-# What a sweep reads and writes, see `Linear.evaluate`.
-cdef struct LinearJob:
-    bint has_sums
-    real_t* sums                       # (n_blocks, n_leaves, LANES), or NULL
-    real_t* values                     # (n_centers, n_outputs), or NULL
-    const real_t* cotangents           # (n_centers, n_outputs), or NULL
-    real_t* gradients                  # (n_pairs, 3), or NULL
-
-
-cdef void linear_block(
-    const PoolingPlan* pooling, const LinearPlan* plan, const Pairs* pairs, const LinearJob* job, Py_ssize_t block,
-    int count, const offset_t* rows, real_t* memory,
-) noexcept nogil:
-    cdef Py_ssize_t n_leaves = pooling.n_leaves, size = n_leaves * LANES * sizeof(real_t)
-    cdef LinearScratch here = linear_scratch_at(plan, n_leaves, memory)
-    cdef PairScratch scratch = pair_scratch_at(pooling, here.end)
-    cdef int c, p
+cdef void linear_block(const Job* job, Py_ssize_t block, int count, real_t* memory) noexcept nogil:
+    cdef const LinearPlan* plan = job.linear
+    cdef const offset_t* rows = job.rows + block * LANES
+    cdef LinearScratch here = linear_scratch_at(plan, memory)
+    cdef PairScratch scratch = pair_scratch_at(job.pooling, here.end)
+    cdef Py_ssize_t size = job.pooling.n_leaves * LANES
     if job.has_sums:
-        memcpy(here.nodes, job.sums + block * n_leaves * LANES, size)
+        memcpy(here.nodes, job.sums + block * size, size * sizeof(real_t))
     else:
-        pool_block(pooling, pairs, NULL, count, rows, &scratch, here.nodes, NULL)
+        pool_block(job.pooling, job.pairs, NULL, count, rows, &scratch, here.nodes, NULL)
         if job.sums != NULL:
-            memcpy(job.sums + block * n_leaves * LANES, here.nodes, size)
-    for c in range(LANES):
-        here.nodes[n_leaves * LANES + c] = 1.0
-    multiply_nodes(plan.n_interior, plan.left, plan.right, n_leaves + 1, here.nodes)
-    if job.gradients == NULL:
+            memcpy(job.sums + block * size, here.nodes, size * sizeof(real_t))
+    set_constant(&plan.graph, 1.0, here.nodes)
+    multiply_nodes(&plan.graph, here.nodes)
+    if job.derivatives == NULL:
         all_values(plan, &here)
     else:
         if job.cotangents != NULL:
-            for p in range(plan.n_outputs):
-                for c in range(LANES):
-                    here.outputs[p * LANES + c] = job.cotangents[rows[c] * plan.n_outputs + p] if c < count else 0.0
+            read_rows(plan.n_outputs, count, rows, job.cotangents, here.outputs)
         all_adjoints(plan, job.cotangents != NULL, &here)
-        pull_nodes(plan.n_interior, plan.left, plan.right, n_leaves + 1, here.nodes, here.adjoints)
-        pull_block(pooling, pairs, count, rows, here.adjoints, &scratch, job.gradients)
-    if job.values != NULL:
-        for c in range(count):
-            for p in range(plan.n_outputs):
-                job.values[rows[c] * plan.n_outputs + p] = here.outputs[p * LANES + c]
+        pull_nodes(&plan.graph, here.nodes, here.adjoints)
+        pull_block(job.pooling, job.pairs, count, rows, here.adjoints, &scratch, job.derivatives)
+    if job.out != NULL:
+        write_rows(plan.n_outputs, count, rows, here.outputs, job.out)
 
 
 cdef class Linear:
     """Weights of one species of center, folded into products."""
 
-    cdef Pooling pooling
     cdef LinearPlan plan
     cdef tuple keep_alive
 
     def __init__(
         self,
-        Pooling pooling,
-        const index_t[::1] left,
-        const index_t[::1] right,
+        Products products,
         const index_t[::1] weight_nodes,
         const index_t[::1] group_left,
         const index_t[::1] group_indptr,
@@ -224,65 +190,35 @@ cdef class Linear:
         const real_t[:, ::1] weights,
         const real_t[:, ::1] terminal_weights,
     ):
-        cdef LinearPlan plan
-        plan.n_interior = left.shape[0]
-        plan.n_weights = weights.shape[0]
-        plan.n_groups = group_left.shape[0]
-        plan.n_outputs = weights.shape[1]
-        plan.left = &left[0] if plan.n_interior > 0 else NULL
-        plan.right = &right[0] if plan.n_interior > 0 else NULL
-        plan.weight_nodes = &weight_nodes[0] if plan.n_weights > 0 else NULL
-        plan.weights = &weights[0, 0] if plan.n_weights > 0 else NULL
-        plan.group_left = &group_left[0] if plan.n_groups > 0 else NULL
-        plan.group_indptr = &group_indptr[0]
-        plan.terminal_right = &terminal_right[0] if plan.n_groups > 0 else NULL
-        plan.terminal_weights = &terminal_weights[0, 0] if plan.n_groups > 0 else NULL
-        self.pooling = pooling
-        self.plan = plan
+        self.plan.graph = products.graph
+        self.plan.n_weights = weights.shape[0]
+        self.plan.n_groups = group_left.shape[0]
+        self.plan.n_outputs = weights.shape[1]
+        self.plan.weight_nodes = indices_of(weight_nodes)
+        self.plan.weights = rows_of_reals(weights)
+        self.plan.group_left = indices_of(group_left)
+        self.plan.group_indptr = &group_indptr[0]
+        self.plan.terminal_right = indices_of(terminal_right)
+        self.plan.terminal_weights = rows_of_reals(terminal_weights)
         self.keep_alive = (
-            left, right, weight_nodes, weights, group_left, group_indptr, terminal_right, terminal_weights
+            products, weight_nodes, weights, group_left, group_indptr, terminal_right, terminal_weights
         )
 
     def evaluate(
-        self,
-        const offset_t[::1] rows,
-        const offset_t[::1] offsets,
-        const real_t[:, ::1] vectors,
-        const index_t[::1] center_species,
-        const index_t[::1] pair_species,
-        const real_t[:, ::1] table,
-        const real_t[:, ::1] table_gradients,
-        real_t[:, :, ::1] sums,
-        bint has_sums,
-        real_t[:, ::1] values,
-        const real_t[:, ::1] cotangents,
-        real_t[:, ::1] gradients,
-        int num_threads,
+        self, Pooling pooling, PairList part, real_t[:, :, ::1] sums, bint has_sums, real_t[:, ::1] values,
+        const real_t[:, ::1] cotangents, real_t[:, ::1] gradients, int num_threads,
     ):
-        """Run over the centers `rows`; what is empty is not wanted, or not given.
+        """Run over the centers; what is empty is not wanted, or not given.
 
         values[row, p] = E_ip;  gradients[pair] = Σ_p cotangents[row, p] ∂E_ip/∂r_ij, or without cotangents those of
         the only output, then together with its value. `sums` keeps A of each block of centers, or has them already.
         """
-        cdef Py_ssize_t n = rows.shape[0], n_blocks = (n + LANES - 1) // LANES, block, size
-        cdef const PoolingPlan* pooling = &self.pooling.plan
-        cdef const LinearPlan* plan = &self.plan
-        cdef Pairs pairs
-        cdef LinearJob job
-        cdef real_t* memory
-        if n == 0:
-            return
+        cdef Job job = job_of(part)
+        job.pooling = &pooling.plan
+        job.linear = &self.plan
         job.has_sums = has_sums
         job.sums = &sums[0, 0, 0] if sums.shape[0] > 0 else NULL
-        job.values = &values[0, 0] if values.shape[0] > 0 else NULL
-        job.cotangents = &cotangents[0, 0] if cotangents.shape[0] > 0 else NULL
-        job.gradients = &gradients[0, 0] if gradients.shape[0] > 0 else NULL
-        pairs = pairs_of(offsets, vectors, center_species, pair_species, table, table_gradients)
-        size = pair_scratch_size(pooling) + (linear_scratch_at(plan, pooling.n_leaves, NULL).end - <real_t*> NULL)
-        memory = scratch_memory(size, num_threads)
-        for block in prange(n_blocks, nogil=True, num_threads=num_threads, schedule="dynamic"):
-            linear_block(
-                pooling, plan, &pairs, &job, block, min(<Py_ssize_t> LANES, n - block * LANES), &rows[block * LANES],
-                memory + threadid() * size,
-            )
-        free(memory)
+        job.out = rows_of_reals(values)
+        job.cotangents = rows_of_reals(cotangents)
+        job.derivatives = rows_of_reals(gradients)
+        run(linear_block, &job, pair_scratch_size(&pooling.plan) + linear_scratch_size(&self.plan), num_threads)

@@ -1,197 +1,10 @@
 # From pairs to sums and back, for one block of LANES centers:
 #
-#   pool_block    pairs -> A          A_v = Σ_j R_q(r_j) Y_lm(r̂_j), and Ȧ along a motion of the atoms (pushforward.pxi)
+#   pool_block    pairs -> A          A_v = Σ_j R_q(r_j) Y_lm(r̂_j), and Ȧ along a motion of the atoms
 #   pull_block    ∂E/∂A -> ∂E/∂r_ij
 #
 # Both visit the pairs of a block in the same way, LANES at a time, and compute R and Y anew: keeping them would cost
 # memory that grows with the number of neighbors, and reading it back as long as computing.
-from libc.math cimport sqrt
-from libc.string cimport memcpy, memset
-
-from acepure._kernels.harmonics cimport harmonics_gradients_lanes, harmonics_lanes
-from acepure._kernels.lanes cimport (
-    lanes_add,
-    lanes_divide,
-    lanes_fill,
-    lanes_fused,
-    lanes_load,
-    lanes_multiply,
-    lanes_multiply_add,
-    lanes_scale,
-    lanes_store,
-    lanes_t,
-    lanes_transpose,
-    lanes_zero,
-)
-from acepure._kernels.radial cimport (
-    N_RADIAL_PARAMETERS,
-    polynomial_gradients_lanes,
-    polynomial_lanes,
-    radial_gradients_lanes,
-    radial_lanes,
-)
-from acepure._kernels.types cimport LANES, index_t, offset_t, real_t
-
-
-# Sizes and tables: pointers into the arrays that the `Pooling` object keeps alive.
-cdef struct PoolingPlan:
-    index_t n_species, lmax, n_lm, n_lm_blocks, n_channels, n_grades, n_radial, n_leaves
-    bint has_table, has_shift
-    Py_ssize_t pooled_size             # A of one center, padded
-    const real_t* cutoff2              # (n_species * n_species,), Å²
-    const real_t* harmonics            # recurrence coefficients
-    const real_t* radial_parameters    # (n_species * n_species, N_RADIAL_PARAMETERS)
-    const real_t* recurrence           # (n_species * n_species, n_radial, 3), grade 1
-    const real_t* chebyshev            # (n, 3), higher grades
-    const index_t* grade_sizes         # (n_grades,)
-    const index_t* channel_start       # (n_species, n_channels)
-    const index_t* channel_blocks      # (n_species, n_channels), 0 where a channel is unused
-    const index_t* l_indptr            # (n_species, lmax + 2), into l_channels
-    const index_t* l_channels          # channels that use a degree
-    const index_t* leaf_position       # (n_leaves,)
-    const real_t* shift                # (n_species, n_leaves)
-
-
-# The pairs of a structure.
-cdef struct Pairs:
-    const offset_t* offsets            # (n_centers + 1,)
-    const real_t* vectors              # (n_pairs, 3), Å
-    const index_t* center_species      # (n_centers,)
-    const index_t* pair_species        # (n_pairs,), sorted within each center
-    const real_t* table                # (n_pairs, n_channels), or NULL
-    const real_t* table_gradients      # the same, 1/Å
-
-
-# Up to LANES pairs of one ordered pair of species, side by side.
-cdef struct Chunk:
-    int count
-    int kind
-    int[LANES] center                  # position of the center in its block
-    Py_ssize_t[LANES] pair
-    real_t[LANES] x
-    real_t[LANES] y
-    real_t[LANES] z
-    real_t[LANES] r2
-
-
-# What one thread needs for pairs: pointers into one allocation.
-cdef struct PairScratch:
-    real_t* pooled    # (LANES, pooled_size)
-    real_t* R         # (n_channels, LANES)
-    real_t* dR        # (n_channels, LANES)
-    real_t* Y         # (n_lm_blocks * LANES, LANES)
-    real_t* G         # (3, n_lm, LANES)
-    real_t* T         # (LANES, n_lm_blocks * LANES)
-    real_t* moving    # as pooled: Ȧ
-    real_t* dY        # as Y: ∇Y · ṙ
-    real_t* dT        # as T
-
-
-cdef Py_ssize_t pair_scratch_size(const PoolingPlan* plan) noexcept nogil:
-    return LANES * (
-        2 * plan.pooled_size + 2 * <Py_ssize_t> plan.n_channels + 3 * <Py_ssize_t> plan.n_lm
-        + 4 * <Py_ssize_t> plan.n_lm_blocks * LANES
-    )
-
-
-cdef PairScratch pair_scratch_at(const PoolingPlan* plan, real_t* memory) noexcept nogil:
-    cdef PairScratch scratch
-    scratch.pooled = memory
-    scratch.R = scratch.pooled + LANES * plan.pooled_size
-    scratch.dR = scratch.R + LANES * plan.n_channels
-    scratch.Y = scratch.dR + LANES * plan.n_channels
-    scratch.G = scratch.Y + <Py_ssize_t> LANES * plan.n_lm_blocks * LANES
-    scratch.T = scratch.G + 3 * LANES * plan.n_lm
-    scratch.moving = scratch.T + <Py_ssize_t> LANES * plan.n_lm_blocks * LANES
-    scratch.dY = scratch.moving + LANES * plan.pooled_size
-    scratch.dT = scratch.dY + <Py_ssize_t> LANES * plan.n_lm_blocks * LANES
-    return scratch
-
-
-# Append a pair if it is inside its cutoff (lists with a skin hold others).
-cdef inline void append(
-    const PoolingPlan* plan, const Pairs* pairs, Chunk* chunk, int kind, int center, Py_ssize_t pair
-) noexcept nogil:
-    cdef int lane = chunk.count
-    cdef real_t x = pairs.vectors[3 * pair], y = pairs.vectors[3 * pair + 1], z = pairs.vectors[3 * pair + 2]
-    cdef real_t r2 = x * x + y * y + z * z
-    if r2 < plan.cutoff2[kind]:
-        chunk.kind = kind
-        chunk.center[lane] = center
-        chunk.pair[lane] = pair
-        chunk.x[lane] = x
-        chunk.y[lane] = y
-        chunk.z[lane] = z
-        chunk.r2[lane] = r2
-        chunk.count = lane + 1
-
-
-# Distances and directions; idle lanes repeat the first pair, and what they give is never used.
-cdef inline void directions(Chunk* chunk, real_t* r, real_t* u, real_t* v, real_t* w) noexcept nogil:
-    cdef lanes_t inverse
-    cdef int lane
-    for lane in range(chunk.count, LANES):
-        chunk.x[lane] = chunk.x[0]
-        chunk.y[lane] = chunk.y[0]
-        chunk.z[lane] = chunk.z[0]
-        chunk.r2[lane] = chunk.r2[0]
-    for lane in range(LANES):
-        r[lane] = sqrt(chunk.r2[lane])
-    inverse = lanes_divide(lanes_fill(1.0), lanes_load(r))
-    lanes_store(u, lanes_multiply(lanes_load(chunk.x), inverse))
-    lanes_store(v, lanes_multiply(lanes_load(chunk.y), inverse))
-    lanes_store(w, lanes_multiply(lanes_load(chunk.z), inverse))
-
-
-# R[q, lane]; channels run over n within each grade.
-cdef void radial_channels(
-    const PoolingPlan* plan, const Pairs* pairs, const Chunk* chunk, const real_t* r, real_t* R
-) noexcept nogil:
-    cdef real_t[LANES] x, f, power
-    cdef int grade, lane, q
-    if plan.has_table:
-        for lane in range(chunk.count):
-            for q in range(plan.n_channels):
-                R[q * LANES + lane] = pairs.table[chunk.pair[lane] * plan.n_channels + q]
-        return
-    radial_lanes(r, plan.radial_parameters + chunk.kind * N_RADIAL_PARAMETERS, x, f)
-    polynomial_lanes(x, f, plan.grade_sizes[0], plan.recurrence + chunk.kind * plan.n_radial * 3, R)
-    for lane in range(LANES):
-        power[lane] = f[lane]
-    for grade in range(1, plan.n_grades):
-        R = R + LANES * plan.grade_sizes[grade - 1]
-        for lane in range(LANES):
-            power[lane] = power[lane] * f[lane]
-        if plan.grade_sizes[grade] > 0:
-            polynomial_lanes(x, power, plan.grade_sizes[grade], plan.chebyshev, R)
-
-
-# R[q, lane] and dR/dr
-cdef void radial_channels_gradients(
-    const PoolingPlan* plan, const Pairs* pairs, const Chunk* chunk, const real_t* r, real_t* R, real_t* dR
-) noexcept nogil:
-    cdef real_t[LANES] x, f, dx, df, power, dpower
-    cdef int grade, lane, q
-    if plan.has_table:
-        for lane in range(chunk.count):
-            for q in range(plan.n_channels):
-                R[q * LANES + lane] = pairs.table[chunk.pair[lane] * plan.n_channels + q]
-                dR[q * LANES + lane] = pairs.table_gradients[chunk.pair[lane] * plan.n_channels + q]
-        return
-    radial_gradients_lanes(r, plan.radial_parameters + chunk.kind * N_RADIAL_PARAMETERS, x, f, dx, df)
-    polynomial_gradients_lanes(
-        x, f, dx, df, plan.grade_sizes[0], plan.recurrence + chunk.kind * plan.n_radial * 3, R, dR
-    )
-    for lane in range(LANES):
-        power[lane] = f[lane]
-    for grade in range(1, plan.n_grades):
-        R = R + LANES * plan.grade_sizes[grade - 1]
-        dR = dR + LANES * plan.grade_sizes[grade - 1]
-        for lane in range(LANES):          # d(f^s) = s f^(s-1) df
-            dpower[lane] = (grade + 1) * power[lane] * df[lane]
-            power[lane] = power[lane] * f[lane]
-        if plan.grade_sizes[grade] > 0:
-            polynomial_gradients_lanes(x, power, dx, dpower, plan.grade_sizes[grade], plan.chebyshev, R, dR)
 
 
 # T[lane, lm] = Y[lm, lane]; the rows of Y beyond n_lm are zero
@@ -201,70 +14,110 @@ cdef inline void transpose_harmonics(const PoolingPlan* plan, const real_t* Y, r
         lanes_transpose(Y + block * LANES * LANES, width, T + block * LANES)
 
 
-# n blocks of harmonics of one channel: A[lm] += Σ_lane R[lane] T[lane, lm], first <= lane < last
+# n blocks of harmonics of one channel, over the pairs first <= lane < last: A[lm] += Σ R T, and with `moving`
+# Ȧ[lm] += Σ Ṙ T + R Ṫ; `at` is where they are in T, Ṫ, A and Ȧ
 cdef inline void pool_harmonics(
-    int n, int first, int last, int width, const real_t* R, const real_t* T, real_t* A
+    bint moving, int n, int first, int last, int width, const real_t* R, const real_t* dR, const real_t* T,
+    const real_t* dT, real_t* A, real_t* dA,
 ) noexcept nogil:
-    cdef lanes_t[4] total
+    cdef lanes_t[4] total, change
+    cdef lanes_t value
     cdef int block, lane
     for block in range(n):
         total[block] = lanes_load(A + block * LANES)
+        change[block] = lanes_load(dA + block * LANES) if moving else lanes_zero()
     for lane in range(first, last):
         for block in range(n):
-            total[block] = lanes_multiply_add(R[lane], lanes_load(T + lane * width + block * LANES), total[block])
+            value = lanes_load(T + lane * width + block * LANES)
+            total[block] = lanes_multiply_add(R[lane], value, total[block])
+            if moving:
+                change[block] = lanes_multiply_add(dR[lane], value, change[block])
+                value = lanes_load(dT + lane * width + block * LANES)
+                change[block] = lanes_multiply_add(R[lane], value, change[block])
     for block in range(n):
         lanes_store(A + block * LANES, total[block])
+        if moving:
+            lanes_store(dA + block * LANES, change[block])
 
 
 # The sums of one center over the pairs first <= lane < last
 cdef inline void pool_center(
-    const PoolingPlan* plan, int z, int first, int last, const real_t* R, const real_t* T, real_t* A
+    bint moving, const PoolingPlan* plan, int z, int first, int last, const PairScratch* scratch, real_t* A, real_t* dA
 ) noexcept nogil:
     cdef const index_t* start = plan.channel_start + z * plan.n_channels
     cdef const index_t* n_blocks = plan.channel_blocks + z * plan.n_channels
-    cdef int q, block, end, width = plan.n_lm_blocks * LANES
+    cdef const real_t* T = scratch.T
+    cdef const real_t* dT = scratch.dT
+    cdef const real_t* R
+    cdef const real_t* dR
+    cdef int q, left, at, width = plan.n_lm_blocks * LANES
     for q in range(plan.n_channels):
-        block = 0
-        end = n_blocks[q]
-        while block + 4 <= end:            # fixed lengths, so that the sums stay in registers
-            pool_harmonics(4, first, last, width, R + q * LANES, T + block * LANES, A + start[q] + block * LANES)
-            block = block + 4
-        if end - block == 3:
-            pool_harmonics(3, first, last, width, R + q * LANES, T + block * LANES, A + start[q] + block * LANES)
-        elif end - block == 2:
-            pool_harmonics(2, first, last, width, R + q * LANES, T + block * LANES, A + start[q] + block * LANES)
-        elif end - block == 1:
-            pool_harmonics(1, first, last, width, R + q * LANES, T + block * LANES, A + start[q] + block * LANES)
+        R = scratch.R + q * LANES
+        dR = scratch.dR + q * LANES
+        at = 0
+        left = n_blocks[q]
+        while left > 0:                    # fixed lengths, so that the sums stay in registers
+            if left >= 4:
+                pool_harmonics(
+                    moving, 4, first, last, width, R, dR, T + at, dT + at, A + start[q] + at, dA + start[q] + at
+                )
+            elif left == 3:
+                pool_harmonics(
+                    moving, 3, first, last, width, R, dR, T + at, dT + at, A + start[q] + at, dA + start[q] + at
+                )
+            elif left == 2:
+                pool_harmonics(
+                    moving, 2, first, last, width, R, dR, T + at, dT + at, A + start[q] + at, dA + start[q] + at
+                )
+            else:
+                pool_harmonics(
+                    moving, 1, first, last, width, R, dR, T + at, dT + at, A + start[q] + at, dA + start[q] + at
+                )
+            at = at + 4 * LANES
+            left = left - 4
 
 
-cdef void pool_chunk(
-    const PoolingPlan* plan, const Pairs* pairs, Chunk* chunk, const PairScratch* scratch
+# One chunk: A, or A and Ȧ
+cdef inline void pool_chunk(
+    bint moving, const PoolingPlan* plan, const Pairs* pairs, const Motion* motion, const offset_t* rows, Chunk* chunk,
+    const PairScratch* scratch,
 ) noexcept nogil:
-    cdef real_t[LANES] r, u, v, w
+    cdef real_t[LANES] r
+    cdef real_t[3 * LANES] unit, velocity
     cdef int lane, first = 0
-    directions(chunk, r, u, v, w)
-    radial_channels(plan, pairs, chunk, r, scratch.R)
-    harmonics_lanes(u, v, w, plan.lmax, plan.harmonics, scratch.Y)
+    cdef Py_ssize_t at
+    directions(chunk, r, unit, unit + LANES, unit + 2 * LANES)
+    if moving:
+        velocities(motion, rows, chunk, velocity)
+        radial_channels_gradients(plan, pairs, chunk, r, scratch.R, scratch.dR)
+        harmonics_gradients_lanes(
+            unit, unit + LANES, unit + 2 * LANES, plan.lmax, plan.harmonics, scratch.Y, scratch.G
+        )
+        move_functions(plan, r, unit, velocity, scratch)
+        transpose_harmonics(plan, scratch.dY, scratch.dT)
+    else:
+        radial_channels(plan, pairs, chunk, r, scratch.R)
+        harmonics_lanes(unit, unit + LANES, unit + 2 * LANES, plan.lmax, plan.harmonics, scratch.Y)
     transpose_harmonics(plan, scratch.Y, scratch.T)
     for lane in range(1, chunk.count + 1):
         if lane == chunk.count or chunk.center[lane] != chunk.center[first]:
+            at = chunk.center[first] * plan.pooled_size
             pool_center(
-                plan, chunk.kind % plan.n_species, first, lane, scratch.R, scratch.T,
-                scratch.pooled + chunk.center[first] * plan.pooled_size,
+                moving, plan, chunk.kind % plan.n_species, first, lane, scratch, scratch.pooled + at,
+                scratch.moving + at,
             )
             first = lane
     chunk.count = 0
 
 
-# One chunk: A, or A and Ȧ
-cdef inline void flush(
+cdef void flush(
     const PoolingPlan* plan, const Pairs* pairs, const Motion* motion, const offset_t* rows, Chunk* chunk,
     const PairScratch* scratch,
 ) noexcept nogil:
     if motion == NULL:
-        pool_chunk(plan, pairs, chunk, scratch)
+        pool_chunk(False, plan, pairs, motion, rows, chunk, scratch)
     else:
-        push_chunk(plan, pairs, motion, rows, chunk, scratch)
+        pool_chunk(True, plan, pairs, motion, rows, chunk, scratch)
 
 
 # nodes[leaf * LANES + center] from the sums of each center
@@ -442,6 +295,9 @@ cdef class Pooling:
         const index_t[::1] l_channels,
         Py_ssize_t pooled_size,
         const index_t[::1] leaf_position,
+        const index_t[::1] leaf_channel,
+        const index_t[::1] leaf_lm,
+        const index_t[::1] leaf_species,
         const real_t[:, ::1] shift,
     ):
         cdef real_t[:, ::1] cutoff2 = cutoffs.copy()
@@ -472,23 +328,12 @@ cdef class Pooling:
         plan.l_indptr = &l_indptr[0, 0]
         plan.l_channels = &l_channels[0]
         plan.leaf_position = &leaf_position[0]
+        plan.leaf_channel = &leaf_channel[0]
+        plan.leaf_lm = &leaf_lm[0]
+        plan.leaf_species = &leaf_species[0]
         plan.shift = &shift[0, 0] if plan.has_shift else NULL
         self.plan = plan
         self.keep_alive = (
             cutoff2, harmonics, radial_parameters, recurrence, chebyshev, grade_sizes, channel_start, channel_blocks,
-            l_indptr, l_channels, leaf_position, shift,
+            l_indptr, l_channels, leaf_position, leaf_channel, leaf_lm, leaf_species, shift,
         )
-
-
-cdef Pairs pairs_of(
-    const offset_t[::1] offsets, const real_t[:, ::1] vectors, const index_t[::1] center_species,
-    const index_t[::1] pair_species, const real_t[:, ::1] table, const real_t[:, ::1] table_gradients,
-):
-    cdef Pairs pairs
-    pairs.offsets = &offsets[0]
-    pairs.vectors = &vectors[0, 0] if vectors.shape[0] > 0 else NULL
-    pairs.center_species = &center_species[0]
-    pairs.pair_species = &pair_species[0] if pair_species.shape[0] > 0 else NULL
-    pairs.table = &table[0, 0] if table.shape[0] > 0 else NULL
-    pairs.table_gradients = &table_gradients[0, 0] if table_gradients.shape[0] > 0 else NULL
-    return pairs

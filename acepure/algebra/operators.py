@@ -37,27 +37,36 @@ class Operators(ReadOnlyArrays):
     symmetrization : scipy.sparse.csr_array, shape (n_features (2L + 1), n_products)
         C; rows by feature and M, columns named by `products`.
     products : ProductSet
-    invariant_purification : scipy.sparse.csr_array or None, shape (n_features (2L + 1), n_invariants (2L + 1))
-        P_B ⊗ 1; None for bases without purification.
+    component_purification : scipy.sparse.csr_array or None, shape (n_features, n_invariants)
+        X, the same for each of the 2L + 1 components: P_B = X ⊗ 1; None for bases without purification.
     extended_symmetrization : scipy.sparse.csr_array, shape (n_invariants (2L + 1), n_extended)
         C_ext; columns named by `extended_products`.
     extended_products : ProductSet
         Products that evaluation computes.
     canonical : bool
         Whether κ-terms are included.
+    n_components : int
+        2L + 1.
     """
 
     algebra: RadialAlgebra
     symmetrization: csr_array
     products: ProductSet
-    invariant_purification: csr_array | None
+    component_purification: csr_array | None
     extended_symmetrization: csr_array
     extended_products: ProductSet
     canonical: bool
+    n_components: int = 1
     _pairs: Callable[[Any, Any], float] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         read_only(vars(self))
+
+    @cached_property
+    def invariant_purification(self) -> csr_array | None:
+        """P_B = X ⊗ 1, shape (n_features (2L + 1), n_invariants (2L + 1)), or None."""
+        X = self.component_purification
+        return X if X is None or self.n_components == 1 else read_only(csr_array(kron(X, np.eye(self.n_components))))
 
     @cached_property
     def purification_with_columns(self) -> tuple[csr_array, tuple[tuple[Any, ...], ...]]:
@@ -90,12 +99,11 @@ def assemble(
     """
     C, products, _ = symmetrization(blocks, *irrep)
     if not canonical and pairs is None:
-        return Operators(algebra, C, products, None, C, products, canonical)
-    P_B, extended = purified_invariants(blocks, algebra if canonical else None, pairs, *irrep)
+        return Operators(algebra, C, products, None, C, products, canonical, len(irrep.components))
+    X, extended = purified_invariants(blocks, algebra if canonical else None, pairs, *irrep)
     C_ext, extended_products, _ = symmetrization(extended, *irrep)
-    if irrep.L:
-        P_B = csr_array(kron(P_B, np.eye(len(irrep.components))))
-    return Operators(algebra, C, products, P_B, C_ext, extended_products, canonical, _tuple_pairs(pairs))
+    n_components = len(irrep.components)
+    return Operators(algebra, C, products, X, C_ext, extended_products, canonical, n_components, _tuple_pairs(pairs))
 
 
 def _tuple_pairs(pairs: Callable[[Any, Any], float] | None) -> Callable[[Any, Any], float] | None:

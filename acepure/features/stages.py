@@ -189,13 +189,15 @@ class Stages:
         """AA ↦ B, the features of the basis: a linear map, with the same methods."""
         names: tuple[Any, ...] = tuple(self._operators.extended_products)
         themselves = ProductSet(names, (np.arange(len(names))[:, None],))
-        return ProductMap(themselves, self._operators.extended_symmetrization, self._operators.invariant_purification)
+        return self._map(themselves)
 
     @cached_property
     def features(self) -> ProductMap:
         """A ↦ B, both of the above without storing AA: the same methods."""
+        return self._map(self._operators.extended_products)
+
+    def _map(self, products: ProductSet) -> ProductMap:
+        operators = self._operators
         return ProductMap(
-            self._operators.extended_products,
-            self._operators.extended_symmetrization,
-            self._operators.invariant_purification,
+            products, operators.extended_symmetrization, operators.component_purification, operators.n_components
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from scipy.sparse import csr_array
@@ -13,6 +14,7 @@ from acepure._utils.threads import CENTERS_PER_THREAD, useful_threads
 from acepure.algebra.operators import Operators
 from acepure.functions.polynomials import Chebyshev
 from acepure.functions.radial import PolynomialRadialBasis, RadialBasis
+from acepure.labels.factors import ProductSet
 from acepure.neighbors.lists import NeighborList
 from acepure.stages.pooling import pooling_layout
 from acepure.stages.products import WeightedProducts, factored_products, product_graph, weighted_products
@@ -22,7 +24,8 @@ __all__ = [
     "LinearEvaluator",
     "PairGeometry",
     "PullbackEvaluator",
-    "csr_tables",
+    "forward_contraction",
+    "reverse_contraction",
 ]
 
 # Radial functions without a kernel are tabulated for this many pairs at a time (8 MB for 25 functions).
@@ -57,10 +60,7 @@ class PairGeometry:
         self._channels = layout.channels
         self._n_products = sum(map(len, operators.extended_products.factors))
         position = {q: i for i, q in enumerate(layout.channels)}
-        self.leaf_tables = tuple(  # channel, harmonic and species of each one-particle function
-            np.array(column, dtype=np.int32)
-            for column in zip(*((position[v.q], v.l * v.l + v.l + v.m, v.z) for v in one_particle))
-        )
+        leaves = ((position[v.q], v.l * v.l + v.l + v.m, v.z) for v in one_particle)
         self.pooling = kernel.Pooling(
             len(species),
             layout.lmax,
@@ -74,6 +74,7 @@ class PairGeometry:
             layout.l_channels,
             layout.size,
             layout.leaves,
+            *(np.array(column, dtype=np.int32) for column in zip(*leaves)),
             np.empty((0, 0)) if shift is None else shift,
         )
 
@@ -92,7 +93,7 @@ class PairGeometry:
 
     def parts(
         self, neighbors: NeighborList, rows: np.ndarray, species: np.ndarray, gradients: bool = False, work: int = 1
-    ) -> Iterator[tuple[slice, slice, tuple[np.ndarray, ...]]]:
+    ) -> Iterator[tuple[slice, slice, Any]]:
         """Divide a neighbor list into parts of bounded memory and time.
 
         Parameters
@@ -108,19 +109,19 @@ class PairGeometry:
         ------
         centers, pairs : slice
             The part, as a range of centers and of pairs of the list.
-        arguments : tuple
-            rows, offsets, vectors, center species, pair species, radial table and its derivatives, as the kernels take
-            them, counted from the start of the part.
+        part : PairList
+            The part as the kernels take it, its numbers counted from its start.
         """
         center_species = species[neighbors.centers]
         pair_species = species[neighbors.neighbors]
         for first, last in self._ranges(neighbors.offsets, work):
             start, stop = int(neighbors.offsets[first]), int(neighbors.offsets[last])
-            chosen = rows[(rows >= first) & (rows < last)] - first
+            chosen = rows[_within(rows, slice(first, last))] - first
             offsets = neighbors.offsets[first : last + 1] - start
             vectors, zi, zj = neighbors.vectors[start:stop], center_species[first:last], pair_species[start:stop]
             tables = self._tables(vectors, zi, offsets, zj, gradients)
-            yield slice(first, last), slice(start, stop), (chosen, offsets, vectors, zi, zj, *tables)
+            part = kernel.PairList(chosen, offsets, vectors, zi, zj, *tables)
+            yield slice(first, last), slice(start, stop), part
 
     def _ranges(self, offsets: np.ndarray, work: int) -> Iterator[tuple[int, int]]:
         """Ranges of centers of bounded work; without a kernel, also of bounded numbers of pairs."""
@@ -171,19 +172,8 @@ class FeatureEvaluator:
 
     def __init__(self, geometry: PairGeometry, operators: Operators) -> None:
         self._geometry = geometry
-        factored = factored_products(operators.extended_products)
-        indptr, columns, data = csr_tables(operators.extended_symmetrization)
-        P_B = operators.invariant_purification
-        self._kernel = kernel.Features(
-            geometry.pooling,
-            factored.left,
-            factored.right,
-            indptr,
-            factored.first[columns],
-            factored.second[columns],
-            data,
-            *(csr_tables(P_B) if P_B is not None else (_EMPTY, _EMPTY, np.empty(0))),
-        )
+        C, width = operators.extended_symmetrization, operators.n_components
+        self._kernel = forward_contraction(operators.extended_products, C, operators.component_purification, width)
 
     def evaluate(
         self,
@@ -209,9 +199,9 @@ class FeatureEvaluator:
         num_threads : int
         """
         threads = useful_threads(len(rows), num_threads)
-        for centers, _, (*arguments, _) in self._geometry.parts(neighbors, rows, species):
-            chosen = (rows >= centers.start) & (rows < centers.stop)
-            self._kernel.evaluate(*arguments, targets[chosen], out, threads)
+        for centers, _, part in self._geometry.parts(neighbors, rows, species):
+            chosen = targets[_within(rows, centers)]
+            self._kernel.evaluate(self._geometry.pooling, part, chosen, out, _NO_ROWS, threads)
 
     def pushforward(
         self,
@@ -235,10 +225,10 @@ class FeatureEvaluator:
         derivatives : numpy.ndarray of float64, in the shape of `out`
         """
         threads = useful_threads(len(rows), num_threads)
-        for centers, pairs, arguments in self._geometry.parts(neighbors, rows, species, True):
-            chosen = (rows >= centers.start) & (rows < centers.stop)
-            atoms = neighbors.centers[centers], neighbors.neighbors[pairs]
-            self._kernel.pushforward(*arguments, *atoms, *motion, targets[chosen], out, derivatives, threads)
+        for centers, pairs, part in self._geometry.parts(neighbors, rows, species, True):
+            part.move(neighbors.centers[centers], neighbors.neighbors[pairs], *motion)
+            chosen = targets[_within(rows, centers)]
+            self._kernel.evaluate(self._geometry.pooling, part, chosen, out, derivatives, threads)
 
     def jacobian(
         self, neighbors: NeighborList, rows: np.ndarray, species: np.ndarray, out: np.ndarray, num_threads: int
@@ -251,9 +241,9 @@ class FeatureEvaluator:
             As in `evaluate`.
         out : numpy.ndarray of float64, shape (n_pairs, 3, n_features)
         """
-        leaves, threads = self._geometry.leaf_tables, useful_threads(len(rows), num_threads)
-        for _, pairs, arguments in self._geometry.parts(neighbors, rows, species, True, _JACOBIAN_WORK):
-            self._kernel.jacobian(*arguments, *leaves, out[pairs], threads)
+        threads = useful_threads(len(rows), num_threads)
+        for _, pairs, part in self._geometry.parts(neighbors, rows, species, True, _JACOBIAN_WORK):
+            self._kernel.jacobian(self._geometry.pooling, part, out[pairs], threads)
 
 
 class PullbackEvaluator:
@@ -267,18 +257,8 @@ class PullbackEvaluator:
 
     def __init__(self, geometry: PairGeometry, operators: Operators) -> None:
         self._geometry = geometry
-        graph = product_graph(operators.extended_products)
-        C, P_B = operators.extended_symmetrization, operators.invariant_purification
-        n_nodes = graph.n_leaves + 1 + len(graph.left)
-        C = csr_array((C.data, graph.nodes[C.indices], C.indptr), shape=(C.shape[0], n_nodes))
-        self._kernel = kernel.Pullback(
-            geometry.pooling,
-            operators.symmetrization.shape[0],
-            graph.left,
-            graph.right,
-            *csr_tables(C.T.tocsr()),
-            *(csr_tables(P_B.T.tocsr()) if P_B is not None else (_EMPTY, _EMPTY, np.empty(0))),
-        )
+        C, width = operators.extended_symmetrization, operators.n_components
+        self._kernel = reverse_contraction(operators.extended_products, C, operators.component_purification, width)
 
     def evaluate(
         self,
@@ -300,8 +280,8 @@ class PullbackEvaluator:
         gradients : numpy.ndarray of float64, shape (n_pairs, 3)
         """
         threads = useful_threads(len(rows), num_threads)
-        for centers, pairs, arguments in self._geometry.parts(neighbors, rows, species, True):
-            self._kernel.evaluate(*arguments, cotangents[centers], gradients[pairs], threads)
+        for centers, pairs, part in self._geometry.parts(neighbors, rows, species, True):
+            self._kernel.pullback(self._geometry.pooling, part, cotangents[centers], gradients[pairs], threads)
 
 
 class LinearEvaluator:
@@ -331,9 +311,7 @@ class LinearEvaluator:
         self.products: WeightedProducts = tables
         self._n_leaves, self._n_outputs = len(operators.extended_products.one_particle), len(weights)
         self._kernel = kernel.Linear(
-            geometry.pooling,
-            tables.left,
-            tables.right,
+            kernel.Products(self._n_leaves, tables.left, tables.right),
             tables.nodes,
             tables.group_left,
             tables.group_indptr,
@@ -362,9 +340,10 @@ class LinearEvaluator:
             Receives ∂E_i/∂r_ij; for one output.
         """
         threads = useful_threads(len(rows), num_threads)
-        for centers, pairs, arguments in self._geometry.parts(neighbors, rows, species, gradients is not None):
-            part = _NO_ROWS if gradients is None else gradients[pairs]
-            self._kernel.evaluate(*arguments, _NO_SUMS, False, values[centers], _NO_ROWS, part, threads)
+        pooling = self._geometry.pooling
+        for centers, pairs, part in self._geometry.parts(neighbors, rows, species, gradients is not None):
+            slopes = _NO_ROWS if gradients is None else gradients[pairs]
+            self._kernel.evaluate(pooling, part, _NO_SUMS, False, values[centers], _NO_ROWS, slopes, threads)
 
     def pullback(
         self,
@@ -386,8 +365,10 @@ class LinearEvaluator:
         gradients : numpy.ndarray of float64, shape (n_pairs, 3)
         """
         threads = useful_threads(len(rows), num_threads)
-        for centers, pairs, arguments in self._geometry.parts(neighbors, rows, species, True):
-            self._kernel.evaluate(*arguments, _NO_SUMS, False, _NO_ROWS, cotangents[centers], gradients[pairs], threads)
+        pooling = self._geometry.pooling
+        for centers, pairs, part in self._geometry.parts(neighbors, rows, species, True):
+            g, slopes = cotangents[centers], gradients[pairs]
+            self._kernel.evaluate(pooling, part, _NO_SUMS, False, _NO_ROWS, g, slopes, threads)
 
     def compose(
         self,
@@ -410,15 +391,46 @@ class LinearEvaluator:
         values : numpy.ndarray of float64, shape (n_centers,)
         """
         threads = useful_threads(len(rows), num_threads)
-        for centers, pairs, arguments in self._geometry.parts(neighbors, rows, species, True):
-            chosen = arguments[0]
+        pooling = self._geometry.pooling
+        for centers, pairs, part in self._geometry.parts(neighbors, rows, species, True):
+            chosen = rows[_within(rows, centers)] - centers.start
             if not len(chosen):
                 continue
             sums = np.empty((-(-len(chosen) // harmonics_kernel.lanes), self._n_leaves, harmonics_kernel.lanes))
             outputs = np.empty((centers.stop - centers.start, self._n_outputs))
-            self._kernel.evaluate(*arguments, sums, False, outputs, _NO_ROWS, _NO_ROWS, threads)
+            self._kernel.evaluate(pooling, part, sums, False, outputs, _NO_ROWS, _NO_ROWS, threads)
             values[centers][chosen], outputs[chosen] = function(outputs[chosen])
-            self._kernel.evaluate(*arguments, sums, True, _NO_ROWS, outputs, gradients[pairs], threads)
+            self._kernel.evaluate(pooling, part, sums, True, _NO_ROWS, outputs, gradients[pairs], threads)
+
+
+def forward_contraction(products: ProductSet, C: csr_array, P: csr_array | None, width: int = 1) -> Any:
+    """Return the kernel of A ↦ (P ⊗ 1) C AA with 1 of `width` components, or of C AA."""
+    factored = factored_products(products)
+    indptr, columns, data = _csr_tables(C)
+    return kernel.Contraction(
+        kernel.Products(len(products.one_particle), factored.left, factored.right),
+        kernel.Sparse(indptr, factored.first[columns], data, factored.second[columns]),
+        None if P is None else kernel.Sparse(*_csr_tables(P), width=width),
+        C.shape[0] if P is None else P.shape[0] * width,
+    )
+
+
+def reverse_contraction(products: ProductSet, C: csr_array, P: csr_array | None, width: int = 1) -> Any:
+    """Return the kernel of the pullback of the same map."""
+    graph = product_graph(products)
+    n_nodes = graph.n_leaves + 1 + len(graph.left)
+    by_node = csr_array((C.data, graph.nodes[C.indices], C.indptr), shape=(C.shape[0], n_nodes))
+    return kernel.Contraction(
+        kernel.Products(graph.n_leaves, graph.left, graph.right),
+        kernel.Sparse(*_csr_tables(by_node.T.tocsr())),
+        None if P is None else kernel.Sparse(*_csr_tables(P.T.tocsr()), width=width),
+        C.shape[0] if P is None else P.shape[0] * width,
+    )
+
+
+def _within(rows: np.ndarray, centers: slice) -> np.ndarray:
+    """Which of the rows are in a range of centers."""
+    return (rows >= centers.start) & (rows < centers.stop)
 
 
 def _harmonics_coefficients(lmax: int) -> np.ndarray:
@@ -427,12 +439,11 @@ def _harmonics_coefficients(lmax: int) -> np.ndarray:
     return coefficients
 
 
-def csr_tables(matrix: csr_array) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _csr_tables(matrix: csr_array) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return indptr, indices and data, as the kernels take them."""
     data = np.ascontiguousarray(matrix.data, dtype=float)
     return matrix.indptr.astype(np.int32), matrix.indices.astype(np.int32), data
 
 
-_EMPTY = np.empty(0, dtype=np.int32)
-# what a sweep of a linear function neither takes nor makes
+# what a run neither takes nor makes
 _NO_ROWS, _NO_SUMS = np.empty((0, 0)), np.empty((0, 0, 0))

@@ -14,12 +14,13 @@ from acepure._utils.checks import real_array
 from acepure._utils.threads import resolve_num_threads, useful_threads
 from acepure.labels.factors import ProductSet
 from acepure.neighbors.lists import NeighborList
-from acepure.stages.fused import PairGeometry, csr_tables
-from acepure.stages.products import factored_products, product_graph
+from acepure.stages.fused import PairGeometry, forward_contraction, reverse_contraction
 
 __all__ = ["ProductMap", "SumsEvaluator"]
 
 Motion = tuple[np.ndarray, np.ndarray]
+
+_NOTHING = np.empty((0, 0))
 
 
 class SumsEvaluator:
@@ -54,19 +55,12 @@ class SumsEvaluator:
             w and ε of ṙ_ij = w_j − w_i + ε r_ij.
         """
         rows, threads = np.arange(neighbors.n_centers), useful_threads(neighbors.n_centers, num_threads)
-        nothing = np.empty((0, 0))
-        for centers, pairs, arguments in self._geometry.parts(neighbors, rows, species, motion is not None):
-            atoms = neighbors.centers[centers], neighbors.neighbors[pairs]
-            moved = nothing if derivatives is None else derivatives[centers]
-            kernel.pool(
-                self._geometry.pooling,
-                *arguments,
-                *atoms,
-                *(motion or (nothing, nothing)),
-                out[centers],
-                moved,
-                threads,
-            )
+        for centers, pairs, part in self._geometry.parts(neighbors, rows, species, motion is not None):
+            moved = _NOTHING
+            if motion is not None and derivatives is not None:
+                part.move(neighbors.centers[centers], neighbors.neighbors[pairs], *motion)
+                moved = derivatives[centers]
+            kernel.pool(self._geometry.pooling, part, out[centers], moved, threads)
 
     def pullback(
         self, neighbors: NeighborList, species: np.ndarray, cotangents: np.ndarray, num_threads: int
@@ -81,36 +75,29 @@ class SumsEvaluator:
         """
         rows, threads = np.arange(neighbors.n_centers), useful_threads(neighbors.n_centers, num_threads)
         gradients = np.zeros((neighbors.n_pairs, 3))
-        for centers, pairs, arguments in self._geometry.parts(neighbors, rows, species, True):
-            kernel.pull(self._geometry.pooling, *arguments, cotangents[centers], gradients[pairs], threads)
+        for centers, pairs, part in self._geometry.parts(neighbors, rows, species, True):
+            kernel.pull(self._geometry.pooling, part, cotangents[centers], gradients[pairs], threads)
         return gradients
 
 
 class ProductMap:
-    """x ↦ P C Π(x) of every center: products of numbers, then sparse operators.
+    """x ↦ (P ⊗ 1) C Π(x) of every center: products of numbers, then sparse operators.
 
     Parameters
     ----------
     products : ProductSet
         Products of x that the columns of C belong to.
     C : scipy.sparse.csr_array, shape (n_rows, n_products)
-    P : scipy.sparse.csr_array, shape (n_out, n_rows), optional
+    P : scipy.sparse.csr_array, shape (n_out / width, n_rows / width), optional
+    width : int
+        Number of components that P leaves apart.
     """
 
-    def __init__(self, products: ProductSet, C: csr_array, P: csr_array | None = None) -> None:
+    def __init__(self, products: ProductSet, C: csr_array, P: csr_array | None = None, width: int = 1) -> None:
         self.n_in = len(products.one_particle)
-        self.n_out = int((C if P is None else P).shape[0])
-        nothing = np.empty(0, dtype=np.int32), np.empty(0, dtype=np.int32), np.empty(0)
-        factored = factored_products(products)
-        indptr, columns, data = csr_tables(C)
-        factors = factored.first[columns], factored.second[columns]
-        last = nothing if P is None else csr_tables(P)
-        self._forward = kernel.Features(None, factored.left, factored.right, indptr, *factors, data, *last)
-        graph = product_graph(products)
-        n_nodes = graph.n_leaves + 1 + len(graph.left)
-        by_node = csr_array((C.data, graph.nodes[C.indices], C.indptr), shape=(C.shape[0], n_nodes))
-        tables, last = csr_tables(by_node.T.tocsr()), nothing if P is None else csr_tables(P.T.tocsr())
-        self._reverse = kernel.Pullback(None, self.n_out, graph.left, graph.right, *tables, *last)
+        self.n_out = int(C.shape[0] if P is None else P.shape[0] * width)
+        self._forward = forward_contraction(products, C, P, width)
+        self._reverse = reverse_contraction(products, C, P, width)
 
     def evaluate(self, x: ArrayLike, *, num_threads: int | None = None) -> np.ndarray:
         """Return the values, shape (n_centers, n_out).
@@ -120,8 +107,7 @@ class ProductMap:
         x : array_like of float64, shape (n_centers, n_in)
         num_threads : int, optional
         """
-        nothing = np.empty((0, 0))
-        return self._contract(real_array("x", x, (None, self.n_in)), nothing, num_threads)[0]
+        return self._contract(real_array("x", x, (None, self.n_in)), _NOTHING, num_threads)[0]
 
     def jvp(
         self, x: ArrayLike, tangents: ArrayLike, *, num_threads: int | None = None
@@ -151,12 +137,12 @@ class ProductMap:
         g = real_array("cotangents", cotangents, (len(x), self.n_out))
         result = np.empty_like(x)
         threads = useful_threads(len(x), resolve_num_threads(num_threads))
-        kernel.pull_contraction(self._reverse, x, g, result, threads)
+        self._reverse.pullback_sums(np.arange(len(x)), x, g, result, threads)
         return result
 
     def _contract(self, x: np.ndarray, tangents: np.ndarray, num_threads: int | None) -> tuple[np.ndarray, np.ndarray]:
         values = np.empty((len(x), self.n_out))
         derivatives = np.empty_like(values) if tangents.size else np.empty((0, self.n_out))
         threads = useful_threads(len(x), resolve_num_threads(num_threads))
-        kernel.contract_sums(self._forward, x, tangents, values, derivatives, threads)
+        self._forward.evaluate_sums(np.arange(len(x)), x, tangents, values, derivatives, threads)
         return values, derivatives
