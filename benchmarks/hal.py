@@ -63,7 +63,7 @@ class Alloy:
 
     calls, n_starts, seeds = (4, 6, 8, 12), 4, 3
     basis = ACEBasis(["Cu", "Au"], rcut=5.0, order=3, n_functions=100)
-    settings = MappingProxyType(dict(temperature=1000, steps=250, tolerance=0.2, timestep=4.0, swap_every=20))
+    settings = MappingProxyType(dict(temperature=1000, steps=250, tolerance=0.3, timestep=4.0, swap_every=20))
     E0s = MappingProxyType({"Cu": 3.51, "Au": 3.80})
     timestep, temperature, longest = 4.0, 1000.0, 150
 

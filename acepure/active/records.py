@@ -30,6 +30,7 @@ def predictions(
         "step": trajectory.step,
         "time_ps": trajectory.step * dynamics.timestep / 1000,
         "criterion": trajectory.criterion,
+        "criteria": trajectory.criteria,
         "criterion_atom": trajectory.atom,
         "tau": trajectory.tau,
         "temperature": trajectory.temperature,
@@ -78,7 +79,7 @@ def log_line(number: int, predicted: dict[str, Any], labeled: Atoms) -> dict[str
     }
 
 
-_LONG = ("energy", "energy_sigma", "forces", "forces_sigma")
+_LONG = ("criteria", "energy", "energy_sigma", "forces", "forces_sigma")
 
 
 def line_text(line: dict[str, Any]) -> str:

@@ -2,7 +2,7 @@
 
     fit.py, evaluate.py, inspect.py, lammps.py  linear potentials
     tensors.py                                  vectors and tensors: fit, evaluate and inspect
-    select.py                                   structures to compute next
+    select.py, hal.py                           structures to compute next
     descriptors.py, basis.py, conditioning.py   features
     demo.py                                     first steps
 
@@ -24,7 +24,7 @@ from types import MappingProxyType
 from typing import Any
 
 import acepure
-from acepure.cli import basis, conditioning, demo, descriptors, evaluate, fit, inspect, lammps, select
+from acepure.cli import basis, conditioning, demo, descriptors, evaluate, fit, hal, inspect, lammps, select
 from acepure.cli.parts import with_option_names
 from acepure.config import show_config
 from acepure.errors import CoverageWarning
@@ -34,7 +34,7 @@ __all__ = ["main"]
 EXIT_ERROR = 2
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells do
 
-_COMMANDS = (fit, evaluate, inspect, lammps, select, descriptors, basis, conditioning, demo)
+_COMMANDS = (fit, evaluate, inspect, lammps, select, hal, descriptors, basis, conditioning, demo)
 _STYLE: MappingProxyType[str, Any] = MappingProxyType(
     {"formatter_class": argparse.RawDescriptionHelpFormatter, "allow_abbrev": False}
 )
@@ -46,6 +46,7 @@ examples:
   acepure evaluate Cu.ace more.extxyz -o predictions.extxyz
   acepure inspect Cu.ace
   acepure select pool.extxyz -n 50 -o chosen.extxyz
+  acepure hal run.toml
   acepure lammps Cu.ace setup.in run.in --species Cu
   acepure basis --species Cu --order 3 --totaldegree 12
   acepure descriptors copper.cif -o copper.npz --rcut 5.5 --order 3 --totaldegree 12

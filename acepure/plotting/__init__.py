@@ -33,12 +33,19 @@
     plot_distributions      boxes of values in groups
 
     tensors.py              models of vectors and tensors: predictions and errors
+    active.py
+    plot_criteria           relative uncertainty of forces along trajectories
+    plot_predictions        errors of new frames against predicted deviations
+    hal_figure              both, and errors on test structures
+    hal_page                the same as a page of HTML
+
     style.py                colors, new figures and axes
 
 Each function draws into `ax`, or into a new figure, and returns the axes (`ax.figure` is the figure). No global
 settings of matplotlib are touched.
 """
 
+from acepure.plotting.active import hal_figure, hal_page, plot_criteria, plot_predictions
 from acepure.plotting.basis import plot_purification, plot_radial
 from acepure.plotting.body_orders import plot_orders, plot_trimer_map
 from acepure.plotting.conditioning import (
@@ -65,12 +72,15 @@ __all__ = [
     "features_figure",
     "figure_format",
     "figure_formats",
+    "hal_figure",
+    "hal_page",
     "new_figure",
     "plot_calibration",
     "plot_coefficient_decay",
     "plot_comparison",
     "plot_condition_numbers",
     "plot_correlations",
+    "plot_criteria",
     "plot_curves",
     "plot_dimers",
     "plot_distributions",
@@ -79,6 +89,7 @@ __all__ = [
     "plot_map",
     "plot_orders",
     "plot_parity",
+    "plot_predictions",
     "plot_purification",
     "plot_radial",
     "plot_self_interaction",
