@@ -1,7 +1,10 @@
 """Fits of some body orders: those that are given stay, labels less their terms decide the others."""
 
+import json
 from dataclasses import dataclass
+from pathlib import Path
 
+import ase.io
 import numpy as np
 import pytest
 from ase import Atoms
@@ -241,3 +244,18 @@ def test_covariance_needs_canonical_functions():
     model = LinearACE(basis, np.zeros(len(basis)), posterior=np.zeros((1, len(basis), 1)))
     with pytest.raises(ValueError, match="self-interacting"):
         model.covariance_by_order(Atoms("Cu2", [[0, 0, 0], [0, 0, 2]]))
+
+
+def test_a_fit_to_clusters_has_the_pair_term_of_an_electronic_structure_code():
+    """Argon by GFN2-xTB: the explicit many-body expansion of 13 atoms, which was not in the data of the fit."""
+    folder = Path(__file__).parents[2] / "benchmarks"
+    frames = ase.io.read(folder / "body_orders_Ar.extxyz.xz", ":")
+    atom, dimers = frames[0], [atoms for atoms in frames if len(atoms) == 2]
+    basis = ACEBasis(["Ar"], rcut=8.0, order=1, totaldegree=12)
+    model = LinearACE.fit_orders(dimers, 1, basis, E0s={"Ar": atom.get_potential_energy()}, **QUIET)
+    found = json.loads((folder / "body_orders_cutouts.json").read_text(encoding="utf-8"))["Ar"]["energies"]
+    crystal = bulk("Ar", a=5.25, cubic=True) * 4
+    nearest = np.argsort(np.linalg.norm(crystal.positions - crystal.positions[128], axis=1), kind="stable")[:13]
+    cluster = Atoms("Ar13", crystal.positions[nearest])
+    assert model.energies_by_order(cluster)[1].sum() == pytest.approx(found[1], rel=0.01)
+    assert model.evaluate(atom).energy == pytest.approx(found[0] / 13, abs=1e-6)
