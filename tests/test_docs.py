@@ -1,4 +1,4 @@
-"""The documentation: public names have a place, links lead somewhere, code prints what is shown, the site builds.
+"""The documentation: public names have a place, links lead somewhere, code prints what is shown.
 
 A Python block after the line <!-- runs --> is run; a block of text right after it is what it prints. Blocks of a page
 run one after the other, with the same names, in an empty folder.
@@ -10,8 +10,6 @@ import inspect
 import io
 import pkgutil
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import matplotlib
@@ -162,15 +160,3 @@ def test_marks_stand_before_code():
     for path in PAGES:
         text = path.read_text(encoding="utf-8")
         assert len(re.findall(r"^<!-- runs -->$", text, re.MULTILINE)) == len(RUNS.findall(text)), path
-
-
-# --- the site --------------------------------------------------------------------------------------------------
-
-
-def test_site_builds_without_warnings(tmp_path):
-    for package in ("sphinx", "myst_nb", "numpydoc", "furo", "sphinx_copybutton"):
-        pytest.importorskip(package, reason='the site needs pip install "acepure[docs]"')
-    command = [sys.executable, "-m", "sphinx", "-W", "-n", "-q", "-d", tmp_path / "doctrees", DOCS, tmp_path / "html"]
-    built = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", timeout=600)
-    assert built.returncode == 0, built.stderr
-    assert (tmp_path / "html" / "index.html").exists()

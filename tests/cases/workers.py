@@ -70,22 +70,18 @@ def generator_of(batch):
     return (item for item in batch)
 
 
-def len_and_process(batch):
-    """How much, and where."""
-    return len(batch), os.getpid()
-
-
 def sleeping(folder, batch):
     """Leave the number of this process, and stay."""
     Path(folder, str(os.getpid())).touch()
     time.sleep(600)
 
 
-def blas_threads(batch):
-    """The largest number of BLAS threads during the work."""
+def size_process_and_blas_threads(batch):
+    """How much, where, and the largest number of BLAS threads during the work."""
     from threadpoolctl import threadpool_info
 
-    return max((pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"), default=1)
+    blas = [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
+    return len(batch), os.getpid(), max(blas, default=1)
 
 
 class Bar:

@@ -45,8 +45,9 @@ def test_data_sets_are_there():
 
 @pytest.mark.parametrize("path", FILES, ids=[f"{path.parent.name}/{path.name.split('.')[0]}" for path in FILES])
 def test_features_are_finite(path):
-    structures = list(frames(path))
-    for ours, theirs in zip(structures, iread(path, ":3"), strict=False):
+    """Every third structure: the others are much the same."""
+    structures = list(frames(path))[::3]
+    for ours, theirs in zip(structures, iread(path, ":9:3"), strict=False):
         assert str(ours.symbols) == str(theirs.symbols) and (ours.pbc == theirs.pbc).all()
         np.testing.assert_array_equal(ours.positions, theirs.positions)
         np.testing.assert_array_equal(ours.cell.array, theirs.cell.array)

@@ -15,21 +15,18 @@ from cases.processes import running
 from cases.regression import known_model, labeled_by
 from cases.workers import (
     Bar,
-    assert_same_errors,
-    blas_threads,
     crystals,
     fitted_data,
     generator_of,
     killed_at_three,
-    len_and_process,
+    size_process_and_blas_threads,
     three_is_bad,
     tree_of,
 )
 
-from acepure import ACEBasis, LinearACE, MeanCovariance, RadialDensity
+from acepure import ACEBasis, LinearACE, RadialDensity
 from acepure._utils.tall_qr import RFactor
 from acepure._utils.workers import batched, checked_workers, kernel_threads, ordered_map, tree_reduce
-from acepure.diagnostics import conditioning
 from acepure.fitting.design import assemble, reduce_batch
 
 
@@ -45,14 +42,13 @@ def test_the_tree_is_that_of_the_number_of_batches(n):
     assert tree_reduce(list, list.append, numbers(n)) == tree_of(range(n))
 
 
-def test_processes_make_the_same_tree_in_order():
-    assert tree_reduce(list, list.append, numbers(21), 2) == tree_of(range(21))
-    assert list(ordered_map(sum, numbers(9), 2)) == list(range(9))
-
-
-def test_one_batch_is_done_here():
-    assert list(ordered_map(len_and_process, [[0, 1]], 2)) == [(2, os.getpid())]
-    assert os.getpid() not in dict(ordered_map(len_and_process, [[0], [1, 2]], 2)).values()
+def test_one_batch_is_done_here_and_several_elsewhere():
+    here = list(ordered_map(size_process_and_blas_threads, [[0, 1]], 2))
+    there = list(ordered_map(size_process_and_blas_threads, [[0], [1, 2]], 2))
+    assert here == [(2, os.getpid(), 1)]
+    assert [(size, threads) for size, _, threads in there] == [(1, 1), (2, 1)]
+    assert os.getpid() not in {process for _, process, _ in there}
+    assert kernel_threads(1, None) is None and kernel_threads(1, 3) == 3 and kernel_threads(2, 3) == 1
 
 
 def test_nothing_to_do():
@@ -89,10 +85,10 @@ def test_batches_have_the_size_and_hold_everything(least):
 
 
 @pytest.mark.parametrize("workers, most", [(1, 1), (2, 6)])
-def test_no_more_than_a_few_batches_are_read_ahead(workers, most):
+def test_the_same_tree_with_no_more_than_a_few_batches_read_ahead(workers, most):
     bar = Bar()
-    tree_reduce(list, list.append, bar.batches(40), workers, bar=bar)
-    assert bar.most_ahead == most and bar.done == 40
+    assert tree_reduce(list, list.append, bar.batches(21), workers, bar=bar) == tree_of(range(21))
+    assert bar.most_ahead == most and bar.done == 21
 
 
 def test_work_begins_when_results_are_taken():
@@ -200,38 +196,14 @@ def test_wrong_workers(wrong):
 # --- what is computed -----------------------------------------------------------------------------------
 
 
-def test_threads_of_a_worker():
-    assert kernel_threads(1, None) is None and kernel_threads(1, 3) == 3 and kernel_threads(2, 3) == 1
-    assert list(ordered_map(blas_threads, [[0], [1]])) == list(ordered_map(blas_threads, [[0], [1]], 2)) == [1, 1]
-
-
 def test_a_fit_has_the_same_bits(monkeypatch):
     monkeypatch.setattr("acepure.references.density._ATOMS", 50)
-    monkeypatch.setattr("acepure.fitting.errors._ATOMS", 50)
     design, labeled = fitted_data()
     assert math.ceil(sum(map(design.n_rows, labeled)) / (8 * design.n_columns)) > 5
     one, two = (LinearACE.fit(labeled, design.basis, workers=n, verbose=False) for n in (1, 2))
     np.testing.assert_array_equal(one.coefficients, two.coefficients)
     np.testing.assert_array_equal(one.posterior, two.posterior)
     assert one.basis == two.basis
-    assert_same_errors(one.errors(labeled), two.errors(labeled, workers=2))
-    assert two.posterior is not None
-
-
-def test_conditioning_has_the_same_bits():
-    basis = ACEBasis(["Cu"], order=2, totaldegree=3)
-    one, two = (conditioning(basis, iter(crystals(20)), atoms_per_structure=20, workers=n) for n in (1, 2))
-    assert one.n_environments == 400
-    np.testing.assert_array_equal(one.R, two.R)
-
-
-def test_references_have_the_same_bits(monkeypatch):
-    monkeypatch.setattr("acepure.references.density._ATOMS", 100)
-    basis = ACEBasis(["Cu"], order=2, totaldegree=3)
-    structures = crystals(10)
-    given = {"atoms_per_structure": 20, "whitened": False}
-    one, two = (MeanCovariance.from_structures(structures, basis, workers=n, **given) for n in (1, 2))
-    assert one == two
 
 
 def test_parts_of_a_density_count_as_the_whole(monkeypatch):
@@ -248,8 +220,7 @@ def test_errors_name_the_structure():
     items = list(labeled)
     two = Atoms("Cu2", [[0, 0, 0], [0, 0, 0]])
     items[5] = type(items[5])(two, forces=np.zeros((2, 3)))
-    for workers in (1, 2):
-        with pytest.raises(ValueError, match=r"structures\[5\]: .*[Aa]tom"):
-            assemble(design, items, workers=workers)
+    with pytest.raises(ValueError, match=r"structures\[5\]: .*[Aa]tom"):
+        assemble(design, items)
     with pytest.raises(ValueError, match=r"structures\[7\]: "):
         partial(reduce_batch, design)([(7, items[5])])
