@@ -353,6 +353,47 @@ class LinearACE(BodyOrderedModel):
         result = self._function.evaluate_environments(environments)
         return self._completed(environments, result, self._constants)
 
+    def pruned(
+        self,
+        structures: Iterable[Atoms],
+        *,
+        energy: float = 1e-4,
+        forces: float = 1e-3,
+        num_threads: int | None = None,
+    ) -> LinearACE:
+        """Return a potential without the coefficients that matter least: evaluation skips products that nothing needs.
+
+        Parameters
+        ----------
+        structures : iterable of ase.Atoms
+            Those of the fit, or some of them.
+        energy, forces : float
+            Bounds of the root mean square changes of energies per atom (eV) and of forces (eV/Å) on the structures; as
+            much is left out as these allow, by the triangle inequality, so that changes are usually much smaller.
+        num_threads : int, optional
+
+        Returns
+        -------
+        LinearACE
+            Without posterior; its summary says what was left out.
+
+        Examples
+        --------
+        >>> from ase.build import bulk
+        >>> model = LinearACE(ACEBasis(["Cu"], order=2), np.geomspace(1e-9, 1, 37))
+        >>> small = model.pruned([bulk("Cu", cubic=True) * 2])
+        >>> bool(abs(small.evaluate(bulk("Cu")).energy - model.evaluate(bulk("Cu")).energy) < 1e-4)
+        True
+        """
+        from acepure.fitting.pruning import without_small
+
+        theta, text = without_small(
+            self.basis, self.coefficients, structures, energy=energy, forces=forces, num_threads=num_threads
+        )
+        return self._with_coefficients(theta).with_report(
+            {**self.report, "summary": [*self.report.get("summary", []), text]}
+        )
+
     def _with_coefficients(self, coefficients: np.ndarray) -> LinearACE:
         known: dict[str, Any] = {"shortest": self.shortest_distances, "surroundings": self.surroundings}
         return LinearACE(self.basis, coefficients, self.E0s, core=self.core, **known)

@@ -126,3 +126,21 @@ def test_refusals(problem):
         LinearACE.fit(labeled_structures(), BASIS, solver="cholesky", options={"rcond": 1e-3}, verbose=False)
     with pytest.raises(ValueError, match="zero at isolated atoms"):
         LinearACE.fit(labeled_structures(), BASIS.centered(IdealGas(0.05)), solver="cholesky", verbose=False)
+
+
+def test_pruned_models_stay_within_their_bounds():
+    """Changes are below the bounds, and many coefficients are gone."""
+    structures = labeled_structures()
+    rng = np.random.default_rng(0)
+    model = LinearACE(BASIS, rng.normal(size=(2, len(BASIS))) * 10.0 ** rng.uniform(-6, 0, (2, len(BASIS))))
+    bounds = {"energy": 2e-3, "forces": 1e-2}
+    small = model.pruned(structures, **bounds)
+    pairs = [(model.evaluate(atoms), small.evaluate(atoms), len(atoms)) for atoms in structures]
+    energies = [(a.energy - b.energy) / n for a, b, n in pairs]
+    forces = np.concatenate([(a.forces - b.forces).ravel() for a, b, _ in pairs])
+    dropped = (small.coefficients == 0) & (model.coefficients != 0)
+    assert 0 < np.sqrt(np.mean(np.square(energies))) <= bounds["energy"]
+    assert 0 < np.sqrt(np.mean(forces**2)) <= bounds["forces"]
+    assert 10 < dropped.sum() < dropped.size - 10 and "left out" in small.report["summary"][-1]
+    with pytest.raises(ValueError, match="structures is empty"):
+        model.pruned([])
