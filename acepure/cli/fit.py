@@ -41,7 +41,7 @@ from acepure.errors import SpeciesError
 from acepure.features.basis import ACEBasis
 from acepure.fitting import LabeledSet, LabeledStream, resolve_keys
 from acepure.fitting.priors import KINDS
-from acepure.fitting.solvers import SOLVERS
+from acepure.fitting.solvers import OPTIONS
 from acepure.fitting.tensor_labels import TensorSet
 from acepure.functions.cartesian import RANKS
 from acepure.models.linear import LinearACE
@@ -134,7 +134,7 @@ def add(commands: Any, **style: Any) -> None:
 
 
 def _add_regression(group: Any) -> None:
-    group.add_argument("--solver", choices=SOLVERS, default="auto", help="default auto, which needs no options")
+    group.add_argument("--solver", choices=OPTIONS, default="auto", help="default auto, which needs no options")
     group.add_argument(
         "--solver-option",
         action="append",
@@ -412,7 +412,7 @@ def _spare_inputs(arguments: argparse.Namespace, run_file: str) -> None:
 def _check_options(arguments: argparse.Namespace) -> None:
     """Raise before the work, not when it is time to solve."""
     check_target_options(arguments)
-    allowed = SOLVERS[arguments.solver][1]
+    allowed = OPTIONS[arguments.solver]
     for name, _ in arguments.solver_option:
         if name not in allowed:
             takes = ", ".join(allowed) or "no options"

@@ -27,7 +27,7 @@ from scipy.sparse.linalg import lsqr
 
 from acepure._utils.checks import number
 
-__all__ = ["LARGE", "SOLVERS", "Solution", "SolverProblem", "checked_options", "largest_evidence", "solve"]
+__all__ = ["LARGE", "OPTIONS", "SOLVERS", "Solution", "SolverProblem", "checked_options", "largest_evidence", "solve"]
 
 #: The solver that takes no triangle.
 LARGE = "cholesky"
@@ -141,9 +141,9 @@ def checked_options(solver: str, options: Mapping[str, float]) -> dict[str, floa
     ImportError
         For a solver whose package is not installed.
     """
-    if solver not in SOLVERS and solver != LARGE:
-        raise ValueError(f"solver must be one of {', '.join((*SOLVERS, LARGE))}; got {solver!r}")
-    allowed = ("alpha",) if solver == LARGE else SOLVERS[solver][1]
+    if solver not in OPTIONS:
+        raise ValueError(f"solver must be one of {', '.join(OPTIONS)}; got {solver!r}")
+    allowed = OPTIONS[solver]
     unknown = sorted(set(options) - set(allowed))
     if unknown:
         takes = ", ".join(allowed) or "no options"
@@ -249,3 +249,6 @@ SOLVERS: dict[str, tuple[Callable[..., Solution], tuple[str, ...]]] = {
     "blr": (_blr, ()),
     "ard": (_ard, ("iterations",)),
 }
+
+#: Names of the options of each solver.
+OPTIONS = {name: options for name, (_, options) in SOLVERS.items()} | {LARGE: ("alpha",)}
