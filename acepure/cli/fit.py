@@ -141,7 +141,7 @@ def _add_regression(group: Any) -> None:
         default=[],
         type=_assignment(float, "alpha=1e-6"),
         metavar="NAME=X",
-        help=f"may be repeated; {'; '.join(f'{s}: ' + ', '.join(names) for s, (_, names) in SOLVERS.items() if names)}",
+        help=f"may be repeated; {'; '.join(f'{s}: ' + ', '.join(names) for s, names in OPTIONS.items() if names)}",
     )
     group.add_argument("--prior", choices=KINDS, default="algebraic", help="of smoothness; default algebraic")
     group.add_argument(
