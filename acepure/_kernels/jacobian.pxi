@@ -12,6 +12,8 @@ cdef void tangent_leaves(
     real_t* tangents,
 ) noexcept nogil:
     cdef lanes_t direction = lanes_load(unit), per_r = lanes_load(inverse), across, along
+    cdef const real_t* R = scratch.mixed if plan.n_mixed > 0 else scratch.R
+    cdef const real_t* dR = scratch.dmixed if plan.n_mixed > 0 else scratch.dR
     cdef Py_ssize_t i, q, lm
     for i in range(plan.n_leaves):
         if plan.leaf_species[i] != z:
@@ -19,10 +21,10 @@ cdef void tangent_leaves(
             continue
         q = plan.leaf_channel[i]
         lm = plan.leaf_lm[i]
-        along = lanes_multiply(lanes_load(scratch.dR + q * LANES), direction)
+        along = lanes_multiply(lanes_load(dR + q * LANES), direction)
         along = lanes_multiply(along, lanes_load(scratch.Y + lm * LANES))
         across = lanes_multiply(per_r, lanes_load(scratch.G + (a * plan.n_lm + lm) * LANES))
-        lanes_store(tangents + i * LANES, lanes_fused(lanes_load(scratch.R + q * LANES), across, along))
+        lanes_store(tangents + i * LANES, lanes_fused(lanes_load(R + q * LANES), across, along))
 
 
 # tangents of products, with the values of one center at nodes[k * LANES]
@@ -78,6 +80,7 @@ cdef void jacobian_block(const Job* job, Py_ssize_t block, int count, real_t* me
             for lane in range(LANES):
                 inverse[lane] = 1.0 / r[lane]
             radial_channels_gradients(pooling, pairs, &chunk, r, scratch.R, scratch.dR)
+            mix_channels(pooling, chunk.kind, &scratch)
             harmonics_gradients_lanes(
                 unit, unit + LANES, unit + 2 * LANES, pooling.lmax, pooling.harmonics, scratch.Y, scratch.G
             )

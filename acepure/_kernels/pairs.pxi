@@ -29,7 +29,7 @@ from acepure._kernels.types cimport LANES, index_t, offset_t, real_t
 
 # Sizes and tables: pointers into the arrays that the `Pooling` object keeps alive.
 cdef struct PoolingPlan:
-    index_t n_species, lmax, n_lm, n_lm_blocks, n_channels, n_grades, n_radial, n_leaves
+    index_t n_species, lmax, n_lm, n_lm_blocks, n_channels, n_grades, n_radial, n_leaves, n_mixed, n_mixing
     bint has_table, has_shift
     Py_ssize_t pooled_size             # A of one center, padded
     const real_t* cutoff2              # (n_species * n_species,), Å²
@@ -43,10 +43,13 @@ cdef struct PoolingPlan:
     const index_t* l_indptr            # (n_species, lmax + 2), into l_channels
     const index_t* l_channels          # channels that use a degree
     const index_t* leaf_position       # (n_leaves,)
-    const index_t* leaf_channel        # (n_leaves,), with leaf_lm and leaf_species what they are
+    const index_t* leaf_channel        # (n_leaves,), channel, or combination of channels
     const index_t* leaf_lm
     const index_t* leaf_species
     const real_t* shift                # (n_species, n_leaves)
+    const index_t* mix_indptr          # (n_mixed + 1,), functions that combine channels, if any
+    const index_t* mix_channels        # (n_mixing,)
+    const real_t* mixing               # (n_species * n_species, n_mixing)
 
 
 # The pairs of a structure.
@@ -90,12 +93,14 @@ cdef struct PairScratch:
     real_t* moving    # as pooled: Ȧ
     real_t* dY        # as Y: ∇Y · ṙ
     real_t* dT        # as T
+    real_t* mixed     # (n_mixed, LANES), of R
+    real_t* dmixed    # and of dR
 
 
 cdef Py_ssize_t pair_scratch_size(const PoolingPlan* plan) noexcept nogil:
     return LANES * (
         2 * plan.pooled_size + 2 * <Py_ssize_t> plan.n_channels + 3 * <Py_ssize_t> plan.n_lm
-        + 4 * <Py_ssize_t> plan.n_lm_blocks * LANES
+        + 4 * <Py_ssize_t> plan.n_lm_blocks * LANES + 2 * <Py_ssize_t> plan.n_mixed
     )
 
 
@@ -110,6 +115,8 @@ cdef PairScratch pair_scratch_at(const PoolingPlan* plan, real_t* memory) noexce
     scratch.moving = scratch.T + <Py_ssize_t> LANES * plan.n_lm_blocks * LANES
     scratch.dY = scratch.moving + LANES * plan.pooled_size
     scratch.dT = scratch.dY + <Py_ssize_t> LANES * plan.n_lm_blocks * LANES
+    scratch.mixed = scratch.dT + <Py_ssize_t> LANES * plan.n_lm_blocks * LANES
+    scratch.dmixed = scratch.mixed + <Py_ssize_t> LANES * plan.n_mixed
     return scratch
 
 

@@ -129,6 +129,69 @@ cdef inline void gather_leaves(const PoolingPlan* plan, const real_t* pooled, re
             nodes[i * LANES + c] = pooled[c * plan.pooled_size + plan.leaf_position[i]]
 
 
+# Weights of the channels in radial functions, for centers of a species and the neighbors of a leaf
+cdef inline const real_t* mixing_of(const PoolingPlan* plan, Py_ssize_t center, Py_ssize_t leaf) noexcept nogil:
+    return plan.mixing + (center * plan.n_species + plan.leaf_species[leaf]) * plan.n_mixing
+
+
+# The same where radial functions are combinations of channels: A = W A0
+cdef void mix_leaves(
+    const PoolingPlan* plan, const Pairs* pairs, int count, const offset_t* rows, const real_t* pooled, real_t* nodes
+) noexcept nogil:
+    cdef const index_t* start
+    cdef const real_t* W
+    cdef const real_t* sums
+    cdef Py_ssize_t i, k, f
+    cdef real_t total
+    cdef int c
+    memset(nodes, 0, plan.n_leaves * LANES * sizeof(real_t))
+    for c in range(count):
+        for i in range(plan.n_leaves):
+            f = plan.leaf_channel[i]
+            start = plan.channel_start + <Py_ssize_t> plan.leaf_species[i] * plan.n_channels
+            W = mixing_of(plan, pairs.center_species[rows[c]], i)
+            sums = pooled + c * plan.pooled_size + plan.leaf_lm[i]
+            total = 0.0
+            for k in range(plan.mix_indptr[f], plan.mix_indptr[f + 1]):
+                total = total + W[k] * sums[start[plan.mix_channels[k]]]
+            nodes[i * LANES + c] = total
+
+
+# Its transpose: ∂E/∂A0 = Wᵀ ∂E/∂A, into the sums of each center
+cdef void unmix_leaves(
+    const PoolingPlan* plan, const Pairs* pairs, int count, const offset_t* rows, const real_t* adjoints, real_t* pooled
+) noexcept nogil:
+    cdef const index_t* start
+    cdef const real_t* W
+    cdef real_t* sums
+    cdef Py_ssize_t i, k, f
+    cdef int c
+    memset(pooled, 0, LANES * plan.pooled_size * sizeof(real_t))
+    for c in range(count):
+        for i in range(plan.n_leaves):
+            f = plan.leaf_channel[i]
+            start = plan.channel_start + <Py_ssize_t> plan.leaf_species[i] * plan.n_channels
+            W = mixing_of(plan, pairs.center_species[rows[c]], i)
+            sums = pooled + c * plan.pooled_size + plan.leaf_lm[i]
+            for k in range(plan.mix_indptr[f], plan.mix_indptr[f + 1]):
+                sums[start[plan.mix_channels[k]]] += W[k] * adjoints[i * LANES + c]
+
+
+# The same combinations of R and dR for pairs of one kind
+cdef void mix_channels(const PoolingPlan* plan, int kind, const PairScratch* scratch) noexcept nogil:
+    cdef const real_t* W = plan.mixing + <Py_ssize_t> kind * plan.n_mixing
+    cdef lanes_t value, slope
+    cdef Py_ssize_t f, k, q
+    for f in range(plan.n_mixed):
+        value = slope = lanes_zero()
+        for k in range(plan.mix_indptr[f], plan.mix_indptr[f + 1]):
+            q = plan.mix_channels[k]
+            value = lanes_multiply_add(W[k], lanes_load(scratch.R + q * LANES), value)
+            slope = lanes_multiply_add(W[k], lanes_load(scratch.dR + q * LANES), slope)
+        lanes_store(scratch.mixed + f * LANES, value)
+        lanes_store(scratch.dmixed + f * LANES, slope)
+
+
 # A of up to LANES centers into nodes[leaf * LANES + center], shifted by μ; Ȧ into tangents, where there is a motion.
 cdef void pool_block(
     const PoolingPlan* plan, const Pairs* pairs, const Motion* motion, int count, const offset_t* rows,
@@ -159,13 +222,18 @@ cdef void pool_block(
                     flush(plan, pairs, motion, rows, &chunk, scratch)
     if chunk.count > 0:
         flush(plan, pairs, motion, rows, &chunk, scratch)
-    gather_leaves(plan, scratch.pooled, nodes)
+    if plan.n_mixed > 0:
+        mix_leaves(plan, pairs, count, rows, scratch.pooled, nodes)
+    else:
+        gather_leaves(plan, scratch.pooled, nodes)
     if plan.has_shift:                     # Ã = A − μ
         for c in range(count):
             shift = plan.shift + pairs.center_species[rows[c]] * <Py_ssize_t> plan.n_leaves
             for i in range(plan.n_leaves):
                 nodes[i * LANES + c] = nodes[i * LANES + c] - shift[i]
-    if motion != NULL:
+    if motion != NULL and plan.n_mixed > 0:
+        mix_leaves(plan, pairs, count, rows, scratch.moving, tangents)
+    elif motion != NULL:
         gather_leaves(plan, scratch.moving, tangents)
 
 
@@ -255,9 +323,12 @@ cdef void pull_block(
     cdef int c, z
     cdef real_t* adjoint
     chunk.count = 0
-    for i in range(plan.n_leaves):
-        for c in range(count):
-            scratch.pooled[c * plan.pooled_size + plan.leaf_position[i]] = adjoints[i * LANES + c]
+    if plan.n_mixed > 0:
+        unmix_leaves(plan, pairs, count, rows, adjoints, scratch.pooled)
+    else:
+        for i in range(plan.n_leaves):
+            for c in range(count):
+                scratch.pooled[c * plan.pooled_size + plan.leaf_position[i]] = adjoints[i * LANES + c]
     for c in range(count):
         adjoint = scratch.pooled + c * plan.pooled_size
         pair = pairs.offsets[rows[c]]
@@ -299,6 +370,9 @@ cdef class Pooling:
         const index_t[::1] leaf_lm,
         const index_t[::1] leaf_species,
         const real_t[:, ::1] shift,
+        const index_t[::1] mix_indptr,
+        const index_t[::1] mix_channels,
+        const real_t[:, ::1] mixing,
     ):
         cdef real_t[:, ::1] cutoff2 = cutoffs.copy()
         cdef Py_ssize_t i, j
@@ -332,8 +406,14 @@ cdef class Pooling:
         plan.leaf_lm = &leaf_lm[0]
         plan.leaf_species = &leaf_species[0]
         plan.shift = &shift[0, 0] if plan.has_shift else NULL
+        plan.n_mixed = mix_indptr.shape[0] - 1
+        plan.n_mixing = mix_channels.shape[0]
+        plan.mix_indptr = &mix_indptr[0]
+        plan.mix_channels = &mix_channels[0] if plan.n_mixing > 0 else NULL
+        plan.mixing = &mixing[0, 0] if plan.n_mixing > 0 else NULL
         self.plan = plan
         self.keep_alive = (
             cutoff2, harmonics, radial_parameters, recurrence, chebyshev, grade_sizes, channel_start, channel_blocks,
             l_indptr, l_channels, leaf_position, leaf_channel, leaf_lm, leaf_species, shift,
+            mix_indptr, mix_channels, mixing,
         )

@@ -66,13 +66,14 @@ class GradedAlgebra(RadialAlgebra):
     """f^s P_a · f^t P_b = f^{s+t} Σ_c p_c T_c(x), exact for every envelope f and transform x(r).
 
     Labels are q = (s, n).  Grade s = 1 holds the functions of the basis, f P_n with
-    P_n = Σ_k Q_nk T_k; grades s ≥ 2 occur only in products and are f^s T_n, whatever P is.
+    P_n = Σ_k Q_nk T_k; grades s ≥ 2 occur only in products and are f^s T_n, whatever P is.  Where P depends on l, the
+    functions of the basis are named (1, n, l).
 
     Parameters
     ----------
     chebyshev_coefficients : mapping or None
-        Lower-triangular Q, shape (n_radial, n_radial), for each neighbor species z; None when P_n = T_n, where a
-        product has two terms, T_a T_b = ½ (T_{a+b} + T_{|a−b|}).
+        Lower-triangular Q, shape (n_radial, n_radial), or (n_l, n_radial, n_radial) where P depends on l, for each
+        neighbor species z; None when P_n = T_n, where a product has two terms, T_a T_b = ½ (T_{a+b} + T_{|a−b|}).
 
     Notes
     -----
@@ -86,10 +87,16 @@ class GradedAlgebra(RadialAlgebra):
 
     def __init__(self, chebyshev_coefficients: dict[int, np.ndarray] | None = None) -> None:
         self._coefficients = chebyshev_coefficients
+        depths = [len(Q) for Q in (chebyshev_coefficients or {}).values() if Q.ndim == 3]
+        self._n_l = min(depths, default=0)
         self._products: dict[Any, Terms] = {}
 
-    def basis_label(self, n: int, l: int) -> tuple[int, int]:
-        return (1, n)
+    def basis_label(self, n: int, l: int) -> tuple[int, ...]:
+        if not self._n_l:
+            return (1, n)
+        if l >= self._n_l:
+            raise ValueError(f"matrices of the radial functions reach l < {self._n_l}; the basis needs l = {l}")
+        return (1, n, l)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, GradedAlgebra):
@@ -101,7 +108,7 @@ class GradedAlgebra(RadialAlgebra):
 
     __hash__ = None  # type: ignore[assignment]  # equality is by arrays
 
-    def product(self, z: int, a: tuple[int, int], b: tuple[int, int]) -> Terms:
+    def product(self, z: int, a: tuple[int, ...], b: tuple[int, ...]) -> Terms:
         key = (z, a, b) if self._coefficients is not None else (a, b)
         if key not in self._products:
             grade = a[0] + b[0]
@@ -110,12 +117,14 @@ class GradedAlgebra(RadialAlgebra):
         return self._products[key]
 
     def chebyshev_coefficients(self, z: int, l: int) -> np.ndarray:
-        return np.ones((1, 1)) if self._coefficients is None else self._coefficients[z]
+        if self._coefficients is None:
+            return np.ones((1, 1))
+        return self._coefficients[z][l] if self._n_l else self._coefficients[z]
 
-    def _series(self, z: int, label: tuple[int, int]) -> np.ndarray:
-        s, n = label
+    def _series(self, z: int, label: tuple[int, ...]) -> np.ndarray:
+        s, n, *l = label
         if s == 1 and self._coefficients is not None:
-            return self._coefficients[z][n, : n + 1]
+            return self._coefficients[z][(*l, n)][: n + 1]
         return np.eye(1, n + 1, n)[0]
 
 

@@ -49,6 +49,15 @@ class RadialBasis(Serializable, ABC):
         """Whether the compiled kernel computes these functions; otherwise they go through NumPy."""
         return False
 
+    @property
+    def plain(self) -> RadialBasis:
+        """The functions that these are combinations of; themselves where they are none."""
+        return self
+
+    def combination(self, center: str, neighbor: str, labels: Sequence[Any]) -> tuple[Sequence[Any], np.ndarray | None]:
+        """Return labels of `plain` and the matrix from these functions to those of `labels`; None for the same."""
+        return labels, None
+
     @abstractmethod
     def cutoff(self, center: str, neighbor: str) -> float:
         """Return the cutoff in Å of an ordered pair of chemical symbols."""

@@ -7,69 +7,23 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.polynomial import chebyshev
 from numpy.typing import ArrayLike
 
 from acepure._utils.checks import real_array
 from acepure._utils.pairs import PairTable, value_at
-from acepure.algebra.radial_algebra import RadialAlgebra, Terms, kept_terms
+from acepure.algebra.radial_algebra import GradedAlgebra, RadialAlgebra
 from acepure.functions.radial import PolynomialRadialBasis, RadialBasis
 
 __all__ = ["WhitenedRadialBasis"]
-
-
-class WhitenedAlgebra(RadialAlgebra):
-    """Products of the functions of `WhitenedRadialBasis`; exact, as they are f times polynomials.
-
-    Labels are (1, n, l) for the functions of the basis, whose Chebyshev coefficients are given, and (s, n) for
-    f^s T_n, which occur in products alone.
-
-    Parameters
-    ----------
-    coefficients : mapping of int to numpy.ndarray
-        For each neighbor species z: Q, shape (n_l, n_radial, n_radial), R_nl = f Σ_k Q[l, n, k] T_k(x).
-    """
-
-    def __init__(self, coefficients: dict[int, np.ndarray]) -> None:
-        self._coefficients = coefficients
-        self._products: dict[Any, Terms] = {}
-
-    def basis_label(self, n: int, l: int) -> tuple[int, int, int]:
-        n_l = min(map(len, self._coefficients.values()))
-        if l >= n_l:
-            raise ValueError(f"matrices of the radial functions reach l < {n_l}; the basis needs l = {l}")
-        return (1, n, l)
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, WhitenedAlgebra):
-            return NotImplemented
-        mine, others = self._coefficients, other._coefficients
-        return mine.keys() == others.keys() and all(np.array_equal(mine[z], others[z]) for z in mine)
-
-    __hash__ = None  # type: ignore[assignment]  # equality is by arrays
-
-    def product(self, z: int, a: tuple[int, ...], b: tuple[int, ...]) -> Terms:
-        key = (z, a, b)
-        if key not in self._products:
-            grade = a[0] + b[0]
-            coefficients = chebyshev.chebmul(self._series(z, a), self._series(z, b))
-            self._products[key] = kept_terms(((grade, n), float(c)) for n, c in enumerate(coefficients))
-        return self._products[key]
-
-    def chebyshev_coefficients(self, z: int, l: int) -> np.ndarray:
-        return self._coefficients[z][l]
-
-    def _series(self, z: int, label: tuple[int, ...]) -> np.ndarray:
-        n = label[1]
-        return self._coefficients[z][label[2], n, : n + 1] if label[0] == 1 else np.eye(1, n + 1, n)[0]
 
 
 @dataclass(frozen=True)
 class WhitenedRadialBasis(RadialBasis):
     """R_nl(r) = Σ_{n' ≤ n} W^l_nn' R_n'(r): another triangular combination of radial functions for each l.
 
-    With W^l the inverse Cholesky factor of the covariance of A per l, the sums A become uncorrelated; being
-    triangular, the change stays within a total degree. These functions are tabulated by NumPy, not by the kernel.
+    With W^l the inverse Cholesky factor of the covariance of A per l, the sums A become uncorrelated. Polynomials of
+    your own, times the envelope, are such combinations too. Being triangular, the change stays within a total degree.
+    The kernel computes the sums of R_n and combines these.
 
     Parameters
     ----------
@@ -112,6 +66,16 @@ class WhitenedRadialBasis(RadialBasis):
     def __repr__(self) -> str:
         return f"WhitenedRadialBasis({self.radial!r})"
 
+    @property
+    def has_kernel(self) -> bool:
+        """Whether the compiled kernel computes R_n; the combinations are always compiled."""
+        return self.radial.has_kernel
+
+    @property
+    def plain(self) -> PolynomialRadialBasis:
+        """R_n."""
+        return self.radial
+
     def cutoff(self, center: str, neighbor: str) -> float:
         """Return the cutoff in Å of an ordered pair of chemical symbols."""
         return self.radial.cutoff(center, neighbor)
@@ -135,7 +99,7 @@ class WhitenedRadialBasis(RadialBasis):
                     f"matrices has {W.shape[1]} radial functions for the pair {center}-{species[z]}; "
                     f"the basis needs {n_radial}"
                 )
-        return WhitenedAlgebra(
+        return GradedAlgebra(
             {z: W @ self.radial.chebyshev_coefficients(center, species[z], W.shape[1]) for z, W in matrices.items()}
         )
 
@@ -143,45 +107,42 @@ class WhitenedRadialBasis(RadialBasis):
         self, r: ArrayLike, center: str, neighbor: str, labels: Sequence[tuple[int, ...]]
     ) -> np.ndarray:
         """Return R_nl for labels (1, n, l) and f^s T_n for labels (s, n), shape (len(r), len(labels))."""
-        values = self.radial.evaluate_labels(r, center, neighbor, self._plain(labels))
-        return values @ self._combination(center, neighbor, labels)
+        plain, matrix = self.combination(center, neighbor, labels)
+        return self.radial.evaluate_labels(r, center, neighbor, plain) @ matrix
 
     def evaluate_labels_with_gradients(
         self, r: ArrayLike, center: str, neighbor: str, labels: Sequence[tuple[int, ...]]
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return the functions that labels name and their d/dr in 1/Å, each (len(r), len(labels))."""
-        values, slopes = self.radial.evaluate_labels_with_gradients(r, center, neighbor, self._plain(labels))
-        combination = self._combination(center, neighbor, labels)
-        return values @ combination, slopes @ combination
+        plain, matrix = self.combination(center, neighbor, labels)
+        values, slopes = self.radial.evaluate_labels_with_gradients(r, center, neighbor, plain)
+        return values @ matrix, slopes @ matrix
+
+    def combination(
+        self, center: str, neighbor: str, labels: Sequence[tuple[int, ...]]
+    ) -> tuple[list[tuple[int, int]], np.ndarray]:
+        """Return labels (s, n) of `plain`, whole ranges of n, and the matrix from their functions to `labels`."""
+        W = self._matrices(center, neighbor)
+        sizes: dict[int, int] = {}
+        for grade, n, *_ in labels:
+            sizes[grade] = max(sizes.get(grade, 0), n + 1)
+        plain = [(grade, n) for grade in sorted(sizes) for n in range(sizes[grade])]
+        matrix = np.zeros((len(plain), len(labels)))
+        for column, (grade, n, *at) in enumerate(labels):
+            if grade != 1:
+                matrix[plain.index((grade, n)), column] = 1.0
+                continue
+            (l,) = at
+            if l >= len(W) or n >= W.shape[1]:
+                raise ValueError(
+                    f"matrices of the pair {center}-{neighbor} reach n < {W.shape[1]} and l < {len(W)}; "
+                    f"n={n}, l={l} is needed"
+                )
+            matrix[: n + 1, column] = W[l, n, : n + 1]
+        return plain, matrix
 
     def _matrices(self, center: str, neighbor: str) -> np.ndarray:
         return value_at("matrices", self.matrices, center, neighbor)
-
-    @staticmethod
-    def _plain(labels: Sequence[tuple[int, ...]]) -> list[tuple[int, ...]]:
-        """Labels of the functions that `labels` combine: all of grade 1 that occur, then the others."""
-        n_radial = max((label[1] + 1 for label in labels if label[0] == 1), default=0)
-        return [(1, n) for n in range(n_radial)] + [label for label in labels if label[0] != 1]
-
-    def _combination(self, center: str, neighbor: str, labels: Sequence[tuple[int, ...]]) -> np.ndarray:
-        """Matrix from `_plain(labels)` to `labels`."""
-        W = self._matrices(center, neighbor)
-        n_plain = len(self._plain(labels))
-        row = n_plain - sum(label[0] != 1 for label in labels)
-        matrix = np.zeros((n_plain, len(labels)))
-        for column, label in enumerate(labels):
-            if label[0] == 1:
-                _, n, l = label
-                if l >= len(W) or n >= W.shape[1]:
-                    raise ValueError(
-                        f"matrices of the pair {center}-{neighbor} reach n < {W.shape[1]} and l < {len(W)}; "
-                        f"n={n}, l={l} is needed"
-                    )
-                matrix[: n + 1, column] = W[l, n, : n + 1]
-            else:
-                matrix[row, column] = 1.0
-                row += 1
-        return matrix
 
 
 def _triangular(name: str, value: Any) -> np.ndarray:

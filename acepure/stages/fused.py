@@ -16,7 +16,7 @@ from acepure.functions.polynomials import Chebyshev
 from acepure.functions.radial import PolynomialRadialBasis, RadialBasis
 from acepure.labels.factors import ProductSet
 from acepure.neighbors.lists import NeighborList
-from acepure.stages.pooling import pooling_layout
+from acepure.stages.pooling import pooling_layout, radial_channels, radial_mixing
 from acepure.stages.products import WeightedProducts, factored_products, product_graph, weighted_products
 
 __all__ = [
@@ -53,21 +53,22 @@ class PairGeometry:
     def __init__(
         self, operators: Operators, radial: RadialBasis, species: Sequence[str], shift: np.ndarray | None = None
     ) -> None:
-        self._radial = radial
-        self._species = tuple(species)
+        self._radial, self._species = radial.plain, tuple(species)
         one_particle = operators.extended_products.one_particle
-        layout = pooling_layout(one_particle, len(species), operators.algebra, harmonics_kernel.lanes)
-        self._channels = layout.channels
         self._n_products = sum(map(len, operators.extended_products.factors))
-        position = {q: i for i, q in enumerate(layout.channels)}
-        leaves = ((position[v.q], v.l * v.l + v.l + v.m, v.z) for v in one_particle)
+        labels = sorted({v.q for v in one_particle})
+        combinations = [radial.combination(a, b, labels) for a in species for b in species]
+        self._channels, grade_sizes = radial_channels(combinations[0][0], self._radial.has_kernel)
+        mixing = radial_mixing(labels, self._channels, [matrix for _, matrix in combinations])
+        layout = pooling_layout(one_particle, len(species), len(self._channels), mixing.parts, harmonics_kernel.lanes)
+        leaves = ((mixing.numbers[v.q], v.l * v.l + v.l + v.m, v.z) for v in one_particle)
         self.pooling = kernel.Pooling(
             len(species),
             layout.lmax,
             np.array([[float(radial.cutoff(a, b)) for b in species] for a in species]),
             _harmonics_coefficients(layout.lmax),
-            *self._radial_tables(layout.grade_sizes),
-            layout.grade_sizes,
+            *self._radial_tables(grade_sizes),
+            grade_sizes,
             layout.start,
             layout.n_blocks,
             layout.l_indptr,
@@ -76,6 +77,9 @@ class PairGeometry:
             layout.leaves,
             *(np.array(column, dtype=np.int32) for column in zip(*leaves)),
             np.empty((0, 0)) if shift is None else shift,
+            mixing.indptr,
+            mixing.channels,
+            mixing.weights,
         )
 
     def _radial_tables(self, grade_sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

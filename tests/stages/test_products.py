@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 
 from acepure import ACEBasis
-from acepure.algebra.radial_algebra import FormalAlgebra, GradedAlgebra
 from acepure.labels.factors import OneParticle, ProductSet
-from acepure.stages.pooling import pooling_layout
+from acepure.stages.pooling import pooling_layout, radial_channels, radial_mixing
 from acepure.stages.products import product_graph
 
 PRODUCT_SETS = {
@@ -118,28 +117,45 @@ def test_product_set_is_a_sequence():
 # --- layout of the sums --------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("algebra", [GradedAlgebra(), FormalAlgebra()], ids=["graded", "formal"])
+@pytest.mark.parametrize("graded", [True, False], ids=["graded", "formal"])
 @pytest.mark.parametrize("lanes", [4, 8])
-def test_layout_gives_every_sum_its_own_place(algebra, lanes):
-    label = (lambda s, n: (s, n)) if isinstance(algebra, GradedAlgebra) else (lambda s, n: (n,) * s)
+def test_layout_gives_every_sum_its_own_place(graded, lanes):
+    label = (lambda s, n: (s, n)) if graded else (lambda s, n: (n,) * s)
     one_particle = tuple(
         OneParticle(l, z, label(s, n), m)
         for z, s, n, l in [(0, 1, 0, 0), (0, 1, 2, 3), (1, 1, 2, 1), (1, 2, 1, 4), (0, 3, 0, 0)]
         for m in range(-l, l + 1)
     )
-    layout = pooling_layout(one_particle, 2, algebra, lanes)
+    labels = sorted({v.q for v in one_particle})
+    channels, grade_sizes = radial_channels(labels, graded)
+    parts = radial_mixing(labels, channels, [None]).parts
+    layout = pooling_layout(one_particle, 2, len(channels), parts, lanes)
     assert layout.lmax == 4 and len(layout.leaves) == len(one_particle) == len(set(layout.leaves.tolist()))
     assert layout.leaves.min() >= 0 and layout.leaves.max() < layout.size
     taken = set()
-    for z, channel in itertools.product(range(2), range(len(layout.channels))):
+    for z, channel in itertools.product(range(2), range(len(channels))):
         start, stop = layout.start[z, channel], layout.start[z, channel] + lanes * layout.n_blocks[z, channel]
         assert not taken & set(range(start, stop)), "channels overlap"
         taken |= set(range(start, stop))
     assert len(taken) == layout.size
     for v, leaf in zip(one_particle, layout.leaves):
-        channel = layout.channels.index(v.q)
+        channel = channels.index(v.q)
         assert leaf == layout.start[v.z, channel] + v.l * v.l + v.l + v.m
         assert (v.l + 1) ** 2 <= lanes * layout.n_blocks[v.z, channel]
-    if isinstance(algebra, GradedAlgebra):
-        complete = [(s, n) for s, size in enumerate(layout.grade_sizes.tolist(), 1) for n in range(size)]
-        assert list(layout.channels) == complete and layout.grade_sizes.tolist() == [3, 2, 1]
+    if graded:
+        complete = [(s, n) for s, size in enumerate(grade_sizes.tolist(), 1) for n in range(size)]
+        assert list(channels) == complete and grade_sizes.tolist() == [3, 2, 1]
+
+
+def test_layout_keeps_what_combinations_need():
+    """Functions of l = 0 and 2 that combine channels 0–2: these keep harmonics to l = 2, and the others none."""
+    labels, channels = [(1, 1, 0), (1, 2, 2)], [(1, n) for n in range(4)]
+    W = np.array([[0.5, 0.2], [2.0, 0.0], [0.0, 3.0], [0.0, 0.0]])
+    mixing = radial_mixing(labels, channels, [W, 2 * W])
+    assert mixing.parts == {(1, 1, 0): [0, 1], (1, 2, 2): [0, 2]} and mixing.numbers == {(1, 1, 0): 0, (1, 2, 2): 1}
+    assert mixing.indptr.tolist() == [0, 2, 4] and mixing.channels.tolist() == [0, 1, 0, 2]
+    assert mixing.weights.tolist() == [[0.5, 2.0, 0.2, 3.0], [1.0, 4.0, 0.4, 6.0]]
+    one_particle = tuple(OneParticle(q[2], 0, q, m) for q in labels for m in range(-q[2], q[2] + 1))
+    layout = pooling_layout(one_particle, 1, len(channels), mixing.parts, 4)
+    assert layout.n_blocks.tolist() == [[3, 1, 3, 0]] and layout.size == 28
+    assert layout.l_indptr.tolist() == [[0, 2, 2, 4]] and layout.l_channels.tolist() == [0, 1, 0, 2]
