@@ -1,7 +1,7 @@
 """Learning curves of hyperactive learning against random frames of dynamics, at equal numbers of reference calls.
 
-    python benchmarks/hal.py alloy                 32 atoms of Cu and Au, effective medium theory: four minutes
-    python benchmarks/hal.py molecule              acetic acid, GFN2-xTB (pip install tblite): five minutes
+    python benchmarks/hal.py alloy                 32 atoms of Cu and Au, effective medium theory: minutes
+    python benchmarks/hal.py molecule              acetic acid, GFN2-xTB (pip install tblite): minutes
     python benchmarks/hal.py kills --kills 100     a run killed so often, against one that was not
 
 Four ways from the same starts, with the same basis, weights and prior:
