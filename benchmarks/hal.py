@@ -3,6 +3,7 @@
     python benchmarks/hal.py alloy                 32 atoms of Cu and Au, effective medium theory: minutes
     python benchmarks/hal.py molecule              acetic acid, GFN2-xTB (pip install tblite): minutes
     python benchmarks/hal.py kills --kills 100     a run killed so often, against one that was not
+    python benchmarks/hal.py cost                  a biased step, and the criterion, in units of a plain step
 
 Four ways from the same starts, with the same basis, weights and prior:
 
@@ -23,6 +24,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 
@@ -33,8 +35,8 @@ from ase.calculators.emt import EMT
 from ase.md.langevin import Langevin
 from common import machine, parser
 
-from acepure import ACEBasis
-from acepure.active import HAL
+from acepure import ACEBasis, LinearACE
+from acepure.active import HAL, BiasedPotential, relative_force_uncertainty
 from acepure.active.reference import labeled_by
 from acepure.active.refit import FitChoices, Refit
 from acepure.active.trajectory import bare
@@ -240,9 +242,40 @@ def kills(n: int, say: Callable[[str], None]) -> None:
     say(f"{killed} kills in {runs} runs; labels and log that differ from those of a run without kills: {wrong}")
 
 
+def cost(say: Callable[[str], None]) -> None:
+    """Ratios within one run: 64 atoms of silicon, one thread, a list that is given."""
+    rng = np.random.default_rng(0)
+    atoms = bulk("Si", cubic=True) * 2
+    atoms.rattle(0.05, seed=0)
+    rows = [["functions", "biased step", "features", "criterion"]]
+    for n in (75, 300, 1000):
+        basis = ACEBasis(["Si"], rcut=5.5, order=3, n_functions=n)
+        root = 1e-3 * rng.standard_normal((1, len(basis), len(basis)))
+        model = LinearACE(basis, rng.standard_normal(len(basis)), posterior=root)
+        biased = BiasedPotential(model, 0.3)
+        given = {"neighbors": basis.neighbor_list(atoms), "num_threads": 1}
+        functions = {
+            "plain": partial(model.evaluate, atoms, **given),
+            "biased": partial(biased.evaluate, atoms, **given),
+            "features": partial(basis.descriptors, atoms, **given),
+        }
+        seconds = dict.fromkeys(functions, np.inf)
+        for _ in range(100):  # the least of turns A B C A B C ..., which other programs do not disturb
+            for name, function in functions.items():
+                began = time.perf_counter()
+                function()
+                seconds[name] = min(seconds[name], time.perf_counter() - began)
+        began = time.perf_counter()
+        relative_force_uncertainty(model, atoms, **given)
+        seconds["criterion"] = time.perf_counter() - began
+        ratios = [seconds[name] / seconds["plain"] for name in ("biased", "features", "criterion")]
+        rows.append([str(len(basis)), *(f"{ratio:.2f}" for ratio in ratios)])
+    say(text_table(rows))
+
+
 def main() -> None:
     arguments = parser(__doc__)
-    arguments.add_argument("what", choices=("alloy", "molecule", "kills"))
+    arguments.add_argument("what", choices=("alloy", "molecule", "kills", "cost"))
     arguments.add_argument("--kills", type=int, default=100)
     given = arguments.parse_args()
 
@@ -252,6 +285,8 @@ def main() -> None:
     say(machine(1))
     if given.what == "kills":
         kills(given.kills, say)
+    elif given.what == "cost":
+        cost(say)
     else:
         study(Alloy() if given.what == "alloy" else Molecule(), say)
 

@@ -105,6 +105,7 @@ class BiasedPotential:
             raise ValueError("the model has no posterior; fit it with uncertainty=True")
         self.model, self.tau = model, number("tau", tau, least=0)
         self._function = LinearFunction(model.basis, model.coefficients)  # arranged once, weighted anew every time
+        self._root = model.posterior.reshape(-1, model.posterior.shape[2])
         self._vacuum = features_of_isolated_atoms(model.basis)
         self._E0s = np.array([model.E0s[s] for s in model.basis.species])
 
@@ -155,8 +156,7 @@ class BiasedPotential:
 
     def _weights_of_sigma(self, species: np.ndarray, features: np.ndarray) -> np.ndarray:
         """S(z) v / σ_E of each species; 0 where σ_E is."""
-        assert self.model.posterior is not None
         sums = np.array([features[species == z].sum(axis=0) for z in range(len(self.basis.species))])
-        v = np.einsum("zfk,zf->k", self.model.posterior, sums)
+        v = sums.ravel() @ self._root
         sigma = float(np.linalg.norm(v))
-        return self.model.posterior @ (v / sigma if sigma else v)
+        return (self._root @ (v / sigma if sigma else v)).reshape(sums.shape)

@@ -173,6 +173,38 @@ class HAL:
                     return model
                 self._explore(model, labels)
 
+    def preview(self) -> list[dict[str, Any]]:
+        """Return what a run would begin with: one trajectory from each start, without reference calculations and files.
+
+        Returns
+        -------
+        list of dict
+            For each start: "criterion" of the start itself, and of its trajectory "reason" ("tolerance", "broken",
+            "steps", or "start" where that exceeds the tolerance) and "time_ps".
+
+        Raises
+        ------
+        ValueError
+            If a start has no labels, or energies of isolated atoms are not known.
+        """
+        unlabeled = [str(k) for k, atoms in enumerate(self.starts) if not has_labels(atoms)]
+        if unlabeled:
+            raise ValueError(
+                f"without reference calculations starts must have labels; {', '.join(unlabeled)} have none"
+            )
+        E0s = self.folder.read_json("E0s.json") if self.E0s == "isolated" else self.E0s
+        if E0s is None:
+            raise ValueError("without reference calculations E0s must be given")
+        starts = [with_labels(bare(atoms), atoms.calc.results) for atoms in self.starts]
+        model = Refit.of(starts, self.basis, E0s, self.choices, self.num_threads).fit(starts, self.num_threads)
+        found = []
+        for k, atoms in enumerate(starts):
+            rng = np.random.default_rng(np.random.SeedSequence([self.seed, k]))
+            trajectory = explore(model, atoms, self.dynamics, rng, num_threads=self.num_threads)
+            time = trajectory.step * self.dynamics.timestep / 1000
+            found.append({"criterion": trajectory.criteria[0][1], "reason": trajectory.reason, "time_ps": time})
+        return found
+
     def log(self) -> list[dict[str, Any]]:
         """Return one dictionary for each number, as in ``log.jsonl``: what happened, predicted and true errors."""
         return self.folder.log()

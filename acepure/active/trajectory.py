@@ -42,7 +42,7 @@ class Dynamics:
     steps : int
         Longest trajectory.
     check_every : int
-        Steps between two looks at the criterion, which costs some 50 steps.
+        Steps between two looks at the criterion, which costs as much as some hundred steps.
     least_steps : int
         Frames of fewer steps are near copies of their start: the criterion does not end a trajectory before.
     tolerance : float

@@ -19,12 +19,14 @@ from acepure.cli.options import add_threads, integer
 from acepure.cli.parts import check_outputs, read
 from acepure.cli.run_file import read_run_file
 from acepure.features.basis import ACEBasis
+from acepure.fitting.labels import text_table
 
 __all__ = ["add"]
 
 _EPILOG = """\
 examples:
   acepure hal run.toml
+  acepure hal run.toml --dry-run
   acepure hal run.toml -n 5
   acepure hal status CuAu
   acepure hal status CuAu --report CuAu.html
@@ -89,6 +91,9 @@ def add(commands: Any, **style: Any) -> None:
     )
     command.add_argument("what", nargs="+", metavar="RUN.toml", help="a run file; or: status FOLDER")
     command.add_argument("-n", type=integer("-n"), metavar="N", help="at most so many labels more")
+    command.add_argument(
+        "--dry-run", action="store_true", help="one trajectory from each start, without reference calculations"
+    )
     command.add_argument("--report", metavar="HTML", help="write figures and text as one page")
     add_threads(command)
     command.set_defaults(run=_run)
@@ -102,6 +107,12 @@ def _run(arguments: argparse.Namespace) -> None:
         print(status(folder))
     elif len(arguments.what) == 1:
         run = _from_file(arguments.what[0], arguments.threads)
+        if arguments.dry_run:
+            rows = [["start", "criterion", "time (ps)", "ends by"]]
+            for k, found in enumerate(run.preview()):
+                rows.append([str(k), f"{found['criterion']:.2g}", f"{found['time_ps']:.3g}", found["reason"]])
+            print(text_table(rows))
+            return
         folder = str(run.folder.path)
         handler = logging.StreamHandler(sys.stdout)
         handler.setFormatter(logging.Formatter("%(asctime)s  %(message)s", "%H:%M:%S"))

@@ -3,10 +3,15 @@
 import re
 
 import ase.io
+import numpy as np
 import pytest
-from cases.hal import BASIS, DYNAMICS, small_run, starts
+from cases.hal import BASIS, DYNAMICS, Emt, small_run, starts
 
+from acepure import ACEBasis
+from acepure.active import Dynamics
 from acepure.active.folder import Folder
+from acepure.active.refit import FitChoices, Refit
+from acepure.active.trajectory import explore
 from acepure.cli import main
 from acepure.cli.run_file import write_run_file
 
@@ -48,6 +53,28 @@ def test_hal_runs_what_python_runs(run_file, tmp_path, capsys):
     assert not re.search(r"(src|href)\s*=\s*\"(?!#)", page) and "<script" not in page and "@import" not in page
     assert main(["hal", "status", "small"]) == 0
     assert "5 labeled" in capsys.readouterr().out
+
+
+def test_dry_run(run_file, tmp_path, capsys):
+    labeled = starts()
+    for atoms in labeled:
+        atoms.calc = Emt()
+        atoms.get_forces()
+    ase.io.write("starts.extxyz", labeled)
+    assert main(["hal", run_file(reference={"wait": True}), "--dry-run"]) == 0
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert [row[0] for row in rows] == ["start", "0", "1", "2"] and not (tmp_path / "small").exists()
+    # Trajectory 0 of seed 0 from start 0 with the fit to the starts, made here from its parts.
+    given = ase.io.read("starts.extxyz", ":")
+    model = Refit.of(given, ACEBasis(**BASIS), {"Cu": 3.5, "Ag": 3.0}, FitChoices(core=None)).fit(given)
+    expected = explore(model, given[0], Dynamics(**DYNAMICS), np.random.default_rng(np.random.SeedSequence([0, 0])))
+    assert rows[1][3] == expected.reason and float(rows[1][2]) == pytest.approx(0.003 * expected.step, rel=0.01)
+    ase.io.write("starts.extxyz", starts())
+    assert main(["hal", "small.toml", "--dry-run"]) == 2
+    assert "starts must have labels; 0, 1, 2 have none" in capsys.readouterr().err
+    ase.io.write("starts.extxyz", labeled)
+    assert main(["hal", run_file(E0s="isolated"), "--dry-run"]) == 2
+    assert "E0s must be given" in capsys.readouterr().err
 
 
 def test_frames_wait_for_labels(run_file, capsys):
