@@ -83,22 +83,23 @@ def choose(train: list[Atoms]) -> tuple[int, float]:
 
 
 def level_errors(model: HamiltonianModel, test: list[Atoms], overlap: HamiltonianModel | None = None) -> np.ndarray:
-    """RMSE of each level, in millihartree."""
+    """Errors of the levels of each molecule, in millihartree."""
     differences = [
         levels(model.predict(a, num_threads=1), a, None if overlap is None else overlap.predict(a, num_threads=1))
         - levels(a.info["fock"], a)
         for a in test
     ]
-    result: np.ndarray = 1000 * np.sqrt(np.mean(np.square(differences), axis=0))
-    return result
+    return 1000 * np.array(differences)
 
 
 def report(name: str, model: HamiltonianModel, test: list[Atoms], overlap: HamiltonianModel | None = None) -> None:
-    """Print one row: elements, occupied levels together, each level."""
+    """Print one row: elements, occupied levels together and of the median molecule, each level."""
     each = level_errors(model, test, overlap)
-    occupied = float(np.sqrt(np.mean(each[:N_OCCUPIED] ** 2)))
+    of_molecules = np.sqrt(np.mean(each[:, :N_OCCUPIED] ** 2, axis=1))
+    occupied, median = float(np.sqrt(np.mean(of_molecules**2))), float(np.median(of_molecules))
     elements = 1000 * model.errors(test, "fock", num_threads=1).total
-    print(f"{name:<46}{elements:>9.3f}{occupied:>10.3f}  " + "".join(f"{e:>8.3f}" for e in each), flush=True)
+    by_level = "".join(f"{e:>8.3f}" for e in np.sqrt(np.mean(each**2, axis=0)))
+    print(f"{name:<46}{elements:>9.3f}{occupied:>10.3f}{median:>8.3f}  {by_level}", flush=True)
 
 
 def main() -> None:
@@ -113,7 +114,10 @@ def main() -> None:
     best = fit(train, degree, rcut)
     overlap = fit(train, degree, rcut, "overlap", orders=(1, 1))
     print(f"test frames {N_TRAIN}-{len(structures) - 1}, degree {degree}, rcut {rcut:g} Å; RMSE in millihartree")
-    print(f"{'model':<46}{'elements':>9}{'occupied':>10}  " + "".join(f"{f'level {k}':>8}" for k in range(1, 8)))
+    print(
+        f"{'model':<46}{'elements':>9}{'occupied':>10}{'median':>8}  "
+        + "".join(f"{f'level {k}':>8}" for k in range(1, 8))
+    )
     report("canonical, order 2 on atoms, order 2 on bonds", best, test)
     report("the same, overlap predicted, too", best, test, overlap)
     report("self-interacting", fit(train, degree, rcut, canonical=False), test)
@@ -122,7 +126,7 @@ def main() -> None:
     for n in (50, 100, 200):
         report(f"canonical, {n} training frames", fit(train[:n], degree, rcut), test)
     spread = 1000 * np.std([levels(a.info["fock"], a) for a in test], axis=0)
-    print(f"{'standard deviation of the levels':<46}{'':>19}  " + "".join(f"{s:>8.1f}" for s in spread))
+    print(f"{'standard deviation of the levels':<46}{'':>27}  " + "".join(f"{s:>8.1f}" for s in spread))
     print(f"\nFock matrix by block, hartree\n{best.errors(test, 'fock', num_threads=1)}")
     print(f"\noverlap matrix by block, order 1\n{overlap.errors(test, 'overlap', num_threads=1)}")
     start = time.perf_counter()
