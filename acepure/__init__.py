@@ -11,8 +11,8 @@ Data flows one way; nothing imports from its right:
     functions/      functions of one pair: transforms, envelopes, polynomials, radial functions, harmonics
     stages/         tables of the compiled kernels: pooling (A), products (AA), and the runs that fuse them
     references/     what supplies means μ and pair constants c: ideal gas, data
-    features/       ACEBasis, descriptors, derivatives, linear functions, Verlet lists, features on disk
-    models/         potentials, repulsive cores, their files
+    features/       ACEBasis, BondBasis, descriptors, derivatives, linear functions, Verlet lists, features on disk
+    models/         potentials, repulsive cores, tensors, Hamiltonians, their files
     fitting/        from labeled structures to coefficients: labels, rows, weights, prior, solvers, cross-validation
     diagnostics/    conditioning, self-interaction, decay of coefficients
     toys/           the toy problems of the purification paper
