@@ -5,7 +5,7 @@ centered on the density of the pool, which needs no labels. Printed are root mea
 forces in eV/Å and (energies in meV/atom), medians of the seeds.
 
     python benchmarks/selection.py                     # InP, two seeds: some minutes on one core
-    python benchmarks/selection.py --set MoNbTaW
+    python benchmarks/selection.py --set MoNbTaW --seeds 1 --ways random D-optimal
     python benchmarks/selection.py --until 0.07        # how many structures each way needs for this force error
 """
 
@@ -68,25 +68,23 @@ def errors_of(pool, chosen, tests, basis):
     return errors.all("forces").rmse, 1e3 * errors.all("energy").rmse
 
 
-def table(name, seeds):
+def table(name, seeds, ways):
     found = {}
+    print(f"{'chosen':36s}" + "".join(f"{n:>18d}" for n in SIZES))
     for seed in range(seeds):
         pool, tests, basis = data_of(name, seed)
-        for way in WAYS:
+        for way in ways:
             order = order_of(pool, basis, way, seed)
-            for n in SIZES:
-                found.setdefault((way, n), []).append(errors_of(pool, order[:n], tests, basis))
-        everything = errors_of(pool, range(len(pool)), tests, basis)
-        print(
-            f"seed {seed}: {len(basis)} functions; all {len(pool)}: {everything[0]:.3f} ({everything[1]:.1f})",
-            flush=True,
-        )
-    print(f"{'chosen':28s}" + "".join(f"{n:>18d}" for n in SIZES))
-    for way in WAYS:
-        medians = [np.median(found[way, n], axis=0) for n in SIZES]
-        print(
-            f"{way:28s}" + "".join(f"{f'{forces:.3f} ({energy:.0f})':>18s}" for forces, energy in medians), flush=True
-        )
+            found[way, seed] = [errors_of(pool, order[:n], tests, basis) for n in SIZES]
+            show(f"{way}, seed {seed}", found[way, seed])
+        show(f"all {len(pool)}, {len(basis)} functions", [errors_of(pool, range(len(pool)), tests, basis)])
+    for way in ways:
+        show(f"{way}, median", np.median([found[way, seed] for seed in range(seeds)], axis=0))
+
+
+def show(title, errors):
+    cells = (f"{forces:.3f} ({energy:.0f})" for forces, energy in errors)
+    print(f"{title:36s}" + "".join(f"{cell:>18s}" for cell in cells), flush=True)
 
 
 def until(name, seeds, aim):
@@ -106,12 +104,13 @@ def main() -> None:
     arguments = parser(__doc__)
     arguments.add_argument("--set", default="InP", choices=SETS)
     arguments.add_argument("--seeds", type=int, default=2)
+    arguments.add_argument("--ways", nargs="+", default=list(WAYS), choices=WAYS)
     arguments.add_argument("--until", type=float, metavar="EV_PER_A")
     given = arguments.parse_args()
     warnings.simplefilter("ignore")
     print(machine(1))
     if given.until is None:
-        table(given.set, given.seeds)
+        table(given.set, given.seeds, given.ways)
     else:
         until(given.set, given.seeds, given.until)
 
