@@ -24,7 +24,7 @@ import numpy as np
 from ase import Atoms
 
 from acepure._utils.checks import number
-from acepure.features.basis import ACEBasis
+from acepure.features.basis import ACEBasis, evaluate_features
 from acepure.features.environments import Environments
 from acepure.features.linear import EnergyAndForces, LinearFunction, features_of_isolated_atoms
 from acepure.models.linear import LinearACE
@@ -151,7 +151,8 @@ class BiasedPotential:
     ) -> tuple[Environments, np.ndarray]:
         """B(i) − B(∅) of all centers, and the environments they were computed for."""
         environments = Environments(self.basis, atoms, neighbors=neighbors, num_threads=num_threads)
-        features = self.basis.descriptors(atoms, neighbors=environments.neighbors, num_threads=num_threads)
+        _ = environments.neighbors  # one list for all that follows
+        features = evaluate_features(self.basis, environments)
         return environments, features - self._vacuum[environments.center_species]
 
     def _weights_of_sigma(self, species: np.ndarray, features: np.ndarray) -> np.ndarray:

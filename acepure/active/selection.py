@@ -28,9 +28,10 @@ from acepure._utils.memory import physical_memory
 from acepure._utils.tall_qr import RFactor
 from acepure._utils.workers import naming_structure
 from acepure.active.guards import copied, overlap
-from acepure.features.basis import ACEBasis, check_basis
-from acepure.features.derivatives import summed_gradients
+from acepure.features.basis import ACEBasis, check_basis, evaluate_features
+from acepure.features.derivatives import sum_gradients
 from acepure.features.directional import jvp
+from acepure.features.environments import Environments
 from acepure.features.linear import features_of_isolated_atoms
 from acepure.fitting.labels import text_table
 from acepure.fitting.priors import SmoothnessPrior
@@ -206,8 +207,7 @@ class Rows:
 
     def features(self, atoms: Atoms) -> np.ndarray:
         """Σ_i (B(i) − B(∅)) over the centers of each species, one after the other."""
-        features = self.basis.descriptors(atoms, num_threads=self.num_threads)
-        return self._summed(atoms, features - self.vacuum[self.basis.species_indices(atoms)])
+        return self._sums(Environments(self.basis, atoms, num_threads=self.num_threads))
 
     def n_rows(self, atoms: Atoms) -> int:
         """Number of rows of a structure."""
@@ -215,16 +215,17 @@ class Rows:
 
     def of(self, atoms: Atoms, number: int = 0) -> np.ndarray:
         """Rows of a structure; `number` says which random sums."""
-        rows = [self.weight / np.sqrt(len(atoms)) * self.features(atoms)[None]]
+        environments = Environments(self.basis, atoms, num_threads=self.num_threads)
+        neighbors = environments.neighbors
+        rows = [self.weight / np.sqrt(len(atoms)) * self._sums(environments)[None]]
         n = self._n_sums(atoms)
         if self.forces and n:
             signs = np.random.default_rng((self.seed, number)).choice([-1.0, 1.0], (n, len(atoms), 3))
-            neighbors = self.basis.neighbor_list(atoms, num_threads=self.num_threads)
             for omega in signs / np.sqrt(n):
                 _, slopes = jvp(self.basis, atoms, omega, neighbors=neighbors, num_threads=self.num_threads)
-                rows.append(self._summed(atoms, slopes)[None])
+                rows.append(self._summed(environments.species, slopes)[None])
         elif self.forces:
-            gradients = summed_gradients(self.basis, atoms, num_threads=self.num_threads).positions
+            gradients = sum_gradients(self.basis, environments).positions
             rows.append(np.moveaxis(gradients, 0, 2).reshape(3 * len(atoms), -1))
         return np.concatenate(rows) @ self.to_unknowns
 
@@ -232,8 +233,11 @@ class Rows:
         """How many random sums stand for the forces; 0 if they are taken as they are."""
         return self.sketch if self.sketch is not None and self.sketch < 3 * len(atoms) else 0
 
-    def _summed(self, atoms: Atoms, values: np.ndarray) -> np.ndarray:
-        species = self.basis.species_indices(atoms)
+    def _sums(self, environments: Environments) -> np.ndarray:
+        features = evaluate_features(self.basis, environments) - self.vacuum[environments.species]
+        return self._summed(environments.species, features)
+
+    def _summed(self, species: np.ndarray, values: np.ndarray) -> np.ndarray:
         return np.concatenate([values[species == z].sum(axis=0) for z in range(len(self.basis.species))])
 
 

@@ -88,6 +88,12 @@ class Environments:
         result._cutoffs, result._list = basis.cutoffs, neighbors
         return result
 
+    def take_species(self, z: int) -> Environments:
+        """Keep the centers of one species, unless centers were given; return the environments themselves."""
+        if self._list is None:
+            self._list = self._find(np.flatnonzero(self.species == z).astype(np.int32))
+        return self
+
     @property
     def n_centers(self) -> int:
         """Number of centers."""

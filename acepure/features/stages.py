@@ -12,11 +12,10 @@ from scipy.sparse import csr_array, eye_array
 
 from acepure._kernels.forces import accumulate_forces
 from acepure._utils.checks import real_array
-from acepure._utils.threads import resolve_num_threads
 from acepure.errors import SpeciesError
 from acepure.features.basis import ACEBasis, check_basis
+from acepure.features.environments import Environments
 from acepure.labels.factors import OneParticle, ProductSet
-from acepure.neighbors.checks import check_neighbors
 from acepure.neighbors.lists import NeighborList
 from acepure.stages.single import Motion, ProductMap, SumsEvaluator
 
@@ -162,19 +161,12 @@ class Stages:
     def _given(
         self, atoms: Atoms, indices: Any, neighbors: NeighborList | None, num_threads: int | None
     ) -> tuple[NeighborList, np.ndarray, int]:
-        threads = resolve_num_threads(num_threads)
-        if neighbors is not None and indices is not None:
-            raise ValueError("indices and neighbors exclude each other: the list has its centers")
-        species = self._basis.species_indices(atoms)
-        if neighbors is not None:
-            check_neighbors(neighbors, species, self._basis.cutoffs)
-        else:
-            chosen = np.flatnonzero(species == self._z) if indices is None else indices
-            neighbors = self._basis.neighbor_list(atoms, chosen, threads)
-        others = neighbors.centers[species[neighbors.centers] != self._z]
+        environments = Environments(self._basis, atoms, indices=indices, neighbors=neighbors, num_threads=num_threads)
+        environments.take_species(self._z)
+        others = environments.neighbors.centers[environments.center_species != self._z]
         if len(others):
             raise SpeciesError(f"centers must be {self._center}; atom {others[0]} is {atoms.symbols[others[0]]}")
-        return neighbors, species, threads
+        return environments.neighbors, environments.species, environments.num_threads
 
     # --- A → AA → B ---------------------------------------------------------------------------------------
 

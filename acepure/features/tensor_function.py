@@ -110,6 +110,10 @@ class TensorFunction:
         num_threads : int, optional
         """
         environments = Environments(self._basis, atoms, neighbors=neighbors, num_threads=num_threads)
+        return self.evaluate_environments(environments)
+
+    def evaluate_environments(self, environments: Environments) -> np.ndarray:
+        """Return T_i of environments that have been checked."""
         result = np.empty((environments.n_centers, self.n_components))
         for part, targets in environments.parts():
             for z, evaluator in enumerate(self._evaluators):

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from acepure._utils.checks import distances, symbol
 from acepure.errors import SpeciesError
-from acepure.features.basis import ACEBasis
+from acepure.features.basis import ACEBasis, evaluate_features
 from acepure.features.body_orders import body_order_functions
 from acepure.features.change_of_basis import coordinate_map
 from acepure.features.environments import Environments
@@ -92,7 +92,8 @@ class BodyOrderedModel(UncertainModel):
         [[0, 0, 0], [0, 1, 0], [0, 0, 0]]
         """
         basis, root = self._canonical_root
-        features, species = basis.descriptors(atoms, num_threads=num_threads), basis.species_indices(atoms)
+        environments = Environments(basis, atoms, num_threads=num_threads)
+        features, species = evaluate_features(basis, environments), environments.species
         sums = np.array([features[species == z].sum(axis=0) for z in range(len(basis.species))])
         spread = np.zeros((1 + basis.order, root.shape[2]))
         for nu, columns in enumerate(basis.order_slices.values(), 1):

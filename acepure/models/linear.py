@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 from acepure._utils.messages import shown
 from acepure.features.basis import ACEBasis, check_basis
 from acepure.features.environments import Environments
-from acepure.features.linear import EnergyAndForces, LinearFunction, features_of_isolated_atoms
+from acepure.features.linear import EnergyAndForces, LinearFunction
 from acepure.models.arguments import (
     checked_posterior,
 )
@@ -97,7 +97,7 @@ class LinearACE(BodyOrderedModel):
         self._set(basis, E0s, core, shortest, surroundings, report)
         self.posterior = None if posterior is None else checked_posterior(basis, posterior)
         _ = self.calibration  # raises for one that is damaged
-        vacuum = (self.coefficients * features_of_isolated_atoms(basis)).sum(axis=1)
+        vacuum = (self.coefficients * self._vacuum).sum(axis=1)
         self._constants = np.array([self._E0s[s] for s in basis.species]) - vacuum
 
     # --- fitting ------------------------------------------------------------------------------------------

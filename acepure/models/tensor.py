@@ -290,10 +290,10 @@ class TensorModel(Reported):
         self, atoms: Atoms, *, neighbors: NeighborList | None = None, num_threads: int | None = None
     ) -> np.ndarray:
         """Return the target of each atom as spherical components, shape (n_atoms, n_components)."""
-        values = self._function.evaluate(atoms, neighbors=neighbors, num_threads=num_threads)
+        environments = Environments(self.bases[0], atoms, neighbors=neighbors, num_threads=num_threads)
+        values = self._function.evaluate_environments(environments)
         if self.constants.any():
-            centers = slice(None) if neighbors is None else neighbors.centers
-            values[:, 0] += self.constants[self.bases[0].species_indices(atoms)[centers]]
+            values[:, 0] += self.constants[environments.center_species]
         return values
 
     def derivatives(self, atoms: Atoms, *, num_threads: int | None = None) -> np.ndarray:

@@ -14,13 +14,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from ase import Atoms
 
 from acepure._utils.checks import count
-from acepure.features.derivatives import summed_gradients
+from acepure.features.basis import evaluate_features
+from acepure.features.derivatives import sum_gradients
+from acepure.features.environments import Environments
 from acepure.features.linear import EnergyAndForces, features_of_isolated_atoms
 from acepure.models.potential import FittedPotential
 from acepure.neighbors.lists import NeighborList
@@ -93,8 +96,9 @@ class UncertainModel(FittedPotential):
         """
         root = self._root()
         flat = root.reshape(-1, root.shape[2])
-        spread = self._spread(atoms, neighbors, num_threads)
-        gradients = summed_gradients(self.basis, atoms, neighbors=neighbors, num_threads=num_threads)
+        environments = Environments(self.basis, atoms, neighbors=neighbors, num_threads=num_threads)
+        gradients = sum_gradients(self.basis, environments)
+        spread = self._spread(environments)
 
         def variances(rows: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
             found = np.moveaxis(rows.reshape(len(root), -1, rows.shape[-1]), 0, 1).reshape(-1, len(flat)) @ flat
@@ -127,7 +131,8 @@ class UncertainModel(FittedPotential):
         self, atoms: Atoms, *, neighbors: NeighborList | None = None, num_threads: int | None = None
     ) -> float:
         """Return the standard deviation of E by the posterior alone, in eV."""
-        return float(np.linalg.norm(self._spread(atoms, neighbors, num_threads).sum(axis=0)))
+        environments = Environments(self.basis, atoms, neighbors=neighbors, num_threads=num_threads)
+        return float(np.linalg.norm(self._spread(environments).sum(axis=0)))
 
     def grades(
         self, atoms: Atoms, *, neighbors: NeighborList | None = None, num_threads: int | None = None
@@ -153,7 +158,7 @@ class UncertainModel(FittedPotential):
 
         It says how far the features of an atom are from those of the fit.
         """
-        return np.square(self._spread(atoms, None, num_threads)).sum(axis=1)
+        return np.square(self._spread(Environments(self.basis, atoms, num_threads=num_threads))).sum(axis=1)
 
     def committee(self, n: int, seed: int = 0) -> list[UncertainModel]:
         """Return n models whose coefficients are drawn from the posterior, spread by `Calibration.committee`."""
@@ -238,13 +243,16 @@ class UncertainModel(FittedPotential):
             raise ValueError("the model has no posterior; fit it with uncertainty=True")
         return self.posterior
 
-    def _spread(self, atoms: Atoms, neighbors: NeighborList | None, num_threads: int | None) -> np.ndarray:
-        """Sᵀ (B(i) − B(∅)) of each atom, shape (n_atoms, n_unknowns)."""
-        root = self._root()
-        species = self.basis.species_indices(atoms)
-        features = self.basis.descriptors(atoms, neighbors=neighbors, num_threads=num_threads)
-        features -= features_of_isolated_atoms(self.basis)[species]
-        result = np.empty((len(atoms), root.shape[2]))
+    @cached_property
+    def _vacuum(self) -> np.ndarray:
+        """B(∅), by species."""
+        return features_of_isolated_atoms(self.basis)
+
+    def _spread(self, environments: Environments) -> np.ndarray:
+        """Sᵀ (B(i) − B(∅)) of each center, shape (n_centers, n_unknowns)."""
+        root, species = self._root(), environments.center_species
+        features = evaluate_features(self.basis, environments) - self._vacuum[species]
+        result = np.empty((len(features), root.shape[2]))
         for z in range(len(self.basis.species)):
             result[species == z] = features[species == z] @ root[z]
         return result

@@ -7,7 +7,19 @@ from ase.build import bulk
 from ase.calculators.emt import EMT
 
 import acepure.structures.gate
-from acepure import ACEBasis, LinearACE, LinearFunction, descriptors, jvp, pair_jacobian, pullback, summed_gradients
+from acepure import (
+    ACEBasis,
+    LinearACE,
+    LinearFunction,
+    Stages,
+    TensorModel,
+    descriptors,
+    jvp,
+    pair_jacobian,
+    pullback,
+    summed_gradients,
+)
+from acepure.active.selection import Rows
 from acepure.features.environments import Environments
 from acepure.fitting import label_structures
 from acepure.models.repulsion import ZBLCore
@@ -65,6 +77,11 @@ ONCE = {"check_structure": 1, "species_indices": 1, "find_pairs": 1}
 FUNCTION = LinearFunction(BASIS, np.ones((2, len(BASIS))))
 MODEL = LinearACE(BASIS, np.ones((2, len(BASIS))))
 WITH_CORE = LinearACE(BASIS, np.ones((2, len(BASIS))), core=ZBLCore(0.7, 1.4))
+CERTAIN = LinearACE(BASIS, np.ones((2, len(BASIS))), posterior=np.ones((2, len(BASIS), 2)))
+VECTORS = ACEBasis(["Cu", "Zr"], rcut=4.0, order=2, totaldegree=3, L=1)
+TENSORS = TensorModel([VECTORS], [np.ones((2, len(VECTORS)))], "vector")
+STAGES = Stages(BASIS, "Zr")
+ROWS = Rows(BASIS, np.ones((2, len(BASIS), 3)), True, 30.0, None)
 CALLS = {
     "descriptors": lambda atoms: descriptors(atoms, order=2),
     "descriptors of some": lambda atoms: descriptors(atoms, order=2, indices=[3, 1]),
@@ -78,6 +95,13 @@ CALLS = {
     "jvp of some": lambda atoms: jvp(BASIS, atoms, np.ones((len(atoms), 3)), indices=[3, 1]),
     "LinearFunction.evaluate": FUNCTION.evaluate,
     "LinearFunction.evaluate_with_gradients": FUNCTION.evaluate_with_gradients,
+    "Stages.sums": STAGES.sums,
+    "Stages.sums_jvp of some": lambda atoms: STAGES.sums_jvp(atoms, np.ones((len(atoms), 3)), indices=[3, 0]),
+    "uncertainty": CERTAIN.uncertainty,
+    "energy_uncertainty": CERTAIN.energy_uncertainty,
+    "covariance_by_order": CERTAIN.covariance_by_order,
+    "TensorModel.predict": TENSORS.predict,
+    "rows to select by": ROWS.of,
     "LinearACE.evaluate": MODEL.evaluate,
     "LinearACE.evaluate, core": WITH_CORE.evaluate,
 }
