@@ -99,8 +99,9 @@ class Refit:
         """Choose coordinates, prior and core from the labeled structures that a run starts with."""
         labeled = _labeled(starts)
         energies = reference_energies(labeled, E0s, cutoff=basis.rcut, species=basis.species)
-        core = resolved_core(choices.core, basis, what_was_met(basis, labeled)[0])
-        basis = referred_basis(basis, "density", labeled, 1, False)
+        met = what_was_met(basis, labeled)
+        core = resolved_core(choices.core, basis, met.shortest)
+        basis = referred_basis(basis, "density", labeled, 1, False, met)
         weights = resolve_weights(choices.weights)
         triangle = assemble(Design(basis, weights, energies, core), labeled, num_threads=num_threads, progress=False)
         prior, _ = prior_from_evidence(basis, resolve_prior(choices.prior), triangle)

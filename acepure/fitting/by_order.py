@@ -81,7 +81,8 @@ def fit_orders(
     weights = resolve_weights(weights, labeled.config_types)
     for k, item in enumerate(labeled):
         basis.species_indices(item.atoms, f"structures[{k}]")
-    shortest, surroundings = what_was_met(basis, labeled)
+    met = what_was_met(basis, labeled, workers, progress)
+    shortest, surroundings = met.shortest, met.surroundings
     known = None if given is None else given.surroundings
     core = resolved_core(core, basis, shortest) if given is None else given.core
     if E0s is None:

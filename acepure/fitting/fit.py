@@ -6,6 +6,7 @@ import logging
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import combinations_with_replacement, islice
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from ase import Atoms
 from ase.data import atomic_numbers, covalent_radii
 
 from acepure._utils.checks import count
-from acepure._utils.workers import checked_workers, naming_structure
+from acepure._utils.workers import batched, checked_workers, naming_structure, structure_bar, tree_reduce
 from acepure.errors import CoverageWarning
 from acepure.features.basis import ACEBasis, check_basis
 from acepure.features.environments import Environments
@@ -36,6 +37,7 @@ from acepure.functions.radial import PolynomialRadialBasis
 from acepure.models.coverage import Surroundings, kinds_around, shortest_pairs
 from acepure.models.repulsion import PairCore, ZBLCore
 from acepure.references import RadialDensity, Reference
+from acepure.references.density import ATOMS, Histogram
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -176,7 +178,8 @@ def fit_coefficients(
     _check_species(basis, labeled)
     large = solver == LARGE or (solver == "auto" and reference == "density" and is_large(basis))
     reference = None if large and reference == "density" else reference
-    shortest, surroundings = what_was_met(basis, labeled)
+    met = what_was_met(basis, labeled, workers, progress)
+    shortest, surroundings = met.shortest, met.surroundings
     unmet = unmet_text(basis, surroundings)
     if unmet:
         warnings.warn(unmet, CoverageWarning, stacklevel=3)
@@ -184,7 +187,7 @@ def fit_coefficients(
     about_E0s = about_reference_energies(labeled, basis, E0s)
     E0s = resolved_energies(labeled, basis, E0s)
     _log.info(f"{reference_table(E0s)}\nE0 are {about_E0s}\n")
-    basis = referred_basis(basis, reference, labeled, workers, progress)
+    basis = referred_basis(basis, reference, labeled, workers, progress, met)
     design = Design(basis, weights, E0s, core)
     n_rows = sum(design.n_rows(item) for item in labeled)
     _log.info(
@@ -329,8 +332,9 @@ def referred_basis(
     labeled: Iterable[Any],
     workers: int | Client,
     progress: bool | None,
+    met: Met | None = None,
 ) -> ACEBasis:
-    """Return the basis in the coordinates of the fit."""
+    """Return the basis in the coordinates of the fit; `met` of the same structures saves a pass over them."""
     if reference is None or (reference == "density" and not isinstance(basis.radial, PolynomialRadialBasis)):
         return basis
     if isinstance(reference, str):
@@ -338,15 +342,15 @@ def referred_basis(
             raise ValueError(f'reference must be a Reference, "density" or None; got {reference!r}')
         if basis.reference is not None:
             return basis
-        structures = (item.atoms for item in labeled)
-        reference = RadialDensity.from_structures(
-            structures,
-            basis.rcut,
-            background=_BACKGROUND,
-            common=len(basis.species) > 1 and not np.ptp(basis.cutoffs),
-            workers=workers,
-            progress=progress,
-        )
+        common = len(basis.species) > 1 and not np.ptp(basis.cutoffs)
+        if met is not None and met.histogram is not None:
+            reference = RadialDensity(met.histogram.measures(), basis.rcut, _BACKGROUND, common)
+        else:
+            structures = (item.atoms for item in labeled)
+            options: dict[str, Any] = {"background": _BACKGROUND, "common": common}
+            reference = RadialDensity.from_structures(
+                structures, basis.rcut, **options, workers=workers, progress=progress
+            )
     return basis.centered(reference)
 
 
@@ -370,19 +374,60 @@ def resolved_core(
     return core
 
 
-def what_was_met(basis: ACEBasis, labeled: Iterable[Any]) -> tuple[dict[tuple[str, str], float], Surroundings]:
-    """Return the shortest distance of each ordered pair of species, in Å, and which species are around one atom.
+class Met:
+    """What is met within the cutoffs of a basis, in some structures.
 
-    Both within the cutoff, in all structures.
+    Attributes
+    ----------
+    shortest : dict
+        Shortest distance of each ordered pair of species, in Å.
+    surroundings : Surroundings
+        Which species are around one atom.
+    histogram : Histogram or None
+        Distances; None where cutoffs differ, for then one list does not hold all that the largest one reaches.
     """
-    shortest: dict[tuple[str, str], float] = {}
-    surroundings = Surroundings()
-    for k, item in enumerate(labeled):
+
+    def __init__(self, basis: ACEBasis) -> None:
+        self._basis = basis
+        self.shortest: dict[tuple[str, str], float] = {}
+        self.surroundings = Surroundings()
+        self.histogram = None if np.ptp(basis.cutoffs) else Histogram(basis.rcut)
+
+    def add(self, atoms: Atoms) -> None:
+        """Take what is in a structure."""
+        environments = Environments(self._basis, atoms)
+        neighbors, species = environments.neighbors, environments.species
+        self._take(shortest_pairs(self._basis, species, neighbors))
+        for center, kinds, _ in kinds_around(self._basis, species, neighbors):
+            self.surroundings.add(center, kinds)
+        if self.histogram is not None:
+            self.histogram.count(atoms, neighbors)
+
+    def merge(self, other: Met) -> None:
+        """Take what others have met."""
+        self._take(other.shortest)
+        self.surroundings = self.surroundings.joined(other.surroundings)
+        if self.histogram is not None and other.histogram is not None:
+            self.histogram.merge(other.histogram)
+
+    def _take(self, distances: Mapping[tuple[str, str], float]) -> None:
+        for pair, r in distances.items():
+            self.shortest[pair] = min(self.shortest.get(pair, np.inf), r)
+
+
+def what_was_met(
+    basis: ACEBasis, labeled: Iterable[Any], workers: int | Client = 1, progress: bool | None = False
+) -> Met:
+    """Return what is met in all structures, in one pass."""
+    batches = batched(labeled, lambda item: len(item.atoms), ATOMS)
+    with structure_bar("distances", labeled, progress) as bar:
+        return tree_reduce(partial(_met, basis), Met.merge, batches, workers, bar=bar) or Met(basis)
+
+
+def _met(basis: ACEBasis, batch: Sequence[tuple[int, Any]]) -> Met:
+    """What is met in some structures, which come with their numbers."""
+    met = Met(basis)
+    for k, item in batch:
         with naming_structure(k):
-            environments = Environments(basis, item.atoms)
-            neighbors, species = environments.neighbors, environments.species
-        for pair, r in shortest_pairs(basis, species, neighbors).items():
-            shortest[pair] = min(shortest.get(pair, np.inf), r)
-        for center, kinds, _ in kinds_around(basis, species, neighbors):
-            surroundings.add(center, kinds)
-    return shortest, surroundings
+            met.add(item.atoms)
+    return met

@@ -101,8 +101,8 @@ def fit_tensor(
     for k, item in enumerate(labeled):
         basis.species_indices(item.atoms, f"structures[{k}]")
     _log.info(f"{labeled}\n")
-    basis = referred_basis(basis, reference, labeled, workers, progress)
-    surroundings = what_was_met(basis, labeled)[1]
+    met = what_was_met(basis, labeled, workers, progress)
+    basis = referred_basis(basis, reference, labeled, workers, progress, met)
     bases, coefficients, posteriors = [], [], []
     noise: dict[str, float] = {}
     constants, summary = np.zeros(len(basis.species)), []
@@ -121,7 +121,7 @@ def fit_tensor(
         constants = constants + coordinates.constants(solution.u)
         posteriors.append((coordinates.T @ solution.root).reshape(len(basis.species), -1, solution.root.shape[1]))
         noise[irrep] = solution.noise
-        notes = [text for text in (about_species, unmet_text(part, surroundings)) if text]
+        notes = [text for text in (about_species, unmet_text(part, met.surroundings)) if text]
         summary += [f"{irrep}: {triangle.n_rows:,} rows, {solution.summary}", *notes]
         _log.info(
             "\n".join([f"{irrep}: {triangle.n_rows:,} × {design.n_columns:,}, {solution.summary}", *notes]) + "\n"

@@ -33,7 +33,7 @@ from acepure._utils.workers import (
 )
 from acepure.functions.polynomials import Measure, Orthonormal, checked_measure
 from acepure.functions.radial import PolynomialRadialBasis, RadialBasis
-from acepure.neighbors.lists import find_pairs
+from acepure.neighbors.lists import NeighborList, find_pairs
 from acepure.references.base import Reference, check_polynomial
 from acepure.structures.gate import checked_structures
 
@@ -42,9 +42,11 @@ if TYPE_CHECKING:
 
 __all__ = ["DensityReference", "IdealGas", "RadialDensity"]
 
+#: Intervals of distances.
+N_BINS = 2000
 _QUADRATURE_NODES = 400
 # Atoms of a batch of structures, so that there is more work in it than in sending it.
-_ATOMS = 50_000
+ATOMS = 50_000
 _gauss_legendre = cache(roots_legendre)  # an eigenvalue problem, asked for once per function
 
 
@@ -171,7 +173,7 @@ class RadialDensity(DensityReference):
         *,
         background: float = 0.0,
         common: bool = False,
-        n_bins: int = 2000,
+        n_bins: int = N_BINS,
         workers: int | Client = 1,
         num_threads: int = 1,
         progress: bool | None = None,
@@ -207,8 +209,8 @@ class RadialDensity(DensityReference):
             _histogram, rcut, n_bins, num_threads=kernel_threads(workers, count("num_threads", num_threads))
         )
         with structure_bar("distances", structures, progress) as bar:
-            batches = batched(checked_structures(structures), len, _ATOMS)
-            total = tree_reduce(collect, _Histogram.merge, batches, workers, bar=bar)
+            batches = batched(checked_structures(structures), len, ATOMS)
+            total = tree_reduce(collect, Histogram.merge, batches, workers, bar=bar)
         assert total is not None  # no structure at all is an error
         return cls(total.measures(), rcut, background, common)
 
@@ -274,17 +276,21 @@ class RadialDensity(DensityReference):
         return self.measures[center, neighbor]
 
 
-class _Histogram:
+class Histogram:
     """Counts and sums of distances, per ordered pair of species."""
 
-    def __init__(self, rcut: float, n_bins: int) -> None:
+    def __init__(self, rcut: float, n_bins: int = N_BINS) -> None:
         self.rcut, self.n_bins = rcut, n_bins
         self._centers: dict[str, int] = {}
         self._sums: dict[tuple[str, str], np.ndarray] = {}
 
     def add(self, atoms: Atoms, num_threads: int) -> None:
         species, centers = np.zeros(len(atoms), dtype=np.int32), np.arange(len(atoms), dtype=np.int32)
-        pairs = find_pairs(atoms, np.array([[self.rcut]]), species, centers, num_threads)  # checked when it was read
+        # The structure was checked when it was read.
+        self.count(atoms, find_pairs(atoms, np.array([[self.rcut]]), species, centers, num_threads))
+
+    def count(self, atoms: Atoms, pairs: NeighborList) -> None:
+        """Count the pairs of a list of all atoms."""
         symbols = np.array(atoms.get_chemical_symbols())
         centers = np.repeat(symbols[pairs.centers], np.diff(pairs.offsets))
         neighbors = symbols[pairs.neighbors]
@@ -298,7 +304,7 @@ class _Histogram:
                 sums[0] += np.bincount(bins[chosen], minlength=self.n_bins)
                 sums[1] += np.bincount(bins[chosen], weights=r[chosen], minlength=self.n_bins)
 
-    def merge(self, other: _Histogram) -> None:
+    def merge(self, other: Histogram) -> None:
         for symbol, n in other._centers.items():
             self._centers[symbol] = self._centers.get(symbol, 0) + n
         for pair, sums in other._sums.items():
@@ -314,9 +320,9 @@ class _Histogram:
         return result
 
 
-def _histogram(rcut: float, n_bins: int, batch: Sequence[tuple[int, Atoms]], num_threads: int) -> _Histogram:
+def _histogram(rcut: float, n_bins: int, batch: Sequence[tuple[int, Atoms]], num_threads: int) -> Histogram:
     """The distances in some structures, which come with their numbers."""
-    histogram = _Histogram(rcut, n_bins)
+    histogram = Histogram(rcut, n_bins)
     for k, atoms in batch:
         with naming_structure(k):
             histogram.add(atoms, num_threads)

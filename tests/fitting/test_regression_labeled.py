@@ -8,7 +8,7 @@ import pytest
 from ase import Atoms
 from cases.emt import emt_structures
 
-from acepure import ACEBasis, LinearACE
+from acepure import ACEBasis, LinearACE, RadialDensity
 from acepure.fitting import LabeledData, LabeledStream, LabelWarning, check_consistency, label_structures
 from acepure.fitting.cross_validation import cross_validate
 from acepure.fitting.fit import what_was_met
@@ -66,7 +66,8 @@ def test_fits_to_the_same_bits(structures, basis, arguments):
     assert str(stream.errors(ReadAnew(structures))) == str(held.errors(structures))
 
 
-def test_passes_hold_a_few_structures_at_a_time(structures, basis):
+def test_passes_hold_a_few_structures_at_a_time(structures, basis, monkeypatch):
+    monkeypatch.setattr("acepure.fitting.fit.ATOMS", 1)
     gc.disable()  # cycles may die late
     try:
         source = ReadAnew(structures)
@@ -76,6 +77,25 @@ def test_passes_hold_a_few_structures_at_a_time(structures, basis):
         gc.enable()
     assert source.passes >= 3
     assert source.most_alive <= 3
+
+
+def test_one_pass_finds_what_its_parts_and_other_passes_find(structures, basis, monkeypatch):
+    labeled = label_structures(structures)
+    whole = what_was_met(basis, labeled)
+    density = RadialDensity.from_structures(structures, basis.rcut)
+    assert dict(density.measures) == whole.histogram.measures()
+    distances = [
+        atoms.get_all_distances(mic=True)[atoms.symbols == "Ag"][:, atoms.symbols == "Cu"] for atoms in structures
+    ]
+    assert whole.shortest["Ag", "Cu"] == pytest.approx(min(r.min() for r in distances if r.size), rel=1e-12)
+    monkeypatch.setattr("acepure.fitting.fit.ATOMS", 1)
+    parts = what_was_met(basis, labeled)
+    assert parts.shortest == whole.shortest and parts.surroundings.to_list() == whole.surroundings.to_list()
+    for pair, measure in parts.histogram.measures().items():
+        np.testing.assert_allclose(measure.nodes, density.measures[pair].nodes, rtol=1e-14)
+        np.testing.assert_array_equal(measure.weights, density.measures[pair].weights)
+    cutoffs = {("Cu", "Cu"): 4.0, ("Ag", "Cu"): 4.5, ("Ag", "Ag"): 5.0}
+    assert what_was_met(ACEBasis(["Cu", "Ag"], cutoffs, order=1), labeled).histogram is None
 
 
 def test_labels_are_compared_up_to_a_number(structures, basis, monkeypatch, capsys):

@@ -110,7 +110,7 @@ def test_functions_are_unpacked_once_per_worker(client):
 
 
 def test_a_fit_has_the_same_bits(client, monkeypatch):
-    monkeypatch.setattr("acepure.references.density._ATOMS", 50)
+    monkeypatch.setattr("acepure.fitting.fit.ATOMS", 50)
     monkeypatch.setattr("acepure.fitting.errors._ATOMS", 50)
     design, labeled = fitted_data()
     one, more = (LinearACE.fit(labeled, design.basis, workers=w, verbose=False) for w in (1, client))

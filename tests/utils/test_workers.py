@@ -197,7 +197,7 @@ def test_wrong_workers(wrong):
 
 
 def test_a_fit_has_the_same_bits(monkeypatch):
-    monkeypatch.setattr("acepure.references.density._ATOMS", 50)
+    monkeypatch.setattr("acepure.fitting.fit.ATOMS", 50)
     design, labeled = fitted_data()
     assert math.ceil(sum(map(design.n_rows, labeled)) / (8 * design.n_columns)) > 5
     one, two = (LinearACE.fit(labeled, design.basis, workers=n, verbose=False) for n in (1, 2))
@@ -209,7 +209,7 @@ def test_a_fit_has_the_same_bits(monkeypatch):
 def test_parts_of_a_density_count_as_the_whole(monkeypatch):
     structures = crystals(6)
     whole = RadialDensity.from_structures(structures, 5.0).measures["Cu", "Cu"]
-    monkeypatch.setattr("acepure.references.density._ATOMS", 50)
+    monkeypatch.setattr("acepure.references.density.ATOMS", 50)
     parts = RadialDensity.from_structures(structures, 5.0).measures["Cu", "Cu"]
     np.testing.assert_array_equal(parts.weights, whole.weights)
     np.testing.assert_allclose(parts.nodes, whole.nodes, rtol=1e-14)
