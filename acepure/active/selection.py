@@ -15,9 +15,10 @@ average, need one motion of the atoms each instead of the whole Jacobian, and ar
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 from ase import Atoms
@@ -166,11 +167,8 @@ def select(
     refused = {k: reason for k, atoms in enumerate(pool) if (reason := overlap(atoms, basis)) is not None}
     left = [k for k in range(len(pool)) if k not in refused]
     rows = Rows(basis, to_unknowns, forces, energy_weight, num_threads, sketch, seed)
-    if method == "d-optimal":
-        chooser: Callable[..., tuple[list[int], list[float], int]] = _d_optimal
-    else:
-        chooser = _farthest if method == "farthest" else _random
-    indices, gains, evaluated = chooser(pool, start, left, n, rows, rng, refused)
+    choose = {"d-optimal": _d_optimal, "farthest": _farthest, "random": _random}[method]
+    indices, gains, evaluated = choose(_Task(pool, start, left, rows, rng, refused), n)
     kinds = [str(pool[k].info.get("config_type", "default")) for k in indices]
     return Selection(indices, gains, refused, kinds, evaluated)
 
@@ -241,16 +239,20 @@ class Rows:
         return np.concatenate([values[species == z].sum(axis=0) for z in range(len(self.basis.species))])
 
 
-def _d_optimal(
-    pool: Sequence[Atoms],
-    start: Sequence[Atoms],
-    left: Sequence[int],
-    n: int,
-    rows: Rows,
-    rng: np.random.Generator,
-    refused: dict[int, str],
-) -> tuple[list[int], list[float], int]:
+class _Task(NamedTuple):
+    """What there is to choose from."""
+
+    pool: Sequence[Atoms]
+    start: Sequence[Atoms]
+    left: Sequence[int]
+    rows: Rows
+    rng: np.random.Generator
+    refused: dict[int, str]
+
+
+def _d_optimal(task: _Task, n: int) -> tuple[list[int], list[float], int]:
     """Lazy greedy; the heap holds (−gain, number, how many were chosen when it was computed)."""
+    pool, start, left, rows, *_ = task
     factor = RFactor(rows.n_unknowns)
     factor.add(np.eye(rows.n_unknowns))
     for k, atoms in enumerate(start):
@@ -269,7 +271,7 @@ def _d_optimal(
             evaluated += 1
             heapq.heappush(heap, (-information(R, held(k)), k, len(chosen)))
             continue
-        if _is_copy(k, chosen, pool, start, refused):
+        if _is_copy(k, chosen, task):
             continue
         chosen.append(k)
         gains.append(-gain)
@@ -285,16 +287,9 @@ def information(R: np.ndarray, W: np.ndarray) -> float:
     return float(np.linalg.slogdet(np.eye(len(small)) + small)[1])
 
 
-def _farthest(
-    pool: Sequence[Atoms],
-    start: Sequence[Atoms],
-    left: Sequence[int],
-    n: int,
-    rows: Rows,
-    rng: np.random.Generator,
-    refused: dict[int, str],
-) -> tuple[list[int], list[float], int]:
+def _farthest(task: _Task, n: int) -> tuple[list[int], list[float], int]:
     """Farthest point sampling of mean features, each scaled by its standard deviation over the pool."""
+    pool, start, left, rows, rng, _ = task
     if not left:
         return [], [], 0
     means = np.array([rows.features(pool[k]) / len(pool[k]) for k in left])
@@ -309,7 +304,7 @@ def _farthest(
         k = int(rng.integers(len(left))) if np.isinf(distance).all() else int(np.argmax(distance))
         if distance[k] <= 0:
             break
-        if _is_copy(left[k], chosen, pool, start, refused):
+        if _is_copy(left[k], chosen, task):
             distance[k] = 0.0
             continue
         chosen.append(left[k])
@@ -318,29 +313,20 @@ def _farthest(
     return chosen, gains, len(left)
 
 
-def _random(
-    pool: Sequence[Atoms],
-    start: Sequence[Atoms],
-    left: Sequence[int],
-    n: int,
-    rows: Rows,
-    rng: np.random.Generator,
-    refused: dict[int, str],
-) -> tuple[list[int], list[float], int]:
+def _random(task: _Task, n: int) -> tuple[list[int], list[float], int]:
     chosen: list[int] = []
-    for k in rng.permutation(np.asarray(left, dtype=int)).tolist():
+    for k in task.rng.permutation(np.asarray(task.left, dtype=int)).tolist():
         if len(chosen) == n:
             break
-        if not _is_copy(k, chosen, pool, start, refused):
+        if not _is_copy(k, chosen, task):
             chosen.append(k)
     return chosen, [np.nan] * len(chosen), 0
 
 
-def _is_copy(
-    k: int, chosen: Sequence[int], pool: Sequence[Atoms], start: Sequence[Atoms], refused: dict[int, str]
-) -> bool:
+def _is_copy(k: int, chosen: Sequence[int], task: _Task) -> bool:
     """Whether a structure of the pool is a copy of a known one; noted as refused then."""
+    pool, start = task.pool, task.start
     twin = copied(pool[k], [("pool", j, pool[j]) for j in chosen] + [("start", *p) for p in enumerate(start)])
     if twin is not None:
-        refused[k] = f"a copy of {twin}"
+        task.refused[k] = f"a copy of {twin}"
     return twin is not None

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from ase import Atoms
@@ -180,8 +180,27 @@ def evaluate_errors(
         Threads of the kernels in this process; workers take one each.
     progress : bool, optional
     """
+    return Errors(collect_predictions(partial(_compared_batch, potential), labeled, workers, num_threads, progress))
+
+
+def collect_predictions(
+    compare: Callable[..., list[tuple[str, str, np.ndarray, np.ndarray]]],
+    labeled: Collection[Any] | LabeledSet,
+    workers: int | Client,
+    num_threads: int | None,
+    progress: bool | None,
+) -> dict[str, dict[str, Predictions]]:
+    """Return predictions by config_type and quantity.
+
+    Parameters
+    ----------
+    compare : callable
+        Takes a batch of numbered structures and `num_threads`; returns (config_type, quantity, labels, predictions).
+    labeled, workers, num_threads, progress
+        As `evaluate_errors`.
+    """
     workers = checked_workers(workers)
-    compare = partial(_compared_batch, potential, num_threads=kernel_threads(workers, num_threads))
+    compare = partial(compare, num_threads=kernel_threads(workers, num_threads))
     batches = batched(labeled, lambda item: len(item.atoms), _ATOMS)
     collected: dict[str, dict[str, tuple[list[np.ndarray], list[np.ndarray]]]] = {}
     bar = structure_bar("errors", labeled, progress)
@@ -190,12 +209,10 @@ def evaluate_errors(
             lists = collected.setdefault(config_type, {}).setdefault(quantity, ([], []))
             lists[0].append(true)
             lists[1].append(predicted)
-    return Errors(
-        {
-            name: {q: Predictions(np.concatenate(true), np.concatenate(found)) for q, (true, found) in group.items()}
-            for name, group in sorted(collected.items())
-        }
-    )
+    return {
+        name: {q: Predictions(np.concatenate(true), np.concatenate(found)) for q, (true, found) in group.items()}
+        for name, group in sorted(collected.items())
+    }
 
 
 def _compared_batch(

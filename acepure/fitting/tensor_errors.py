@@ -3,24 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
-from itertools import chain, product
+from itertools import product
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from ase import Atoms
 
-from acepure._utils.workers import (
-    batched,
-    checked_workers,
-    kernel_threads,
-    naming_structure,
-    ordered_map,
-    structure_bar,
-)
-from acepure.fitting.errors import Predictions
+from acepure._utils.workers import naming_structure
+from acepure.fitting.errors import Predictions, collect_predictions
 from acepure.fitting.labels import text_table
 from acepure.fitting.tensor_labels import LabeledTensor, components_of
 from acepure.functions.cartesian import cartesian_shape, to_cartesian
@@ -29,9 +21,6 @@ if TYPE_CHECKING:
     from distributed import Client
 
 __all__ = ["TensorErrors", "evaluate_tensor_errors"]
-
-# Atoms of a batch, so that there is more work in it than in sending it.
-_ATOMS = 2000
 
 
 class Model(Protocol):
@@ -164,21 +153,8 @@ def evaluate_tensor_errors(
     workers, num_threads, progress
         As for `evaluate_errors`.
     """
-    workers = checked_workers(workers)
-    compare = partial(_compared_batch, model, num_threads=kernel_threads(workers, num_threads))
-    batches = batched(labeled, lambda item: len(item.atoms), _ATOMS)
-    collected: dict[str, dict[str, tuple[list[np.ndarray], list[np.ndarray]]]] = {}
-    bar = structure_bar("errors", labeled, progress)
-    with bar, closing(ordered_map(compare, batches, workers, bar=bar)) as parts:
-        for config_type, quantity, true, predicted in chain.from_iterable(parts):
-            lists = collected.setdefault(config_type, {}).setdefault(quantity, ([], []))
-            lists[0].append(true)
-            lists[1].append(predicted)
-    groups = {
-        name: {q: Predictions(np.concatenate(true), np.concatenate(found)) for q, (true, found) in group.items()}
-        for name, group in sorted(collected.items())
-    }
-    return TensorErrors(rank, unit, groups)
+    compare = partial(_compared_batch, model)
+    return TensorErrors(rank, unit, collect_predictions(compare, labeled, workers, num_threads, progress))
 
 
 def _compared_batch(

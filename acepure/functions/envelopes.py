@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -98,7 +98,25 @@ class KernelEnvelope(Envelope):
 
 
 @dataclass(frozen=True)
-class PolynomialEnvelope(KernelEnvelope):
+class _PowerEnvelope(KernelEnvelope):
+    """A function to the power of `exponent`."""
+
+    exponent: float
+    _kind: ClassVar[str]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "exponent", number("exponent", self.exponent, above=1, reason=FORCES))
+
+    @property
+    def smoothness(self) -> int:
+        return math.ceil(self.exponent) - 1
+
+    def kernel_parameters(self) -> dict[str, Any]:
+        return {"envelope": self._kind, "envelope_exponent": self.exponent}
+
+
+@dataclass(frozen=True)
+class PolynomialEnvelope(_PowerEnvelope):
     """f = (1 - r/rcut)^exponent.
 
     Parameters
@@ -118,16 +136,7 @@ class PolynomialEnvelope(KernelEnvelope):
     """
 
     exponent: float = 2.0
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "exponent", number("exponent", self.exponent, above=1, reason=FORCES))
-
-    @property
-    def smoothness(self) -> int:
-        return math.ceil(self.exponent) - 1
-
-    def kernel_parameters(self) -> dict[str, Any]:
-        return {"envelope": "polynomial", "envelope_exponent": self.exponent}
+    _kind: ClassVar[str] = "polynomial"
 
 
 @dataclass(frozen=True)
@@ -149,7 +158,7 @@ class CosineEnvelope(KernelEnvelope):
 
 
 @dataclass(frozen=True)
-class SmoothEnvelope(KernelEnvelope):
+class SmoothEnvelope(_PowerEnvelope):
     """f = (1 - (r/rcut)^2)^exponent, even in r; the default exponent has two continuous derivatives.
 
     Parameters
@@ -169,16 +178,7 @@ class SmoothEnvelope(KernelEnvelope):
     """
 
     exponent: float = 3.0
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "exponent", number("exponent", self.exponent, above=1, reason=FORCES))
-
-    @property
-    def smoothness(self) -> int:
-        return math.ceil(self.exponent) - 1
-
-    def kernel_parameters(self) -> dict[str, Any]:
-        return {"envelope": "smooth", "envelope_exponent": self.exponent}
+    _kind: ClassVar[str] = "smooth"
 
 
 KERNEL_ENVELOPES = (CosineEnvelope, PolynomialEnvelope, SmoothEnvelope)
