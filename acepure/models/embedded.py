@@ -15,7 +15,6 @@ from numpy.typing import ArrayLike
 from acepure._utils.checks import real_array
 from acepure._utils.messages import shown
 from acepure.features.basis import ACEBasis, check_basis
-from acepure.features.environments import Environments
 from acepure.features.linear import EnergyAndForces, LinearFunction, features_of_isolated_atoms
 from acepure.models.coverage import Surroundings
 from acepure.models.embedding import Embedding, resolve_embedding
@@ -168,7 +167,7 @@ class EmbeddedACE(FittedPotential):
         self, atoms: Atoms, *, neighbors: NeighborList | None = None, num_threads: int | None = None
     ) -> EnergyAndForces:
         """Return energies (eV), forces (eV/Å) and the virial (eV); arguments as for `LinearACE.evaluate`."""
-        environments = Environments(self.basis, atoms, neighbors=neighbors, num_threads=num_threads)
+        environments = self._environments(atoms, neighbors, num_threads)
         F, at_rest = self.embedding, self._at_rest
         result = self._function.evaluate_environments(
             environments, lambda rho, z: (F.value(rho - at_rest[z]), F.gradient(rho - at_rest[z]))

@@ -14,7 +14,6 @@ from numpy.typing import ArrayLike
 
 from acepure._utils.messages import shown
 from acepure.features.basis import ACEBasis, check_basis
-from acepure.features.environments import Environments
 from acepure.features.linear import EnergyAndForces, LinearFunction
 from acepure.models.arguments import (
     checked_posterior,
@@ -349,7 +348,7 @@ class LinearACE(BodyOrderedModel):
             are the derivatives of the sum of these.
         num_threads : int, optional
         """
-        environments = Environments(self.basis, atoms, neighbors=neighbors, num_threads=num_threads)
+        environments = self._environments(atoms, neighbors, num_threads)
         result = self._function.evaluate_environments(environments)
         return self._completed(environments, result, self._constants)
 

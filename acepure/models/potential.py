@@ -78,6 +78,12 @@ class FittedPotential(Reported):
     ) -> EnergyAndForces:
         """Return energies (eV), forces (eV/Å) and the virial (eV)."""
 
+    def _environments(self, atoms: Atoms, neighbors: NeighborList | None, num_threads: int | None) -> Environments:
+        environments = Environments(self.basis, atoms, neighbors=neighbors, num_threads=num_threads)
+        if self.core is not None:
+            _ = environments.neighbors  # one list for features and core
+        return environments
+
     def _completed(self, environments: Environments, result: EnergyAndForces, constants: np.ndarray) -> EnergyAndForces:
         """Add constants of the species of centers, and the core."""
         energies = result.energies + constants[environments.center_species]
