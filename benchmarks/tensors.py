@@ -13,12 +13,13 @@ atomic units. Times of one run compare with each other alone.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
 from ase import Atoms
 from ase.build import bulk
-from common import interleaved, machine, parser, read
+from common import machine, parser, read
 
 from acepure import ACEBasis, LinearFunction, TensorModel
 from acepure.features.tensor_function import TensorFunction
@@ -55,6 +56,17 @@ def fitted(frames: list[Atoms], target: str, **arguments: object) -> TensorModel
         "num_threads": 1,
     }
     return TensorModel.fit(frames, basis, uncertainty=False, **given)
+
+
+def fastest(functions: dict[str, Callable[[], object]], repeats: int = 15) -> dict[str, float]:
+    """Time functions in turn and return the least seconds of each: what a shared machine adds is left out."""
+    times = dict.fromkeys(functions, float("inf"))
+    for _ in range(repeats):
+        for name, function in functions.items():
+            start = time.perf_counter()
+            function()
+            times[name] = min(times[name], time.perf_counter() - start)
+    return times
 
 
 def in_percent(relative: dict[str, float]) -> str:
@@ -114,7 +126,7 @@ def against_invariants(atoms: Atoms, order: int, degree: int) -> None:
     scalar = ACEBasis(["Cu"], order=order, totaldegree=degree)
     bases = {irrep: with_irrep(scalar, irrep) for irrep in ("0e", "1o", "2e", "1e")}
     given = {"neighbors": scalar.neighbor_list(atoms), "num_threads": 1}
-    times = interleaved({irrep: partial(basis.descriptors, atoms, **given) for irrep, basis in bases.items()}, 5)
+    times = fastest({irrep: partial(basis.descriptors, atoms, **given) for irrep, basis in bases.items()})
     print(f"\nν = {order}, D = {degree}: features, time against invariants")
     for irrep, basis in bases.items():
         products = len(basis.operators("Cu").extended_products)
@@ -130,7 +142,7 @@ def against_invariants(atoms: Atoms, order: int, degree: int) -> None:
     slopes = {"0e": partial(energy.evaluate_with_gradients, atoms, **given)}
     slopes |= {name: partial(f.gradients, atoms, **given) for name, f in folded.items()}
     for words, work in (("values", values), ("derivatives of all components", slopes)):
-        times = interleaved(work, 5)
+        times = fastest(work)
         print(f"folded models, {words}, against one energy")
         for name in work:
             print(f"  {name:14} {times[name] / times['0e']:.1f}")
@@ -165,7 +177,7 @@ def against_featomic(atoms: Atoms) -> None:
             "acepure": partial(basis.descriptors, atoms, num_threads=1),
             "featomic": partial(calculator.compute, atoms, selected_keys=selected),
         }
-        times = interleaved(work, 5)
+        times = fastest(work)
         columns = calculator.compute(atoms, selected_keys=selected).block(0).values.shape[-1]
         ratio = times["featomic"] / times["acepure"]
         print(f"  L = {L}: {ratio:.1f}; {columns} columns of featomic, {len(basis)} functions of acepure")
