@@ -6,15 +6,8 @@ from cython.parallel cimport prange, threadid
 from libc.stdlib cimport free, malloc
 
 from acepure._kernels.products cimport (
-    Csr,
-    Graph,
-    multiply_moving_nodes,
-    multiply_nodes,
-    pull_nodes,
-    sparse_apply,
-    sparse_apply_moving_products,
-    sparse_apply_products,
-    sparse_apply_tangents,
+    Csr, Graph, multiply_moving_nodes, multiply_nodes, pull_nodes, sparse_apply, sparse_apply_moving_products,
+    sparse_apply_products, sparse_apply_tangents,
 )
 
 

@@ -20,47 +20,15 @@
 # G:            G[(xyz * (lmax + 1)**2 + l*l + l + m) * LANES + lane]
 # Cost:         about 4 flops per harmonic and lane, 20 with gradients.
 from acepure._kernels.lanes cimport (
-    lanes_fill,
-    lanes_fused,
-    lanes_fused_negative,
-    lanes_load,
-    lanes_multiply,
-    lanes_multiply_add,
-    lanes_scale,
-    lanes_store,
-    lanes_t,
-    lanes_zero,
+    lanes_fill, lanes_fused, lanes_fused_negative, lanes_load, lanes_multiply, lanes_multiply_add, lanes_scale,
+    lanes_store, lanes_t, lanes_zero,
 )
 from acepure._kernels.types cimport LANES, real_t
 
 
+# Y, and G where `gradients`: a constant wherever this is called, so that the compiler makes two functions of it.
 cdef inline void harmonics_lanes(
-    const real_t* x, const real_t* y, const real_t* z, int lmax, const real_t* coefficients, real_t* Y
-) noexcept nogil:
-    harmonics_any(x, y, z, lmax, coefficients, False, Y, NULL)
-
-
-cdef inline void harmonics_gradients_lanes(
-    const real_t* x,
-    const real_t* y,
-    const real_t* z,
-    int lmax,
-    const real_t* coefficients,
-    real_t* Y,
-    real_t* G,
-) noexcept nogil:
-    harmonics_any(x, y, z, lmax, coefficients, True, Y, G)
-
-
-# Both of the above; `gradients` is a constant there, so that the compiler makes two functions of it.
-cdef inline void harmonics_any(
-    const real_t* x,
-    const real_t* y,
-    const real_t* z,
-    int lmax,
-    const real_t* coefficients,
-    bint gradients,
-    real_t* Y,
+    bint gradients, const real_t* x, const real_t* y, const real_t* z, int lmax, const real_t* coefficients, real_t* Y,
     real_t* G,
 ) noexcept nogil:
     cdef lanes_t u = lanes_load(x), v = lanes_load(y), w = lanes_load(z)

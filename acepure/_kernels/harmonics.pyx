@@ -2,7 +2,7 @@
 
 from libc.math cimport acos, sqrt
 
-from acepure._kernels.harmonics cimport harmonics_gradients_lanes, harmonics_lanes
+from acepure._kernels.harmonics cimport harmonics_lanes
 from acepure._kernels.types cimport LANES, real_t
 
 lanes = LANES  # for callers in Python, who allocate the scratch
@@ -37,32 +37,15 @@ def evaluate(
     const real_t[::1] coefficients,
     real_t[::1] scratch,
     real_t[:, ::1] values,
-) -> None:
-    """Y of units (n, 3) into values (n, (lmax + 1)^2); scratch holds (lmax + 1)^2 LANES numbers."""
-    cdef Py_ssize_t n = units.shape[0], block, start, k, size = (lmax + 1) * (lmax + 1)
-    cdef int lane, used
-    cdef real_t[LANES] x, y, z
-    with nogil:
-        for block in range((n + LANES - 1) // LANES):
-            start = block * LANES
-            used = load(units, start, x, y, z)
-            harmonics_lanes(x, y, z, lmax, &coefficients[0], &scratch[0])
-            for lane in range(used):
-                for k in range(size):  # values[start:start + used] = scratch.reshape(size, LANES).T[:used]
-                    values[start + lane, k] = scratch[k * LANES + lane]
-
-
-def evaluate_with_gradients(
-    const real_t[:, ::1] units,
-    int lmax,
-    const real_t[::1] coefficients,
-    real_t[::1] scratch,
-    real_t[:, ::1] values,
     real_t[:, :, ::1] gradients,
 ) -> None:
-    """Y and the tangential gradients (n, 3, (lmax + 1)^2); scratch holds 4 (lmax + 1)^2 LANES numbers."""
+    """Y of units (n, 3) into values (n, (lmax + 1)^2); tangential gradients (n, 3, (lmax + 1)^2) unless empty.
+
+    scratch holds 4 (lmax + 1)^2 LANES numbers.
+    """
     cdef Py_ssize_t n = units.shape[0], block, start, k, size = (lmax + 1) * (lmax + 1)
     cdef int lane, used, xyz
+    cdef bint wanted = gradients.shape[0] > 0
     cdef real_t[LANES] x, y, z
     cdef real_t* Y = &scratch[0]
     cdef real_t* G = &scratch[size * LANES]
@@ -70,11 +53,14 @@ def evaluate_with_gradients(
         for block in range((n + LANES - 1) // LANES):
             start = block * LANES
             used = load(units, start, x, y, z)
-            harmonics_gradients_lanes(x, y, z, lmax, &coefficients[0], Y, G)
+            if wanted:
+                harmonics_lanes(True, x, y, z, lmax, &coefficients[0], Y, G)
+            else:
+                harmonics_lanes(False, x, y, z, lmax, &coefficients[0], Y, NULL)
             for lane in range(used):
                 for k in range(size):
                     values[start + lane, k] = Y[k * LANES + lane]
-                for xyz in range(3):
+                for xyz in range(3 if wanted else 0):
                     for k in range(size):
                         gradients[start + lane, xyz, k] = G[(xyz * size + k) * LANES + lane]
 

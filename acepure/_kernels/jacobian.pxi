@@ -79,11 +79,8 @@ cdef void jacobian_block(const Job* job, Py_ssize_t block, int count, real_t* me
             directions(&chunk, r, unit, unit + LANES, unit + 2 * LANES)
             for lane in range(LANES):
                 inverse[lane] = 1.0 / r[lane]
-            radial_channels_gradients(pooling, pairs, &chunk, r, scratch.R, scratch.dR)
+            pair_functions(True, pooling, pairs, &chunk, r, unit, &scratch)
             mix_channels(pooling, chunk.kind, &scratch)
-            harmonics_gradients_lanes(
-                unit, unit + LANES, unit + 2 * LANES, pooling.lmax, pooling.harmonics, scratch.Y, scratch.G
-            )
             for a in range(3):
                 tangent_leaves(pooling, z, a, unit + a * LANES, inverse, &scratch, tangents)
                 tangent_products(&plan.graph, here.nodes + c, tangents)

@@ -2,28 +2,12 @@
 from libc.math cimport sqrt
 from libc.string cimport memcpy, memset
 
-from acepure._kernels.harmonics cimport harmonics_gradients_lanes, harmonics_lanes
+from acepure._kernels.harmonics cimport harmonics_lanes
 from acepure._kernels.lanes cimport (
-    lanes_add,
-    lanes_divide,
-    lanes_fill,
-    lanes_fused,
-    lanes_load,
-    lanes_multiply,
-    lanes_multiply_add,
-    lanes_scale,
-    lanes_store,
-    lanes_t,
-    lanes_transpose,
-    lanes_zero,
+    lanes_add, lanes_divide, lanes_fill, lanes_fused, lanes_load, lanes_multiply, lanes_multiply_add, lanes_scale,
+    lanes_store, lanes_t, lanes_transpose, lanes_zero,
 )
-from acepure._kernels.radial cimport (
-    N_RADIAL_PARAMETERS,
-    polynomial_gradients_lanes,
-    polynomial_lanes,
-    radial_gradients_lanes,
-    radial_lanes,
-)
+from acepure._kernels.radial cimport N_RADIAL_PARAMETERS, polynomial_lanes, radial_lanes
 from acepure._kernels.types cimport LANES, index_t, offset_t, real_t
 
 
@@ -155,55 +139,49 @@ cdef inline void directions(Chunk* chunk, real_t* r, real_t* u, real_t* v, real_
     lanes_store(w, lanes_multiply(lanes_load(chunk.z), inverse))
 
 
-# R[q, lane]; channels run over n within each grade.
-cdef void radial_channels(
-    const PoolingPlan* plan, const Pairs* pairs, const Chunk* chunk, const real_t* r, real_t* R
-) noexcept nogil:
-    cdef real_t[LANES] x, f, power
-    cdef int grade, lane, q
-    if plan.has_table:
-        for lane in range(chunk.count):
-            for q in range(plan.n_channels):
-                R[q * LANES + lane] = pairs.table[chunk.pair[lane] * plan.n_channels + q]
-        return
-    radial_lanes(r, plan.radial_parameters + chunk.kind * N_RADIAL_PARAMETERS, x, f)
-    polynomial_lanes(x, f, plan.grade_sizes[0], plan.recurrence + chunk.kind * plan.n_radial * 3, R)
-    for lane in range(LANES):
-        power[lane] = f[lane]
-    for grade in range(1, plan.n_grades):
-        R = R + LANES * plan.grade_sizes[grade - 1]
-        for lane in range(LANES):
-            power[lane] = power[lane] * f[lane]
-        if plan.grade_sizes[grade] > 0:
-            polynomial_lanes(x, power, plan.grade_sizes[grade], plan.chebyshev, R)
-
-
-# R[q, lane] and dR/dr
-cdef void radial_channels_gradients(
-    const PoolingPlan* plan, const Pairs* pairs, const Chunk* chunk, const real_t* r, real_t* R, real_t* dR
+# R[q, lane], and with `gradients`, a constant, dR/dr; channels run over n within each grade.
+cdef inline void radial_functions(
+    bint gradients, const PoolingPlan* plan, const Pairs* pairs, const Chunk* chunk, const real_t* r, real_t* R,
+    real_t* dR,
 ) noexcept nogil:
     cdef real_t[LANES] x, f, dx, df, power, dpower
-    cdef int grade, lane, q
+    cdef const real_t* recurrence = plan.recurrence + chunk.kind * plan.n_radial * 3
+    cdef int grade, lane, q, size
     if plan.has_table:
         for lane in range(chunk.count):
             for q in range(plan.n_channels):
                 R[q * LANES + lane] = pairs.table[chunk.pair[lane] * plan.n_channels + q]
-                dR[q * LANES + lane] = pairs.table_gradients[chunk.pair[lane] * plan.n_channels + q]
+                if gradients:
+                    dR[q * LANES + lane] = pairs.table_gradients[chunk.pair[lane] * plan.n_channels + q]
         return
-    radial_gradients_lanes(r, plan.radial_parameters + chunk.kind * N_RADIAL_PARAMETERS, x, f, dx, df)
-    polynomial_gradients_lanes(
-        x, f, dx, df, plan.grade_sizes[0], plan.recurrence + chunk.kind * plan.n_radial * 3, R, dR
-    )
+    radial_lanes(r, plan.radial_parameters + chunk.kind * N_RADIAL_PARAMETERS, x, f, dx, df)
+    polynomial_lanes(gradients, x, f, dx, df, plan.grade_sizes[0], recurrence, R, dR)
     for lane in range(LANES):
         power[lane] = f[lane]
     for grade in range(1, plan.n_grades):
         R = R + LANES * plan.grade_sizes[grade - 1]
         dR = dR + LANES * plan.grade_sizes[grade - 1]
+        size = plan.grade_sizes[grade]
         for lane in range(LANES):          # d(f^s) = s f^(s-1) df
-            dpower[lane] = (grade + 1) * power[lane] * df[lane]
+            dpower[lane] = (grade + 1) * power[lane] * df[lane] if gradients else 0.0
             power[lane] = power[lane] * f[lane]
-        if plan.grade_sizes[grade] > 0:
-            polynomial_gradients_lanes(x, power, dx, dpower, plan.grade_sizes[grade], plan.chebyshev, R, dR)
+        if size > 0:
+            polynomial_lanes(gradients, x, power, dx, dpower, size, plan.chebyshev, R, dR)
+
+
+# Values of radial functions and harmonics of the pairs of a chunk, and where they are wanted derivatives
+cdef void pair_functions(
+    bint gradients, const PoolingPlan* plan, const Pairs* pairs, const Chunk* chunk, const real_t* r,
+    const real_t* unit, const PairScratch* scratch
+) noexcept nogil:
+    cdef const real_t* v = unit + LANES
+    cdef const real_t* w = unit + 2 * LANES
+    if gradients:
+        radial_functions(True, plan, pairs, chunk, r, scratch.R, scratch.dR)
+        harmonics_lanes(True, unit, v, w, plan.lmax, plan.harmonics, scratch.Y, scratch.G)
+    else:
+        radial_functions(False, plan, pairs, chunk, r, scratch.R, scratch.dR)
+        harmonics_lanes(False, unit, v, w, plan.lmax, plan.harmonics, scratch.Y, scratch.G)
 
 
 # ṙ of the pairs of a chunk, velocity[a * LANES + lane]; zero in idle lanes

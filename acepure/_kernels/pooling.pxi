@@ -87,17 +87,11 @@ cdef inline void pool_chunk(
     cdef int lane, first = 0
     cdef Py_ssize_t at
     directions(chunk, r, unit, unit + LANES, unit + 2 * LANES)
+    pair_functions(moving, plan, pairs, chunk, r, unit, scratch)
     if moving:
         velocities(motion, rows, chunk, velocity)
-        radial_channels_gradients(plan, pairs, chunk, r, scratch.R, scratch.dR)
-        harmonics_gradients_lanes(
-            unit, unit + LANES, unit + 2 * LANES, plan.lmax, plan.harmonics, scratch.Y, scratch.G
-        )
         move_functions(plan, r, unit, velocity, scratch)
         transpose_harmonics(plan, scratch.dY, scratch.dT)
-    else:
-        radial_channels(plan, pairs, chunk, r, scratch.R)
-        harmonics_lanes(unit, unit + LANES, unit + 2 * LANES, plan.lmax, plan.harmonics, scratch.Y)
     transpose_harmonics(plan, scratch.Y, scratch.T)
     for lane in range(1, chunk.count + 1):
         if lane == chunk.count or chunk.center[lane] != chunk.center[first]:
@@ -207,7 +201,7 @@ cdef void pool_block(
     if motion != NULL:
         memset(scratch.moving, 0, LANES * plan.pooled_size * sizeof(real_t))
         memset(scratch.dY + plan.n_lm * LANES, 0, padding)
-    chunk.count = 0
+    chunk.count = chunk.kind = 0
     for c in range(count):
         cursor[c] = pairs.offsets[rows[c]]
     for z in range(plan.n_species):
@@ -268,15 +262,15 @@ cdef void pull_chunk(
     const PoolingPlan* plan, const Pairs* pairs, Chunk* chunk, const real_t* adjoint, const PairScratch* scratch,
     real_t* gradients,
 ) noexcept nogil:
-    cdef real_t[LANES] r, u, v, w, along, gx, gy, gz
+    cdef real_t[LANES] r, along, gx, gy, gz
+    cdef real_t[3 * LANES] unit
     cdef lanes_t[4] sums
     cdef const index_t* start = plan.channel_start + (chunk.kind % plan.n_species) * plan.n_channels
     cdef const index_t* indptr = plan.l_indptr + (chunk.kind % plan.n_species) * (plan.lmax + 2)
     cdef const index_t* channels
     cdef int l, lm, end, n_channels, lane
-    directions(chunk, r, u, v, w)
-    radial_channels_gradients(plan, pairs, chunk, r, scratch.R, scratch.dR)
-    harmonics_gradients_lanes(u, v, w, plan.lmax, plan.harmonics, scratch.Y, scratch.G)
+    directions(chunk, r, unit, unit + LANES, unit + 2 * LANES)
+    pair_functions(True, plan, pairs, chunk, r, unit, scratch)
     for lane in range(4):
         sums[lane] = lanes_zero()
     for l in range(plan.lmax + 1):
@@ -307,9 +301,9 @@ cdef void pull_chunk(
     lanes_store(gy, sums[2])
     lanes_store(gz, sums[3])
     for lane in range(chunk.count):
-        gradients[3 * chunk.pair[lane]] = along[lane] * u[lane] + gx[lane] / r[lane]
-        gradients[3 * chunk.pair[lane] + 1] = along[lane] * v[lane] + gy[lane] / r[lane]
-        gradients[3 * chunk.pair[lane] + 2] = along[lane] * w[lane] + gz[lane] / r[lane]
+        gradients[3 * chunk.pair[lane]] = along[lane] * unit[lane] + gx[lane] / r[lane]
+        gradients[3 * chunk.pair[lane] + 1] = along[lane] * unit[LANES + lane] + gy[lane] / r[lane]
+        gradients[3 * chunk.pair[lane] + 2] = along[lane] * unit[2 * LANES + lane] + gz[lane] / r[lane]
     chunk.count = 0
 
 

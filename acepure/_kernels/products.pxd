@@ -2,13 +2,7 @@
 #
 # A node is LANES numbers.  Nodes 0..n_leaves are the A, then the constant 1, then one node per product.
 from acepure._kernels.lanes cimport (
-    lanes_fused,
-    lanes_load,
-    lanes_multiply,
-    lanes_multiply_add,
-    lanes_store,
-    lanes_t,
-    lanes_zero,
+    lanes_fused, lanes_load, lanes_multiply, lanes_multiply_add, lanes_store, lanes_t, lanes_zero,
 )
 from acepure._kernels.types cimport LANES, index_t, real_t
 

@@ -3,25 +3,14 @@
 #   x(r): distance transform, [0, rcut] -> [-1, 1].   f(r): envelope, 0 at and beyond rcut.
 #   P_n:  P_0 = A_0,  P_1 = (A_1 x + B_1) P_0,  P_n = (A_n x + B_n) P_{n-1} + C_n P_{n-2}.
 #
-# `radial_lanes` then `polynomial_lanes` give values; the two `..._gradients_lanes` give derivatives d/dr as well.
-# A function of grade s, f**s P_n, comes from `polynomial_lanes` with f**s in place of f.
+# `radial_lanes` then `polynomial_lanes` give values and derivatives d/dr. A function of grade s, f**s P_n, comes from
+# `polynomial_lanes` with f**s in place of f.
 # Cost: about 30 flops for x and f with integer exponents, then 4 per function (9 with derivatives) and lane.
 from libc.math cimport cos, pow, sin
 
 from acepure._kernels.lanes cimport (
-    lanes_add,
-    lanes_divide,
-    lanes_fill,
-    lanes_fused,
-    lanes_fused_negative,
-    lanes_load,
-    lanes_multiply,
-    lanes_multiply_add,
-    lanes_scale,
-    lanes_store,
-    lanes_subtract,
-    lanes_t,
-    lanes_zero,
+    lanes_add, lanes_divide, lanes_fill, lanes_fused, lanes_fused_negative, lanes_load, lanes_multiply,
+    lanes_multiply_add, lanes_scale, lanes_store, lanes_subtract, lanes_t, lanes_zero,
 )
 from acepure._kernels.types cimport LANES, real_t
 
@@ -54,12 +43,8 @@ cdef enum:
     LARGEST_INTEGER_EXPONENT = 64
 
 
-cdef inline void radial_lanes(const real_t* r, const real_t* parameters, real_t* x, real_t* f) noexcept nogil:
-    cdef real_t[LANES] dx, df
-    radial_gradients_lanes(r, parameters, x, f, dx, df)
-
-
-cdef inline void radial_gradients_lanes(
+# x, f and their derivatives; compilers leave out what is not used
+cdef inline void radial_lanes(
     const real_t* r, const real_t* parameters, real_t* x, real_t* f, real_t* dx, real_t* df
 ) noexcept nogil:
     cdef real_t[LANES] inside  # distances up to the cutoff: beyond it f = df = 0, and x, dx only have to be finite
@@ -156,52 +141,30 @@ cdef inline lanes_t power_lanes(lanes_t base, real_t exponent) noexcept nogil:
     return product
 
 
-# R[n * LANES + lane] = f P_n(x); recurrence holds n rows (A, B, C).
+# R[n * LANES + lane] = f P_n(x), and with `gradients`, a constant, dR/dr; recurrence holds n rows (A, B, C).
 cdef inline void polynomial_lanes(
-    const real_t* x, const real_t* f, int n, const real_t* recurrence, real_t* R
+    bint gradients, const real_t* x, const real_t* f, const real_t* dx, const real_t* df, int n,
+    const real_t* recurrence, real_t* R, real_t* dR,
 ) noexcept nogil:
-    cdef lanes_t s = lanes_load(x), older = lanes_zero(), old = lanes_scale(recurrence[0], lanes_load(f)), new
-    cdef int k
-    lanes_store(R, old)
-    for k in range(1, n):  # P_k = (A x + B) P_{k-1} + C P_{k-2}
-        new = lanes_fused(
-            lanes_multiply_add(recurrence[3 * k], s, lanes_fill(recurrence[3 * k + 1])),
-            old,
-            lanes_scale(recurrence[3 * k + 2], older),
-        )
-        older = old
-        old = new
-        lanes_store(R + k * LANES, old)
-
-
-# The same and dR/dr, from dx/dr and df/dr.
-cdef inline void polynomial_gradients_lanes(
-    const real_t* x,
-    const real_t* f,
-    const real_t* dx,
-    const real_t* df,
-    int n,
-    const real_t* recurrence,
-    real_t* R,
-    real_t* dR,
-) noexcept nogil:
-    cdef lanes_t s = lanes_load(x), ds = lanes_load(dx), older = lanes_zero(), dolder = lanes_zero()
-    cdef lanes_t old = lanes_scale(recurrence[0], lanes_load(f)), dold = lanes_scale(recurrence[0], lanes_load(df))
-    cdef lanes_t new, dnew, factor
+    cdef lanes_t s = lanes_load(x), ds = lanes_zero(), older = lanes_zero(), dolder = lanes_zero(), dold = lanes_zero()
+    cdef lanes_t old = lanes_scale(recurrence[0], lanes_load(f)), new, dnew, factor
     cdef real_t a, c
     cdef int k
     lanes_store(R, old)
-    lanes_store(dR, dold)
-    for k in range(1, n):
+    if gradients:
+        ds = lanes_load(dx)
+        dold = lanes_scale(recurrence[0], lanes_load(df))
+        lanes_store(dR, dold)
+    for k in range(1, n):  # P_k = (A x + B) P_{k-1} + C P_{k-2}
         a = recurrence[3 * k]
         c = recurrence[3 * k + 2]
         factor = lanes_multiply_add(a, s, lanes_fill(recurrence[3 * k + 1]))
-        # P'_k = (A x + B) P'_{k-1} + A x' P_{k-1} + C P'_{k-2}
-        dnew = lanes_fused(factor, dold, lanes_fused(lanes_scale(a, ds), old, lanes_scale(c, dolder)))
+        if gradients:      # P'_k = (A x + B) P'_{k-1} + A x' P_{k-1} + C P'_{k-2}
+            dnew = lanes_fused(factor, dold, lanes_fused(lanes_scale(a, ds), old, lanes_scale(c, dolder)))
+            dolder = dold
+            dold = dnew
+            lanes_store(dR + k * LANES, dold)
         new = lanes_fused(factor, old, lanes_scale(c, older))
         older = old
         old = new
-        dolder = dold
-        dold = dnew
         lanes_store(R + k * LANES, old)
-        lanes_store(dR + k * LANES, dold)

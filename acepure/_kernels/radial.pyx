@@ -1,25 +1,9 @@
 """Transforms, envelopes and polynomials of an array of distances; the arithmetic is in radial.pxd."""
 
 from acepure._kernels.radial cimport (
-    AT_A,
-    AT_ENVELOPE,
-    AT_ENVELOPE_EXPONENT,
-    AT_P,
-    AT_Q,
-    AT_R0,
-    AT_RCUT,
-    AT_TRANSFORM,
-    AT_X_SCALE,
-    ENVELOPE_COSINE,
-    ENVELOPE_POLYNOMIAL,
-    ENVELOPE_SMOOTH,
-    N_RADIAL_PARAMETERS,
-    TRANSFORM_AGNESI,
-    TRANSFORM_INVERSE,
-    TRANSFORM_LINEAR,
-    TRANSFORM_POWER,
-    polynomial_gradients_lanes,
-    radial_gradients_lanes,
+    AT_A, AT_ENVELOPE, AT_ENVELOPE_EXPONENT, AT_P, AT_Q, AT_R0, AT_RCUT, AT_TRANSFORM, AT_X_SCALE, ENVELOPE_COSINE,
+    ENVELOPE_POLYNOMIAL, ENVELOPE_SMOOTH, N_RADIAL_PARAMETERS, TRANSFORM_AGNESI, TRANSFORM_INVERSE, TRANSFORM_LINEAR,
+    TRANSFORM_POWER, polynomial_lanes, radial_lanes,
 )
 from acepure._kernels.types cimport LANES, real_t
 
@@ -64,7 +48,7 @@ def fill_parameters(
     out[AT_ENVELOPE_EXPONENT] = envelope_exponent
     for lane in range(LANES):
         r[lane] = rcut
-    radial_gradients_lanes(r, &out[0], x, f, dx, df)
+    radial_lanes(r, &out[0], x, f, dx, df)
     out[AT_X_SCALE] = 2.0 / (x[0] + 1.0)  # x = y - 1 so far
 
 
@@ -77,7 +61,7 @@ def transform_and_envelope(const real_t[::1] r, const real_t[::1] parameters, re
         for block in range((n + LANES - 1) // LANES):
             start = block * LANES
             used = load(&r[start], n - start, distance)
-            radial_gradients_lanes(distance, &parameters[0], x, f, dx, df)
+            radial_lanes(distance, &parameters[0], x, f, dx, df)
             for lane in range(used):
                 out[0, start + lane] = x[lane]
                 out[1, start + lane] = dx[lane]
@@ -108,7 +92,7 @@ def polynomials(
             load(&geometry[1, start], n_r - start, dx)
             load(&geometry[2, start], n_r - start, f)
             load(&geometry[3, start], n_r - start, df)
-            polynomial_gradients_lanes(x, f, dx, df, n, &recurrence[0, 0], R, dR)
+            polynomial_lanes(True, x, f, dx, df, n, &recurrence[0, 0], R, dR)
             for lane in range(used):
                 for k in range(n):
                     values[start + lane, k] = R[k * LANES + lane]

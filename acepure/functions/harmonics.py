@@ -85,8 +85,7 @@ class RealSphericalHarmonics:
         """
         units, _ = directions(vectors)
         values = np.empty((len(units), self.n_harmonics))
-        scratch = np.empty(self.n_harmonics * kernel.lanes)
-        kernel.evaluate(units, self.lmax, self.coefficients, scratch, values)
+        self._evaluate(units, values, np.empty((0, 3, self.n_harmonics)))
         return values
 
     def evaluate_with_gradients(self, vectors: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
@@ -111,10 +110,14 @@ class RealSphericalHarmonics:
         units, lengths = directions(vectors)
         values = np.empty((len(units), self.n_harmonics))
         gradients = np.empty((len(units), 3, self.n_harmonics))
-        scratch = np.empty(4 * self.n_harmonics * kernel.lanes)
-        kernel.evaluate_with_gradients(units, self.lmax, self.coefficients, scratch, values, gradients)
+        self._evaluate(units, values, gradients)
         gradients /= lengths[:, None, None]
         return values, gradients
+
+    def _evaluate(self, units: np.ndarray, values: np.ndarray, gradients: np.ndarray) -> None:
+        """Write Y of unit vectors, and tangential gradients unless the array for them is empty."""
+        scratch = np.empty(4 * self.n_harmonics * kernel.lanes)
+        kernel.evaluate(units, self.lmax, self.coefficients, scratch, values, gradients)
 
 
 def directions(vectors: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
