@@ -15,10 +15,11 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 from ase.build import bulk
 from common import interleaved, machine, parser
+from scipy.sparse import csr_array
 
 from acepure import ACEBasis, LinearFunction
-from acepure._kernels import evaluator as kernel
-from acepure.stages.products import factored_products
+from acepure.labels.factors import ProductSet
+from acepure.stages.fused import forward_contraction
 
 WORKLOADS = {
     "(a) n_max=4, l_max=6, ν ≤ 2": {"order": 2, "n_max": 4, "l_max": 6},
@@ -55,29 +56,17 @@ def functions(basis: ACEBasis, atoms) -> dict:
     operators, geometry, evaluator = basis.operators("Cu"), basis._tables.geometries[0], basis._tables.evaluators[0]
     neighbors, species = basis.neighbor_list(atoms, num_threads=1), basis.species_indices(atoms)
     rows = np.arange(len(atoms))
-    ((_, _, (*arguments, _)),) = geometry.parts(neighbors, rows, species)
-    none, empty = np.empty(0, dtype=np.int32), np.empty(0)
-    zero, one_row = np.zeros(1, dtype=np.int32), np.array([0, 1], dtype=np.int32)
-    pairs = kernel.Features(geometry.pooling, none, none, one_row, zero, zero, np.zeros(1), none, none, empty)
-    factored, C = factored_products(operators.extended_products), operators.extended_symmetrization
-    invariants = kernel.Features(
-        geometry.pooling,
-        factored.left,
-        factored.right,
-        C.indptr.astype(np.int32),
-        factored.first[C.indices],
-        factored.second[C.indices],
-        C.data,
-        none,
-        none,
-        empty,
-    )
+    ((_, _, part),) = geometry.parts(neighbors, rows, species)
+    products, C = operators.extended_products, operators.extended_symmetrization
+    pairs = forward_contraction(ProductSet(products.one_particle, ()), csr_array((1, 0)), None)
+    invariants = forward_contraction(products, C, None)
+    pooling, nothing = geometry.pooling, np.empty((0, 0))
     outputs = [np.empty((len(atoms), n)) for n in (1, C.shape[0], len(basis))]
     function = LinearFunction(basis, np.ones(len(basis)))
     return {
         "list": lambda: basis.neighbor_list(atoms, num_threads=1),
-        "pairs": lambda: pairs.evaluate(*arguments, rows, outputs[0], 1),
-        "invariants": lambda: invariants.evaluate(*arguments, rows, outputs[1], 1),
+        "pairs": lambda: pairs.evaluate(pooling, part, rows, outputs[0], nothing, 1),
+        "invariants": lambda: invariants.evaluate(pooling, part, rows, outputs[1], nothing, 1),
         "features": lambda: evaluator.evaluate(neighbors, rows, species, outputs[2], rows, 1),
         "energy": lambda: function.evaluate(atoms, neighbors=neighbors, num_threads=1),
         "forces": lambda: function.evaluate_with_gradients(atoms, neighbors=neighbors, num_threads=1),
