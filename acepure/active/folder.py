@@ -4,7 +4,7 @@ settings.json            what was asked for; another run is refused
 E0s.json                 energies of isolated atoms
 predictions/0008.json    what was explored, and what the potential predicts, written before the reference is called
 pending/0008.extxyz      waits for its labels
-labels/0008.extxyz       labeled structures: these alone decide how the run goes on
+labels/0008.extxyz       labeled structures: these and the log decide how the run goes on
 failed/0009.extxyz       frames whose reference calculation failed
 trajectories/0008.extxyz frames that were checked
 fits/0008.json           errors on test structures of the fit to the labels before number 8

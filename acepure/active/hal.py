@@ -2,7 +2,7 @@
 
     fit → trajectory until c > tolerance → reference calculation of that frame → fit → ...
 
-What is done next follows from the labels in the folder alone: trajectory number k has the random numbers of (seed, k)
+What is done next follows from labels and log in the folder: trajectory number k has the random numbers of (seed, k)
 and the fit to the labels before it. So a run that was killed at any moment goes on as if it had not been.
 """
 
