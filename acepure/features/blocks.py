@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from ase import Atoms
 
+from acepure._utils.read_only import ReadOnly, read_only
 from acepure.algebra.coupling import clebsch_gordan
 from acepure.features.basis import ACEBasis, check_basis
 from acepure.features.bonds import BondBasis
@@ -137,7 +138,7 @@ class MatrixLayout:
         return i[:, None] + rows, j[:, None] + columns
 
 
-class BlockBasis:
+class BlockBasis(ReadOnly):
     """Features of all blocks of symmetric matrices between orbitals.
 
     Parameters
@@ -200,7 +201,7 @@ class BlockBasis:
             if block.is_symmetric and not block.on_site:
                 columns = np.flatnonzero(basis.exchange == (-1) ** L)
             couplings = np.einsum("pm,qn,mnM->pqM", U, V, clebsch_gordan(la, lb, L))
-            yield BlockPart(block, irrep, couplings, columns)
+            yield read_only(BlockPart(block, irrep, couplings, columns))
 
     def basis_of(self, on_site: bool, irrep: Irrep) -> Any:
         """Return the basis of one irrep; None where it needs more factors than the order allows."""

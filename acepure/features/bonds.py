@@ -11,6 +11,7 @@ from ase import Atoms
 
 from acepure._utils.arguments import resolve_synonyms
 from acepure._utils.checks import number
+from acepure._utils.read_only import ReadOnly, read_only
 from acepure._utils.threads import resolve_num_threads
 from acepure.errors import SpeciesError
 from acepure.features.arrays import evaluate_pairs
@@ -46,7 +47,7 @@ class BondEnvironments(NamedTuple):
     kinds: np.ndarray
 
 
-class BondBasis:
+class BondBasis(ReadOnly):
     """Features of ordered bonds (i, j), two atoms nearer to each other than a cutoff.
 
     The center is the midpoint, whose neighbors are the bond vector d = r_j − r_i, a particle of its own kind that
@@ -137,7 +138,7 @@ class BondBasis:
     @cached_property
     def exchange(self) -> np.ndarray:
         """±1 for each feature: what exchange of the ends multiplies it by, (−1)^l of the factor of the bond."""
-        return np.array([(-1.0) ** label.l[label.species.index(NOT_AN_ATOM)] for label in self.labels])
+        return read_only(np.array([(-1.0) ** label.l[label.species.index(NOT_AN_ATOM)] for label in self.labels]))
 
     def bonds(self, atoms: Atoms) -> NeighborList:
         """Return the bonds: a pair of this list is (i, j, S) with d = r_j − r_i + S·cell, each in both directions.

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from acepure._utils.checks import count
+from acepure._utils.read_only import ReadOnly
 
 __all__ = ["NOT_AN_ATOM", "Occupancy"]
 
@@ -17,7 +18,7 @@ __all__ = ["NOT_AN_ATOM", "Occupancy"]
 NOT_AN_ATOM = "X"
 
 
-class Occupancy:
+class Occupancy(ReadOnly):
     """Least and largest number of factors of some species in a function; the others may occur as often as they like.
 
     Parameters

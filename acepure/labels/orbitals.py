@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
 from acepure._utils.checks import count, real_array, symbol
+from acepure._utils.read_only import ReadOnly, read_only
 
 __all__ = ["CONVENTIONS", "Orbitals"]
 
@@ -19,7 +21,7 @@ CONVENTIONS: dict[str, dict[int, np.ndarray]] = {
 }
 
 
-class Orbitals:
+class Orbitals(ReadOnly):
     """Shells of orbitals on each species.
 
     Parameters
@@ -40,9 +42,19 @@ class Orbitals:
     def __init__(self, shells: Mapping[str, Any], convention: Any = "acepure") -> None:
         if not isinstance(shells, Mapping) or not shells:
             raise TypeError(f'orbitals must map symbols to shells, such as {{"O": "ssp", "H": "s"}}; got {shells!r}')
-        self.shells = {symbol("a species of orbitals", name): _degrees(name, value) for name, value in shells.items()}
-        self.convention = _convention(convention)
-        self._sizes = {name: sum(2 * l + 1 for l in degrees) for name, degrees in self.shells.items()}
+        self._shells = {symbol("a species of orbitals", name): _degrees(name, value) for name, value in shells.items()}
+        self._convention = read_only(_convention(convention))
+        self._sizes = {name: sum(2 * l + 1 for l in degrees) for name, degrees in self._shells.items()}
+
+    @property
+    def shells(self) -> Mapping[str, tuple[int, ...]]:
+        """Degrees of the shells of each species; read-only."""
+        return MappingProxyType(self._shells)
+
+    @property
+    def convention(self) -> Mapping[int, np.ndarray]:
+        """How shells are ordered: matrices by degree; read-only."""
+        return MappingProxyType(self._convention)
 
     def starts(self, symbols: Iterable[str]) -> np.ndarray:
         """Return the first row of each atom, and the number of rows as the last entry, shape (n_atoms + 1,)."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from ase import Atoms
 
-from acepure._utils.checks import real_array
+from acepure._utils.read_only import ReadOnly, read_only_array
 from acepure.errors import ModelFileError
 from acepure.features.basis import ACEBasis
 from acepure.features.blocks import BlockBasis
@@ -49,7 +49,7 @@ class BlockErrors:
         return "\n".join([*lines, f"{'all elements':<14}{self.total:>12.3e}"])
 
 
-class HamiltonianModel:
+class HamiltonianModel(ReadOnly):
     """A symmetric matrix between orbitals on atoms, whose blocks are linear in features of atoms and of bonds.
 
     For shells a, b of degrees l_a, l_b,
@@ -91,7 +91,7 @@ class HamiltonianModel:
             raise ValueError(f"coefficients must be {len(basis.parts)} arrays, one per part; got {len(coefficients)}")
         self.basis = basis
         self.coefficients = tuple(
-            None if theta is None else real_array(f"coefficients[{k}]", theta, (part.size,))
+            None if theta is None else read_only_array(f"coefficients[{k}]", theta, (part.size,))
             for k, (part, theta) in enumerate(zip(basis.parts, coefficients))
         )
         self.summary = tuple(summary)

@@ -5,10 +5,23 @@ from copy import deepcopy
 
 import numpy as np
 import pytest
-from ase.build import bulk
+from ase.build import bulk, molecule
 from scipy.sparse import issparse
 
-from acepure import ACEBasis, IdealGas, LinearACE, LinearFunction, MeanCovariance, RadialDensity, TensorModel
+from acepure import (
+    ACEBasis,
+    BondBasis,
+    EmbeddedACE,
+    HamiltonianModel,
+    IdealGas,
+    LinearACE,
+    LinearFunction,
+    MeanCovariance,
+    RadialDensity,
+    TensorModel,
+)
+from acepure.features.blocks import BlockBasis
+from acepure.labels.orbitals import Orbitals
 from acepure.models.repulsion import ZBLCore
 
 
@@ -62,6 +75,12 @@ def cases():
     yield from bases()
     tensors = TensorModel([VECTORS], [np.ones((2, len(VECTORS)))], "vector")
     yield "LinearACE", model(), potential_values
+    embedded = EmbeddedACE(PLAIN, np.full((2, 2, len(PLAIN)), 0.1), "finnis-sinclair")
+    yield "EmbeddedACE", embedded, lambda embedded: embedded.evaluate(ATOMS).energies
+    bonds = BondBasis(["H"], length=4.0, order=1, totaldegree=2)
+    blocks = BlockBasis(ACEBasis(["H"], order=1, totaldegree=2), bonds, Orbitals({"H": "s"}))
+    matrix = HamiltonianModel(blocks, [np.ones(part.size) for part in blocks.parts])
+    yield "HamiltonianModel", matrix, lambda matrix: matrix.predict(molecule("H2"))
     yield "LinearFunction", LinearFunction(PLAIN, np.ones((2, len(PLAIN)))), lambda function: function.evaluate(ATOMS)
     yield "TensorModel", tensors, lambda tensors: tensors.predict(ATOMS).atoms
 
@@ -81,7 +100,7 @@ def attributes(value):
         with suppress(ValueError):  # one purification for all species of center, where each has its own
             found.append((name, getattr(value, name)))
     if isinstance(value, ACEBasis):
-        found.append(("operators", value.operators("Cu")))
+        found.append(("operators", value.operators(value.species[0])))
     return found
 
 
@@ -117,7 +136,7 @@ def spoil(value):
             value[key] = 12.5
     elif not isinstance(value, tuple) and hasattr(value, "__getitem__") and hasattr(value, "items"):
         with pytest.raises(TypeError, match="assignment"):
-            value[next(iter(value))] = 12.5
+            value[next(iter(value), 0)] = 12.5
 
 
 def states(thing):
