@@ -1,158 +1,135 @@
-"""Errors of linear potentials on published data sets, one recipe for all of them.
+"""Errors of the automatic fit, `LinearACE.fit(structures, size=...)`, on every data set, with intervals.
 
-The recipe (reach of the cutoff, radial functions, weights) is the same for all elements; `--choose` cross-validates a
-grid of recipes on the training sets of Si and Cu. Every fit runs in a process of its own, so that its peak memory is
-known. Printed are MAE on the test sets: energy in meV/atom, forces in eV/Å.
+Nothing is chosen by hand: the training structures decide, and `size` is the number of unknowns in all, functions times
+species. Printed are MAE on the test sets, energies in meV/atom and forces in eV/Å, with the interval from the 5th to
+the 95th percentile of a bootstrap over test structures; energies by group; errors of peers on the same split; the time
+of energy and forces on one thread; wall time and peak memory of the fit, which has a process of its own.
 
-    python benchmarks/accuracy.py                         # Si, Cu, Ni of Zuo et al. 2020: 299 and 1016 functions
-    python benchmarks/accuracy.py --rows --sizes 299      # self-interacting, shifted, canonical, centered
-    python benchmarks/accuracy.py --virials               # virials too
-    python benchmarks/accuracy.py --sets InP TiAl acac    # several species, molecules
-    python benchmarks/accuracy.py --choose
+    python benchmarks/accuracy.py                                     # all sets at their default sizes
+    python benchmarks/accuracy.py --sets Si Cu Ni --size 1000
+    python benchmarks/accuracy.py --sets Si --self-interacting        # functions with self-interaction
 """
 
 from __future__ import annotations
 
-import argparse
 import multiprocessing
 import os
 import resource
 import time
 import warnings
 
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "2")
+import numpy as np
+from common import machine, parser, read
 
-from ase.data import atomic_numbers, covalent_radii
-from common import machine, read
-
-from acepure import ACEBasis, LinearACE, RadialDensity
+from acepure import LinearACE
 from acepure.fitting import label_structures
-from acepure.fitting.cross_validation import cross_validate
-from acepure.functions import AgnesiTransform, PolynomialEnvelope, PolynomialRadialBasis, SmoothEnvelope
+from acepure.fitting.errors import evaluate_errors
+from acepure.fitting.recipe_cost import measure_cost
 
-DEGREES = {"299": [20, 16, 12], "1016": [25, 21, 17]}
-ROWS = ("self-interacting", "shifted", "canonical", "centered")
-#: Cutoff in units of the sum of two covalent radii, and the longest one in Å; radial functions; weight of energies.
-RECIPE = {
-    "reach": 2.65,
-    "longest": 6.5,
-    "transform": AgnesiTransform(p=1, q=3),
-    "envelope": SmoothEnvelope(2),
-    "energy": 30.0,
-}
-#: Training and test files, degrees for several species, where a set has no test file every fifth frame is one.
+#: Training file and test files; a number k holds out the frames [k::5].
 SETS = {
-    "Si": ("zuo2020/Si_train", ["zuo2020/Si_test"], None),
-    "Cu": ("zuo2020/Cu_train", ["zuo2020/Cu_test"], None),
-    "Ni": ("zuo2020/Ni_train", ["zuo2020/Ni_test"], None),
-    "InP": ("inp/InP_train", ["inp/InP_test"], [12, 10, 8]),
-    "TiAl": ("tial/TiAl_tutorial", [], [12, 10, 8]),
-    "acac": ("acac/train_300K", ["acac/test_MD_300K", "acac/test_MD_600K"], [11, 9, 7]),
+    "Si": ("zuo2020/Si_train", ["zuo2020/Si_test"]),
+    "Cu": ("zuo2020/Cu_train", ["zuo2020/Cu_test"]),
+    "Ni": ("zuo2020/Ni_train", ["zuo2020/Ni_test"]),
+    "Ta": ("ta/Ta_train", ["ta/Ta_test"]),
+    "TiAl [4::5]": ("tial/TiAl_tutorial", 4),
+    "TiAl [::5]": ("tial/TiAl_tutorial", 0),
+    "InP": ("inp/InP_train", ["inp/InP_test"]),
+    "acac": ("acac/train_300K", ["acac/test_MD_300K", "acac/test_MD_600K"]),
+    "ethanol": ("ethanol/train", ["ethanol/test_MD", "ethanol/test_dimers", "ethanol/test_H_removal"]),
+    "MoNbTaW": ("monbtaw/MoNbTaW_train", ["monbtaw/MoNbTaW_test"]),
 }
-
-
-def radial_functions(species, recipe):
-    """Cutoffs of each pair by covalent radii."""
-    radius = {s: covalent_radii[atomic_numbers[s]] for s in species}
-    reach, longest = recipe["reach"], recipe["longest"]
-    rcut = {(a, b): min(reach * (radius[a] + radius[b]), longest) for a in species for b in species}
-    return PolynomialRadialBasis(rcut, recipe["transform"], recipe["envelope"])
+#: Published errors on the same split: energies in meV/atom, forces in eV/Å, at about the default size.
+PEERS = {
+    "Si_test": "ACEpotentials, about 300 functions 3.52 / 0.08; GAP 2.91 / 0.07; MTP 2.21 / 0.06",
+    "Cu_test": "ACEpotentials, about 300 functions 0.291 / 0.007; MTP 0.41 / 0.01",
+    "Ni_test": "ACEpotentials, about 300 functions 0.409 / 0.018; MTP 0.48 / 0.01",
+    "[4::5]": "ace-jax, 390 functions 3.03 / 0.189",
+    "InP_test": "ace-jax 0.855 / 0.0272",
+    "test_MD_300K": "ace-jax 1.13 / 0.078",
+    "test_MD_600K": "ace-jax 2.53 / 0.129",
+}
+#: Resampled sets of test structures.
+RESAMPLED = 2000
 
 
 def data(name):
-    train, tests, _ = SETS[name]
+    """Training structures, and test structures by name."""
+    train, tests = SETS[name]
     frames = read(train)
-    if tests:
+    if not isinstance(tests, int):
         return frames, {test.split("/")[1]: read(test) for test in tests}
-    held_out = frames[::5]
-    return [atoms for k, atoms in enumerate(frames) if k % 5], {"every fifth frame": held_out}
+    return [atoms for k, atoms in enumerate(frames) if k % 5 != tests], {f"[{tests}::5]": frames[tests::5]}
 
 
-def basis_of(name, frames, degrees, row, recipe, background=0.1):
-    species = sorted({s for atoms in frames for s in atoms.get_chemical_symbols()})
-    canonical = row in ("canonical", "centered")
-    basis = ACEBasis(
-        species, totaldegree=degrees, wL=1.5, n_start=1, radial=radial_functions(species, recipe), canonical=canonical
-    )
-    if row in ("shifted", "centered"):
-        basis = basis.centered(RadialDensity.from_structures(frames, basis.rcut, background=background))
-    return basis
+def interval(errors, counts, seed=0):
+    """MAE over all components, and its 5th and 95th percentile over resampled structures."""
+    rng = np.random.default_rng(seed)
+    sums = np.add.reduceat(errors, np.concatenate([[0], np.cumsum(counts)[:-1]]))
+    drawn = rng.integers(len(counts), size=(RESAMPLED, len(counts)))
+    means = sums[drawn].sum(axis=1) / np.asarray(counts)[drawn].sum(axis=1)
+    return (errors.mean(), *np.percentile(means, (5, 95)))
 
 
-def fit(name, degrees, row, virials, background, queue):
-    """One fit, and its errors, time and memory."""
+def with_interval(errors, factor):
+    """MAE of a list of arrays, one for each structure, as text."""
+    if not errors:
+        return "–"
+    found = interval(factor * np.concatenate(errors), [len(e) for e in errors])
+    return "{:.3g} ({:.3g}–{:.3g})".format(*found)
+
+
+def test_errors(model, labeled):
+    """Absolute errors of each structure, by group: {group: {"energy" | "forces": list of arrays}}."""
+    groups = {}
+    for item in labeled:
+        for quantity in ("energy", "forces"):
+            compared = evaluate_errors(model, [item]).all(quantity)
+            if compared is not None:
+                of_group = groups.setdefault(item.config_type, {"energy": [], "forces": []})
+                of_group[quantity].append(np.abs(compared.predicted - compared.true))
+    return groups
+
+
+def run(name, size, canonical, queue):
+    """One fit and its errors; lines to print."""
     warnings.simplefilter("ignore")
     frames, tests = data(name)
     start = time.perf_counter()
-    basis = basis_of(name, frames, degrees, row, RECIPE, background)
-    keys = {} if virials else {"virial_key": False}
-    model = LinearACE.fit(
-        frames,
-        basis,
-        reference=None,
-        weights=(RECIPE["energy"], 1.0, 1.0),
-        uncertainty=False,
-        check=False,
-        verbose=False,
-        **keys,
-    )
+    model = LinearACE.fit(frames, size=size, canonical=canonical, uncertainty=False, verbose=False)
     seconds = time.perf_counter() - start
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    errors = {label: model.errors(label_structures(test, **keys)) for label, test in tests.items()}
-    found = {k: (1e3 * e.all("energy").mae, e.all("forces").mae) for k, e in errors.items()}
-    queue.put((len(basis), found, seconds, peak))
-
-
-def run(name, degrees, row, virials, background):
-    context = multiprocessing.get_context("spawn")
-    queue = context.Queue()
-    process = context.Process(target=fit, args=(name, degrees, row, virials, background, queue))
-    process.start()
-    n, errors, seconds, peak = queue.get()
-    process.join()
-    for test, (energy, forces) in errors.items():
-        print(
-            f"{name:6s}{row:18s}{n:10d}{test:>20s}{energy:12.3f}{forces:12.4f}{seconds:10.1f}{peak:10.0f}", flush=True
-        )
-
-
-def choose():
-    """Cross-validation on training data alone; five folds."""
-    for name in ("Si", "Cu"):
-        frames = data(name)[0][:: 1 if name == "Si" else 3]
-        candidates = {}
-        for reach in (2.1, 2.4, 2.65):
-            for envelope in (SmoothEnvelope(2), SmoothEnvelope(3), PolynomialEnvelope(4)):
-                for transform in (AgnesiTransform(p=1, q=3), AgnesiTransform(p=2, q=4)):
-                    recipe = {**RECIPE, "reach": reach, "envelope": envelope, "transform": transform}
-                    basis = basis_of(name, frames, DEGREES["299"], "centered", recipe)
-                    for weight in (10.0, 30.0, 100.0):
-                        label = f"{reach} {transform.p:g},{transform.q:g} {envelope} w_E={weight:g}"
-                        candidates[label] = (basis, {"weights": (weight, 1.0, 0.0)})
-        print(f"\n{name}\n{cross_validate(frames, candidates, virial_key=False, reference=None)}", flush=True)
+    unknowns = len(model.basis) * len(model.basis.species)
+    cost = measure_cost(model, label_structures(frames))
+    lines = [f"{name}: {unknowns} unknowns, {cost:.3g} µs per atom, fit {seconds:.0f} s, {peak:.0f} MiB"]
+    for test, structures in tests.items():
+        groups = test_errors(model, label_structures(structures))
+        together = {q: [e for group in groups.values() for e in group[q]] for q in ("energy", "forces")}
+        shown = {test: together, **(groups if len(groups) > 1 else {})}
+        for group, errors in shown.items():
+            label = group if group == test else f"  {group}"
+            energy, forces = with_interval(errors["energy"], 1e3), with_interval(errors["forces"], 1.0)
+            lines.append(f"  {label:20s}{energy:>24s}{forces:>28s}")
+        if test in PEERS:
+            lines.append(f"  {PEERS[test]}")
+    queue.put("\n".join([*lines, *(f"    {line}" for line in model.report["summary"]), ""]))
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--sets", nargs="+", default=["Si", "Cu", "Ni"], choices=SETS)
-    parser.add_argument("--sizes", nargs="+", default=["299", "1016"], choices=DEGREES)
-    parser.add_argument("--rows", action="store_true", help="all four coordinate systems; default centered alone")
-    parser.add_argument("--virials", action="store_true")
-    parser.add_argument("--background", type=float, default=0.1, help="share of ideal gas in the reference")
-    parser.add_argument("--choose", action="store_true")
-    arguments = parser.parse_args()
+    options = parser(__doc__)
+    options.add_argument("--sets", nargs="+", default=list(SETS), choices=SETS, metavar="SET", help=", ".join(SETS))
+    options.add_argument("--size", type=int, help="unknowns in all; default: that of the library")
+    options.add_argument("--self-interacting", action="store_true", help="functions with self-interaction")
+    arguments = options.parse_args()
     print(machine(len(os.sched_getaffinity(0))))
-    if arguments.choose:
-        choose()
-        return
-    print(f"recipe: {RECIPE}")
-    header = ("", "", "functions", "test set", "E, meV/atom", "F, eV/Å", "fit, s", "peak, MiB")
-    print("{:6s}{:18s}{:>10s}{:>20s}{:>12s}{:>12s}{:>10s}{:>10s}".format(*header))
+    print(f"{'':22s}{'E, meV/atom (5–95 %)':>24s}{'F, eV/Å (5–95 %)':>28s}")
+    context = multiprocessing.get_context("spawn")
     for name in arguments.sets:
-        own = SETS[name][2]
-        for degrees in [own] if own else [DEGREES[size] for size in arguments.sizes]:
-            for row in ROWS if arguments.rows else ("centered",):
-                run(name, degrees, row, arguments.virials, arguments.background)
+        queue = context.Queue()
+        process = context.Process(target=run, args=(name, arguments.size, not arguments.self_interacting, queue))
+        process.start()
+        print(queue.get(), flush=True)
+        process.join()
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 Each set is fitted twice, with all kinds of its training file and without some of them; the kinds that were left out are
 then predicted. Of everything a fixed stride is taken. Energies and forces are fitted, with default weights and the
-radial functions of accuracy.py, one cutoff for all pairs; nothing is chosen by these numbers.
+radial functions of fixed_basis.py, one cutoff for all pairs; nothing is chosen by these numbers.
 
     python benchmarks/coverage.py                    # all sets, a quarter of an hour on one core
     python benchmarks/coverage.py --sets Si Ta
@@ -23,9 +23,9 @@ from time import perf_counter
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import numpy as np
-from accuracy import RECIPE
 from ase.data import atomic_numbers, covalent_radii
 from common import machine, parser, read
+from fixed_basis import LONGEST, RADIAL, REACH
 
 from acepure import ACEBasis, LinearACE
 from acepure.fitting import label_structures
@@ -58,11 +58,11 @@ def frames_of(name):
 
 
 def basis_of(frames, degrees):
-    """The radial functions of accuracy.py, with one cutoff: species then know of each other."""
+    """The radial functions of fixed_basis.py, with one cutoff: species then know of each other."""
     species = sorted({s for atoms in frames for s in atoms.get_chemical_symbols()})
     widest = max(covalent_radii[atomic_numbers[s]] for s in species)
-    rcut = min(2 * RECIPE["reach"] * widest, RECIPE["longest"])
-    radial = PolynomialRadialBasis(rcut, RECIPE["transform"], RECIPE["envelope"])
+    rcut = min(2 * REACH * widest, LONGEST)
+    radial = PolynomialRadialBasis(rcut, *RADIAL)
     return ACEBasis(species, totaldegree=degrees, wL=1.5, n_start=1, radial=radial)
 
 

@@ -30,12 +30,13 @@ from typing import Any
 
 import ase.io
 import numpy as np
-from accuracy import RECIPE, SETS, basis_of
+from accuracy import SETS
 from ase import Atoms, units
 from ase.build import bulk
 from ase.md.velocitydistribution import MaxwellBoltzmannDistribution, Stationary
 from ase.md.verlet import VelocityVerlet
 from common import machine, read
+from fixed_basis import fixed_basis
 
 from acepure import LinearACE
 from acepure.interfaces.lammps import attach, start
@@ -55,7 +56,7 @@ def fitted(name: str) -> LinearACE:
     """Fit a small potential to a part of a data set."""
     every, largest, degrees = FITS[name]
     frames = [atoms for atoms in read(SETS[name][0]) if len(atoms) <= largest][::every]
-    basis = basis_of(name, frames, degrees, "centered", RECIPE)
+    basis = fixed_basis(frames, degrees)
     arguments = {"check": False, "verbose": False, "uncertainty": False, "core": "zbl"}
     return LinearACE.fit(frames, basis, reference=None, virial_key=False, weights=(30, 1, 1), **arguments)
 

@@ -1,6 +1,6 @@
 """What a fitted potential does: energy conservation at 600 K, elastic constants, equation of state.
 
-Potentials of 299 functions, fitted as `accuracy.py` does (energies and forces). Elastic constants of the DFT data are
+Potentials of 299 functions of `fixed_basis.py`, fitted to energies and forces. Elastic constants of the DFT data are
 read off the energies of the strained cells of the training set, by least squares in the Lagrange strain; the virials of
 these cells contradict the energies for Cu and Ni, see the README of the data.
 
@@ -12,7 +12,6 @@ from __future__ import annotations
 import warnings
 
 import numpy as np
-from accuracy import DEGREES, RECIPE, basis_of
 from ase import units
 from ase.build import bulk
 from ase.eos import EquationOfState
@@ -21,6 +20,7 @@ from ase.md.velocitydistribution import MaxwellBoltzmannDistribution
 from ase.md.verlet import VelocityVerlet
 from ase.optimize import BFGS
 from common import machine, parser, read
+from fixed_basis import DEGREES, fixed_basis
 
 from acepure import LinearACE
 
@@ -29,8 +29,8 @@ LATTICE = {"Cu": ("fcc", 3.62), "Ni": ("fcc", 3.52), "Si": ("diamond", 5.47)}
 
 def fitted(element):
     frames = read(f"zuo2020/{element}_train")
-    basis = basis_of(element, frames, DEGREES["299"], "centered", RECIPE)
-    weights = (RECIPE["energy"], 1.0, 1.0)
+    basis = fixed_basis(frames, DEGREES["299"])
+    weights = (30.0, 1.0, 1.0)
     arguments = {"virial_key": False, "check": False, "verbose": False, "uncertainty": False}
     return frames, LinearACE.fit(frames, basis, reference=None, weights=weights, **arguments)
 

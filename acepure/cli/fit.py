@@ -37,9 +37,11 @@ from acepure.cli.parts import (
 )
 from acepure.cli.run_file import read_run_file, write_run_file
 from acepure.cli.tensors import add_target, check_target_options, fit_target, target_sets
+from acepure.diagnostics.physics import check_physics
 from acepure.errors import SpeciesError
 from acepure.features.basis import ACEBasis
 from acepure.fitting import LabeledSet, LabeledStream, resolve_keys
+from acepure.fitting.checkpoints import Checkpoints
 from acepure.fitting.priors import KINDS
 from acepure.fitting.solvers import OPTIONS
 from acepure.fitting.tensor_labels import TensorSet
@@ -63,7 +65,7 @@ _HELP = {
 # Options that say which functions; those that change no bit; entries of run files that are no options.
 _FUNCTIONS = {*SPECIFICATION, "species", "size", "self_interacting", "transform", "envelope"}
 _OF_WORK = ("run", "jobs", "scheduler", "threads")
-_OF_RUN_FILES = ("basis", "chosen")
+_OF_RUN_FILES = ("basis", "chosen", "reasons")
 _E0_WORDS = ("auto", "isolated", "lstsq")
 
 _EPILOG = f"""\
@@ -80,7 +82,8 @@ what is fitted:
   E = Σ_i E0 + θ · (B(i) − B(no neighbors)) + core, to energies, forces and virials at once. Without an option that
   says which functions, the cutoff, the radial functions, the functions and the weight of energies are chosen by errors
   of structures left out, and virials count unless they contradict energies. What was chosen is written to a run file
-  beside the model, MODEL with the ending .toml, from which the same fit is made again, to the last bit.
+  beside the model, MODEL with the ending .toml, from which the same fit is made again, to the last bit. Until then, a
+  folder MODEL.progress holds what is finished: a fit that was stopped, and is started again, goes on where it was.
   Errors of --test, structures that were not fitted, are those to look at.
 
 {RADIAL_HELP}"""
@@ -173,8 +176,10 @@ def _add_regression(group: Any) -> None:
     group.add_argument(
         "--core",
         type=_core,
-        metavar="zbl|INNER,OUTER",
-        help="ZBL repulsion below the shortest distances of the data, or switched off between two distances in Å",
+        default="zbl",
+        metavar="zbl|none|INNER,OUTER",
+        help="ZBL repulsion below the shortest distances of the data (default), none, or one that is switched off "
+        "between two distances in Å",
     )
 
 
@@ -209,9 +214,14 @@ def _run(defaults: Mapping[str, Any], given: argparse.Namespace) -> None:
         if test:
             print(f"\nerrors on structures that were not fitted: {', '.join(arguments.test)}\n{errors[1]}")
         tables = {f"errors, {name}": str(found) for name, found in zip(("training", "test"), errors)}
+        if isinstance(model, LinearACE):
+            physics = str(check_physics(model, (item.atoms for item in train)))
+            print(f"\n{physics}")
+            tables |= {"physics": physics}
         model = model.with_report(tables)
         model.save(arguments.output)
         write_run_file(run_file, _run_values(arguments, model))
+        Checkpoints(_progress_folder(arguments)).clear()
         bases = model.bases if isinstance(model, TensorModel) else (model.basis,)
         print("".join(f"\nbasis   {_in_words(found)}" for found in bases))
         print(f"wrote   {arguments.output}\nwrote   {run_file}")
@@ -236,8 +246,10 @@ def _resolved(defaults: Mapping[str, Any], given: Mapping[str, Any]) -> argparse
             raise ValueError(f"{given['train'][0]}: {problem}")
         if _FUNCTIONS & set(given):  # functions are chosen anew, and what was chosen with them
             chosen = stored.get("chosen", False)
-            dropped = {"basis", "chosen", *(("weights", "folds") if chosen else ())}
+            dropped = {"basis", "chosen", "reasons", *(("weights", "folds") if chosen else ())}
             stored = {name: x for name, x in stored.items() if name not in dropped}
+        if {"train", "weights", "folds"} & set(options):
+            stored.pop("reasons", None)  # they were of others
         if isinstance(stored.get("core"), Mapping):
             stored["core"] = PairCore.from_dict(stored["core"])
         for name in ("weights", "solver_option"):
@@ -338,24 +350,37 @@ def _fit(
         assert basis is not None  # is chosen for potentials alone
         return fit_target(train, basis, workers, calibrate_by, arguments)
     start = perf_counter()
-    model = LinearACE.fit(
-        train,
-        basis,
-        size=arguments.size,
-        canonical=not arguments.self_interacting,
-        folds=arguments.folds,
-        weights=dict(arguments.weights) or None,
-        E0s=arguments.e0,
-        prior=arguments.prior,
-        solver=arguments.solver,
-        options=dict(arguments.solver_option),
-        core=arguments.core,
-        calibrate_by=calibrate_by,
-        workers=workers,
-        num_threads=arguments.threads,
-    )
+    try:
+        model = LinearACE.fit(
+            train,
+            basis,
+            size=arguments.size,
+            canonical=not arguments.self_interacting,
+            folds=arguments.folds,
+            weights=dict(arguments.weights) or None,
+            E0s=arguments.e0,
+            prior=arguments.prior,
+            solver=arguments.solver,
+            options=dict(arguments.solver_option),
+            core=None if arguments.core == "none" else arguments.core,
+            checkpoint=_progress_folder(arguments),
+            calibrate_by=calibrate_by,
+            workers=workers,
+            num_threads=arguments.threads,
+        )
+    except (TypeError, ValueError):
+        Checkpoints(_progress_folder(arguments)).clear()  # nothing goes on from wrong input
+        raise
     print(f"\nfitted  in {perf_counter() - start:.1f} s")
+    if arguments.reasons is not None:  # of the fit that made the choices
+        choices = {**model.report["choices"], "reasons": arguments.reasons}
+        model = model.with_report({"summary": [*arguments.reasons, *model.report["summary"]], "choices": choices})
     return model
+
+
+def _progress_folder(arguments: argparse.Namespace) -> str:
+    """Where results of finished stages are until the model is written: a fit that was stopped goes on from there."""
+    return f"{arguments.output}.progress"
 
 
 @contextmanager
@@ -461,9 +486,9 @@ def _reference_energies(text: str) -> str | float | dict[str, float]:
 
 
 def _core(text: str) -> ZBLCore | str:
-    if text == "zbl":
+    if text in ("zbl", "none"):
         return text
-    need = "INNER,OUTER in Å such as 0.8,1.8, or zbl"
+    need = "INNER,OUTER in Å such as 0.8,1.8, or zbl, or none"
     values = _numbers(text, need)
     if len(values) != 2:
         raise argparse.ArgumentTypeError(f"{text!r} is not {need}")

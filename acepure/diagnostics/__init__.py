@@ -8,6 +8,7 @@
     floors.py            how low their condition numbers could be
     coefficients.py      coefficient_decay → CoefficientDecay: θ by order and degree
     clusters.py          energies_by_clusters: the many-body expansion of any potential
+    physics.py           check_physics → PhysicsReport: crystals, elastic constants, vacancies, dimers of a potential
     environments.py      which atoms of which structures
     orders.py            correlation order of every feature
 
@@ -18,6 +19,7 @@ from acepure.diagnostics.clusters import energies_by_clusters
 from acepure.diagnostics.coefficients import CoefficientDecay, CoefficientSize, coefficient_decay
 from acepure.diagnostics.comparison import Comparison, ComparisonRow, compare_references
 from acepure.diagnostics.conditioning import SCALINGS, Conditioning, NullCombination, conditioning
+from acepure.diagnostics.physics import CrystalChecks, PhysicsReport, check_crystal, check_physics
 from acepure.diagnostics.reference_rows import CONTROL, ROWS
 from acepure.diagnostics.self_interaction import SelfInteraction, self_interaction
 
@@ -30,8 +32,12 @@ __all__ = [
     "Comparison",
     "ComparisonRow",
     "Conditioning",
+    "CrystalChecks",
     "NullCombination",
+    "PhysicsReport",
     "SelfInteraction",
+    "check_crystal",
+    "check_physics",
     "coefficient_decay",
     "compare_references",
     "conditioning",

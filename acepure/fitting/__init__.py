@@ -16,6 +16,10 @@ rows, and their R factor                design.py              `Design`, `Triang
 size of coefficients before any data    priors.py              `SmoothnessPrior`
 prior and E(isolated) = E0              system.py              `Unknowns`, `unknowns`
 from R factor to unknowns               solvers.py             `SolverProblem`, `Solution`, `solve`
+basis of a fit, from the structures     recipe.py              `choose_basis`; `recipe_*.py` its parts
+weights, by errors of folds left out    weight_choice.py,      `choose_weights`, `final_rows`
+                                        group_choice.py
+results of stages, on disk              checkpoints.py         `Checkpoints`
 all steps, one after the other          fit.py                 `fit_coefficients`, `FitResult`
 some body orders, others being given    by_order.py            `fit_orders`
 errors per group                        errors.py              `Errors`, `Predictions`, `evaluate_errors`

@@ -8,12 +8,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import product
+from typing import Any
 
 import numpy as np
 from scipy.optimize import minimize
 
 from acepure._utils.workers import naming_structure, structure_bar
 from acepure.errors import CalibrationWarning
+from acepure.fitting.checkpoints import Checkpoints, bits_of
 from acepure.fitting.deviations import QUANTITIES, Deviations, compare_deviations, coverage_table
 from acepure.fitting.labeled import LabeledSet
 from acepure.fitting.leave_out import leave_out
@@ -92,6 +94,7 @@ def calibrate_fit(
     by: str | Sequence[str],
     num_threads: int | None = None,
     progress: bool | None = None,
+    checkpoints: Checkpoints | None = None,
 ) -> Calibration | None:
     """Return the calibration of a model on the structures of its fit: up to 200, or groups, each left out in turn.
 
@@ -99,6 +102,7 @@ def calibrate_fit(
     ----------
     model, labeled, by, num_threads, progress
         As `leave_out`.
+    checkpoints : Checkpoints, optional
 
     Returns
     -------
@@ -110,7 +114,15 @@ def calibrate_fit(
         For fewer than 20 structures, or less than 30 labels of a quantity.
     """
     leave = partial(leave_out, model, labeled, num_threads=num_threads, progress=progress)
-    return calibration_by(leave, len(labeled), by)
+    checkpoints = Checkpoints() if checkpoints is None else checkpoints
+
+    def make() -> dict[str, Any] | None:
+        found = calibration_by(leave, len(labeled), by)
+        return None if found is None else found.to_dict()
+
+    inputs = [by if isinstance(by, str) else list(by), bits_of(model.coefficients, model.posterior)]
+    stored = checkpoints.value("calibration", inputs, make)
+    return None if stored is None else Calibration.from_dict(stored)
 
 
 def calibration_by(leave: Callable[..., dict[str, Deviations]], n: int, by: str | Sequence[str]) -> Calibration | None:

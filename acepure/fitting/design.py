@@ -246,6 +246,15 @@ class Triangle:
     R: np.ndarray = field(repr=False)
     n_rows: int
 
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return all of it as arrays by name, for files."""
+        return {"R": self.R, "n_rows": np.array([self.n_rows])}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> Triangle:
+        """Return the inverse of `arrays`."""
+        return cls(arrays["R"], int(arrays["n_rows"][0]))
+
 
 def assemble(
     design: Rows,

@@ -159,9 +159,10 @@ def _cells(group: dict[str, Predictions], quantities: Sequence[str]) -> list[str
 
 
 def evaluate_errors(
-    potential: Potential,
+    potential: Potential | Sequence[Potential],
     labeled: Collection[LabeledStructure] | LabeledSet,
     *,
+    fold: np.ndarray | None = None,
     workers: int | Client = 1,
     num_threads: int | None = None,
     progress: bool | None = None,
@@ -170,17 +171,21 @@ def evaluate_errors(
 
     Parameters
     ----------
-    potential : object with evaluate(atoms)
+    potential : object with evaluate(atoms), or sequence of them
         For example `LinearACE`.
     labeled : collection of LabeledStructure
         Gone through once.
+    fold : numpy.ndarray of int, shape (n_structures,), optional
+        Which of several potentials is for which structure: the one that was fitted without it.
     workers : int or dask.distributed.Client
         As in `acepure._utils.workers.ordered_map`; the result does not depend on them.
     num_threads : int, optional
         Threads of the kernels in this process; workers take one each.
     progress : bool, optional
     """
-    return Errors(collect_predictions(partial(_compared_batch, potential), labeled, workers, num_threads, progress))
+    potentials = potential if isinstance(potential, Sequence) else [potential]
+    compare = partial(_compared_batch, potentials, fold)
+    return Errors(collect_predictions(compare, labeled, workers, num_threads, progress))
 
 
 def collect_predictions(
@@ -216,12 +221,16 @@ def collect_predictions(
 
 
 def _compared_batch(
-    potential: Potential, batch: Sequence[tuple[int, LabeledStructure]], num_threads: int | None = None
+    potentials: Sequence[Potential],
+    fold: np.ndarray | None,
+    batch: Sequence[tuple[int, LabeledStructure]],
+    num_threads: int | None = None,
 ) -> list[tuple[str, str, np.ndarray, np.ndarray]]:
     """Each (config_type, quantity, label, prediction) of some structures, which come with their numbers."""
     found = []
     for number, item in batch:
         with naming_structure(number):
+            potential = potentials[0 if fold is None else fold[number]]
             result = potential.evaluate(item.atoms, num_threads=num_threads)
         found += [(item.config_type, *compared) for compared in _compared(item, result)]
     return found

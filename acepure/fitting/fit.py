@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from itertools import combinations_with_replacement, islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from ase import Atoms
@@ -19,19 +19,20 @@ from acepure._utils.workers import batched, checked_workers, naming_structure, s
 from acepure.errors import CoverageWarning
 from acepure.features.basis import ACEBasis, check_basis
 from acepure.features.environments import Environments
+from acepure.fitting.checkpoints import Checkpoints, inputs_of
 from acepure.fitting.consistency import check_consistency
 from acepure.fitting.design import Design, Triangle, assemble
+from acepure.fitting.group_choice import final_rows, held_out_text
 from acepure.fitting.labeled import LabeledSet, LabeledStream, label_structures
 from acepure.fitting.normal_equations import is_large, solve_normal_equations
 from acepure.fitting.priors import SmoothnessPrior, resolve_prior
-from acepure.fitting.recipe import ENERGY_WEIGHTS, best_energy_weight, choose_basis
-from acepure.fitting.recipe_errors import HeldOut
-from acepure.fitting.recipe_triangles import FoldTriangles, assemble_folds
-from acepure.fitting.recipe_weights import relative_weights, scaled_weights, without_virials
+from acepure.fitting.recipe import choose_basis
+from acepure.fitting.recipe_weights import relative_weights, without_virials
 from acepure.fitting.reference_energies import is_isolated, reference_energies, reference_table
 from acepure.fitting.solvers import LARGE, checked_options, solve
 from acepure.fitting.species_prior import unmet_text
 from acepure.fitting.system import Unknowns, prior_from_evidence, undetermined_text, unknowns
+from acepure.fitting.weight_choice import ENERGY_WEIGHTS
 from acepure.fitting.weights import Weights, resolve_weights
 from acepure.functions.radial import PolynomialRadialBasis
 from acepure.models.coverage import Surroundings, kinds_around, shortest_pairs
@@ -49,6 +50,8 @@ __all__ = ["FitResult", "fit_coefficients", "labeled_data", "referred_basis", "w
 # Share of an ideal gas in the density of the coordinates. Without it, fits to molecules, whose distances are a few
 # narrow peaks, had errors of hundreds of eV/Å on structures a little outside; from 0.01 to 0.5 it does not matter.
 _BACKGROUND = 0.1
+# Where the core of a pair that no structure holds ends, in sums of covalent radii; never beyond what either has met.
+_UNSEEN_CORE = 0.7
 # Of a fit that chooses its basis.
 _FOLDS = 5
 #: How reports call reference energies that are no energies of atoms.
@@ -103,7 +106,7 @@ class FitResult:
 
     @property
     def report(self) -> dict[str, Any]:
-        """What models keep of it."""
+        """What models keep of how they were made."""
         regression = {"noise": self.noise, "weights": self.choices["weights"]}
         return {"summary": self.summary, "choices": self.choices, "regression": regression}
 
@@ -130,13 +133,21 @@ def fit_coefficients(
     prior: SmoothnessPrior | str | None = "algebraic",
     solver: str = "auto",
     options: Mapping[str, float] | None = None,
-    core: PairCore | str | None = None,
+    core: PairCore | str | None = "zbl",
     check: bool = True,
+    checkpoints: Checkpoints | None = None,
     workers: int | Client = 1,
     num_threads: int | None = None,
     progress: bool | None = None,
 ) -> FitResult:
-    """Fit; the arguments are those of `LinearACE.fit`, which documents them."""
+    """Fit; the arguments are those of `LinearACE.fit`, which documents them.
+
+    Parameters
+    ----------
+    checkpoints : Checkpoints, optional
+        Results of stages that are kept, and taken.
+    """
+    checkpoints = Checkpoints() if checkpoints is None else checkpoints
     workers = checked_workers(workers)
     options = checked_options(solver, options or {})
     prior = resolve_prior(prior)
@@ -146,34 +157,21 @@ def fit_coefficients(
     _log.info(f"{labeled}\n" if basis is None else f"{labeled}\n\n{weights}\n")
     contradictions = _compare_labels(labeled) if check else ()
     work: dict[str, Any] = {"workers": workers, "num_threads": num_threads, "progress": progress}
-    summary: list[str] = []
-    energy_weights: Sequence[float] = ()
+    start = _Start(basis, weights, folds, (), prior, [])
     if basis is None:
-        energy_weights = () if given else ENERGY_WEIGHTS
-        weights = weights if given else without_virials(weights, contradictions, labeled.config_types)
-        if not given and contradictions:
-            summary.append(f"virials contradict energies and are not used: {', '.join(contradictions)}")
-            _log.info(f"{summary[-1]}\n")
+        tried: Sequence[float] = () if given else ENERGY_WEIGHTS
+        excluded = () if given else contradictions
         folds = min(_FOLDS if folds is None else folds, len(labeled))
-        relative, base = relative_weights(weights)
 
-        def trial_design(trial: ACEBasis) -> Design:
+        def trial_design(trial: ACEBasis, relative: Weights) -> Design:
             referred = referred_basis(trial, reference, labeled, workers, progress)
             fixed = resolved_core(core, trial, {}) if isinstance(core, PairCore) else None
             return Design(referred, relative, resolved_energies(labeled, trial, E0s), fixed)
 
-        recipe = choose_basis(
-            labeled,
-            trial_design,
-            prior,
-            base,
-            size=size,
-            canonical=canonical,
-            energy_weights=energy_weights,
-            folds=folds,
-            **work,
-        )
-        basis, summary = recipe.basis, [*summary, *recipe.summary]
+        kept: dict[str, Any] = {"size": size, "canonical": canonical, "checkpoints": checkpoints, **work}
+        start = _chosen(labeled, trial_design, prior, weights, excluded, tried, folds, kept)
+    basis, weights, folds, energy_weights, trial_prior, reasons = start
+    assert basis is not None
     plain = basis
     _check_species(basis, labeled)
     large = solver == LARGE or (solver == "auto" and reference == "density" and is_large(basis))
@@ -194,12 +192,13 @@ def fit_coefficients(
         f"design matrix: {n_rows:,} × {design.n_columns:,}, {8 * n_rows * design.n_columns / 2**30:.2f} GiB, "
         f"reduced in parts to {8 * (design.n_columns + 1) ** 2 / 2**20:.1f} MiB\n"
     )
+    choices: dict[str, Any]
     if large:
         solved = solve_normal_equations(design, labeled, alpha=options.get("alpha"), report=_log.info, **work)
         _log.info("\n".join(solved.summary) + "\n")
-        about = [*([unmet] if unmet else []), f"E0 are {about_E0s}"]
-        summary = [f"{n_rows:,} rows of {len(labeled):,} structures", *solved.summary, *about]
-        choices = {"basis": plain.to_dict(), "weights": weights.to_dict(), "folds": folds}
+        about = [*([unmet] if unmet else []), f"E0 are {about_E0s}", *_about_core(core, basis)]
+        summary = [*reasons, f"{n_rows:,} rows of {len(labeled):,} structures", *solved.summary, *about]
+        choices = {"basis": plain.to_dict(), "weights": weights.to_dict(), "folds": folds, "reasons": reasons}
         return FitResult(
             basis,
             solved.coefficients,
@@ -212,26 +211,31 @@ def fit_coefficients(
             surroundings,
             choices,
         )
+    held_out = []
     if folds is None:
-        triangle = assemble(design, labeled, **work)
+        stored = checkpoints.arrays("rows", inputs_of(design), lambda: assemble(design, labeled, **work).arrays())
+        triangle = Triangle.from_arrays(stored)
     else:
-        rows = assemble_folds(replace(design, weights=relative_weights(weights)[0]), labeled, folds, **work)
-        triangle, weights, text = _cross_validated(rows, weights, unknowns(basis, prior), folds, energy_weights)
-        _log.info(f"{text}\n\n{weights}\n")
-        summary.append(text)
+        offered: dict[str, Any] = {"energy_weights": energy_weights, "checkpoints": checkpoints}
+        found = final_rows(design, labeled, unknowns(basis, trial_prior), folds, **offered, **work)
+        triangle, weights, reasons = found.triangle(), found.weights, [*reasons, *found.reasons]
+        _log.info("\n".join([*found.reasons, "", str(weights)]) + "\n")
     # After the weights, so that the same weights give the same prior.
     prior, about_species = prior_from_evidence(basis, prior, triangle)
     coordinates = unknowns(basis, prior)
+    if folds is not None:
+        held_out.append(held_out_text(found, coordinates, design, labeled, **work))
+        _log.info(f"{held_out[-1]}\n")
     problem = coordinates.problem(triangle)
     solution = solve(problem, solver, **options)
     open_ones = undetermined_text(basis, coordinates.feature_rows(), solution)
     notes = [text for text in (about_species, unmet, open_ones) if text]
     _log.info("\n".join([solution.summary, *notes]) + "\n")
-    summary = [*summary, f"{n_rows:,} rows of {len(labeled):,} structures", solution.summary, *notes]
-    summary.append(f"E0 are {about_E0s}")
+    summary = [*reasons, *held_out, f"{n_rows:,} rows of {len(labeled):,} structures", solution.summary, *notes]
+    summary += [f"E0 are {about_E0s}", *_about_core(core, basis)]
     posterior = coordinates.feature_rows() @ solution.root
     theta = coordinates.coefficients(solution.u)
-    choices = {"basis": plain.to_dict(), "weights": weights.to_dict(), "folds": folds}
+    choices = {"basis": plain.to_dict(), "weights": weights.to_dict(), "folds": folds, "reasons": reasons}
     return FitResult(
         basis,
         theta,
@@ -248,6 +252,48 @@ def fit_coefficients(
     )
 
 
+class _Start(NamedTuple):
+    """What the rows of a fit are made from."""
+
+    basis: ACEBasis | None
+    weights: Weights
+    folds: int | None
+    energy_weights: Sequence[float]  #: to choose from
+    prior: SmoothnessPrior  #: of folds left out
+    reasons: list[str]
+
+
+def _chosen(
+    labeled: LabeledSet,
+    design: Callable[[ACEBasis, Weights], Design],
+    prior: SmoothnessPrior,
+    weights: Weights,
+    contradictions: Collection[str],
+    energy_weights: Sequence[float],
+    folds: int,
+    kept: dict[str, Any],
+) -> _Start:
+    """Choose the basis, and whether virials count."""
+    reasons = []
+    if contradictions:
+        weights = without_virials(weights, contradictions, labeled.config_types)
+        reasons.append(f"virials contradict energies and are not used: {', '.join(contradictions)}")
+        _log.info(f"{reasons[-1]}\n")
+    relative, base = relative_weights(weights)
+    recipe = choose_basis(
+        labeled,
+        lambda trial: design(trial, relative),
+        prior,
+        base,
+        energy_weights=energy_weights,
+        folds=folds,
+        **kept,
+    )
+    if not recipe.virials:
+        weights = without_virials(weights, labeled.config_types, labeled.config_types)
+    return _Start(recipe.basis, weights, folds, energy_weights, recipe.prior, [*reasons, *recipe.summary])
+
+
 def _check_choice(
     basis: ACEBasis | None, size: int | None, canonical: bool, folds: int | None, labeled: LabeledSet
 ) -> None:
@@ -259,22 +305,6 @@ def _check_choice(
         raise TypeError(f"canonical must be True or False, got {canonical!r}")
     if folds is not None and count("folds", folds, least=2) > len(labeled):
         raise ValueError(f"folds must be at most the number of structures, {len(labeled)}; got {folds}")
-
-
-def _cross_validated(
-    rows: FoldTriangles, weights: Weights, coordinates: Unknowns, folds: int, energy_weights: Sequence[float]
-) -> tuple[Triangle, Weights, str]:
-    """Rows by folds, reduced to one triangle with the best weight of energies, or the weight as given."""
-    relative, base = relative_weights(weights)
-    held_out = HeldOut.of(rows, coordinates, base)
-    errors, energy = best_energy_weight(held_out, base, energy_weights)
-    weights = scaled_weights(relative, (energy, *base[1:])) if energy_weights else weights
-    chosen = f"energies weigh {energy:g}, the best of {len(energy_weights)}; " if energy_weights else ""
-    return (
-        rows.weighted((energy, *base[1:])),
-        weights,
-        f"{chosen}errors of {folds} folds left out: {errors}",
-    )
 
 
 def _check_species(basis: ACEBasis, labeled: LabeledSet) -> None:
@@ -363,15 +393,26 @@ def resolved_core(
             raise ValueError(f'core must be a PairCore, "zbl" or None; got {core!r}')
         radius = {s: covalent_radii[atomic_numbers[s]] for s in basis.species}
         outer = {}
-        for a, b in combinations_with_replacement(basis.species, 2):
+        for (i, a), (j, b) in combinations_with_replacement(enumerate(basis.species), 2):
             seen = [shortest[pair] for pair in ((a, b), (b, a)) if pair in shortest]
-            outer[a, b] = min(seen) if seen else 0.7 * (radius[a] + radius[b])
+            near = [r for pair, r in shortest.items() if {a, b} & set(pair)]
+            end = min(seen) if seen else min([*near, _UNSEEN_CORE * (radius[a] + radius[b])])
+            outer[a, b] = min(end, float(basis.cutoffs[i, j]), float(basis.cutoffs[j, i]))
         core = ZBLCore({pair: 0.5 * r for pair, r in outer.items()}, outer)
     if core is not None:
         if not isinstance(core, PairCore):
             raise TypeError(f'core must be a PairCore, "zbl" or None; got {core!r}')
         core.check_reach(basis.species, basis.cutoffs)
     return core
+
+
+def _about_core(core: PairCore | None, basis: ACEBasis) -> list[str]:
+    """A line on what repels below the data, for reports."""
+    if core is None:
+        return []
+    pairs = combinations_with_replacement(basis.species, 2)
+    ends = ", ".join(f"{a}-{b} {core.cutoff(a, b):.3f} Å" for a, b in pairs)
+    return [f"{type(core).__name__} repels below {ends}"]
 
 
 class Met:

@@ -22,7 +22,7 @@ from acepure._utils.checks import number, real_array
 from acepure.fitting.errors import Errors
 from acepure.fitting.weights import LabelWeights, Weights
 
-__all__ = ["group_residuals", "group_weights", "student_factors"]
+__all__ = ["group_residuals", "group_sizes", "group_weights", "student_factors"]
 
 # Residuals below this share of the root mean square of their kind are zero by symmetry, such as forces in a crystal.
 _ZERO = 1e-6
@@ -99,6 +99,21 @@ def group_weights(
     }
     default = changed.pop("default", weights.default)
     return Weights(default, {**weights.groups, **changed})
+
+
+def group_sizes(residuals: Mapping[str, Mapping[str, ArrayLike]]) -> dict[tuple[str, str], float]:
+    """Return the root mean square of (group, kind) over residuals that are not zero by symmetry, if they are enough.
+
+    Parameters
+    ----------
+    residuals : mapping of config_type to mapping of "energy", "forces", "virial" to array_like
+        See `group_residuals`.
+    """
+    result: dict[tuple[str, str], float] = {}
+    for kind in LabelWeights._fields:
+        of_kind = {name: np.asarray(found[kind]) for name, found in residuals.items() if kind in found}
+        result |= {(name, kind): size for name, size in _sizes(of_kind).items()}
+    return result
 
 
 def _sizes(residuals: Mapping[str, np.ndarray]) -> dict[str, float]:

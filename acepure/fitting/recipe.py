@@ -2,9 +2,9 @@
 
     one pass            median nearest-neighbor distance d, combinations of elements, contradictions of virials
     candidates          cutoffs 2.1, 2.5, 2.9 d and on while the best is the longest; two kinds of radial functions;
-                        half of the functions, a quarter of the forces, errors of folds left out
-    selection           from a pool of 3.5 times the functions, by gain / √cost
-    final rows          all of them, once; the weight of energies by errors of folds left out (see `fit.py`)
+                        half of the functions, some of the forces, errors of folds left out
+    selection           from a pool of 3.5 times the functions, by gain / cost^¼
+    final rows          all of them; weights by errors of folds left out (see `weight_choice.py`, `group_choice.py`)
 
 No choice depends on the names of elements. The number of unknowns in all, over the species of center, is `size`.
 """
@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from itertools import combinations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -24,14 +25,15 @@ from acepure._utils.checks import count
 from acepure._utils.workers import naming_structure
 from acepure.features.basis import ACEBasis
 from acepure.features.linear import features_of_isolated_atoms
+from acepure.fitting.checkpoints import Checkpoints, inputs_of
 from acepure.fitting.design import Design
 from acepure.fitting.labeled import LabeledSet
 from acepure.fitting.priors import SmoothnessPrior
-from acepure.fitting.recipe_errors import HeldOut, HeldOutErrors
 from acepure.fitting.recipe_triangles import FoldTriangles, assemble_folds
 from acepure.fitting.selection import select_groups
 from acepure.fitting.solvers import solve
-from acepure.fitting.system import unknowns
+from acepure.fitting.system import prior_from_evidence, unknowns
+from acepure.fitting.weight_choice import ENERGY_WEIGHTS, WeightChoice, choose_weights
 from acepure.functions.envelopes import SmoothEnvelope
 from acepure.functions.radial import PolynomialRadialBasis
 from acepure.functions.transforms import AgnesiTransform
@@ -43,10 +45,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-__all__ = ["ENERGY_WEIGHTS", "Recipe", "choose_basis", "default_size"]
+__all__ = ["Recipe", "choose_basis", "default_size"]
 
-#: Weights of energies that the final rows are tried with.
-ENERGY_WEIGHTS = (1.0, 1.7, 3.0, 5.5, 10.0, 17.0, 30.0, 55.0, 100.0, 170.0, 300.0)
 #: Radial functions: a transform and an envelope.
 RADIAL = (
     (AgnesiTransform(p=1, q=3), SmoothEnvelope(2)),
@@ -58,8 +58,14 @@ _GROWTH = 1.16  # from each to the next
 _WORTH = 0.01
 # The degrees of the functions: an l counts 1.5, radial functions from n = 1.
 _SHAPE: dict[str, Any] = {"wL": 1.5, "n_start": 1}
+_ORDER = 3
 _POOL, _MOST_POOL = 3.5, 4000  # functions to select from, in numbers of selected ones; unknowns at most
 _LEAST_POOL = 1.2
+# Selected by gain / cost^thrift: with ½ potentials evaluate a quarter fewer products than with 0, and errors at equal
+# size are 1 to 6 % larger; with ¼ it is 10 % and 1 %.
+_THRIFT = 0.25
+# Rows of forces per unknown of candidates and pools: structures are passed over while there are more.
+_FORCES_PER_UNKNOWN, _MOST_THINNING = 30, 4
 # Rows per unknown of a pool: with fewer, selection follows the noise.
 _ROWS_PER_UNKNOWN = 10
 _SEARCHED = 6.0  # Å: how far nearest neighbors are looked for
@@ -74,10 +80,16 @@ class Recipe:
     ----------
     basis : ACEBasis
         Not yet referred to data.
+    virials : bool
+        Whether virials count.
+    prior : SmoothnessPrior
+        How much species know of each other, by the evidence of the first candidate.
     summary : list of str
     """
 
     basis: ACEBasis
+    virials: bool
+    prior: SmoothnessPrior
     summary: list[str] = field(default_factory=list)
 
 
@@ -87,12 +99,20 @@ class _Census(NamedTuple):
     n_forces: int  #: components of forces
     n_rows: int  #: labels of any kind, six for a virial
 
+    def to_list(self) -> list[Any]:
+        """Return JSON types."""
+        return [self.nearest, sorted(map(sorted, self.met)), self.n_forces, self.n_rows]
+
+    @classmethod
+    def from_list(cls, values: Sequence[Any]) -> _Census:
+        """Return the inverse of `to_list`."""
+        return cls(values[0], frozenset(map(frozenset, values[1])), *values[2:])
+
 
 class _Trial(NamedTuple):
     cutoff: float
     kind: int
-    errors: HeldOutErrors
-    energy_weight: float
+    choice: WeightChoice
 
 
 def default_size(n_species: int) -> int:
@@ -116,6 +136,7 @@ def choose_basis(
     canonical: bool = True,
     energy_weights: Sequence[float] = ENERGY_WEIGHTS,
     folds: int = 5,
+    checkpoints: Checkpoints | None = None,
     workers: int | Client = 1,
     num_threads: int | None = None,
     progress: bool | None = None,
@@ -134,8 +155,9 @@ def choose_basis(
         Unknowns in all, over all species of center; default `default_size`.
     canonical : bool
     energy_weights : sequence of float
-        To try with the candidates.
+        To try with the candidates; none: the weights are given, and stay.
     folds : int
+    checkpoints : Checkpoints, optional
     workers, num_threads, progress
         As elsewhere.
 
@@ -153,7 +175,8 @@ def choose_basis(
     if len(labeled) < 2:
         raise ValueError(f"choosing a basis needs at least 2 structures; got {len(labeled)}; give a basis")
     folds = min(folds, len(labeled))
-    search = _Search(labeled, design, prior, weights, energy_weights, canonical, folds, workers, num_threads, progress)
+    work = {"workers": workers, "num_threads": num_threads, "progress": progress}
+    search = _Search(labeled, design, prior, weights, energy_weights, canonical, folds, work, checkpoints)
     each = size // len(species)
     best = search.radial_functions(max(each // 2, 1))
     return search.selected(best, each)
@@ -171,19 +194,20 @@ class _Search:
         energy_weights: Sequence[float],
         canonical: bool,
         folds: int,
-        workers: int | Client,
-        num_threads: int | None,
-        progress: bool | None,
+        work: dict[str, Any],
+        checkpoints: Checkpoints | None = None,
     ) -> None:
         self.labeled, self.design, self.prior, self.weights = labeled, design, prior, tuple(weights)
         self.energy_weights, self.canonical, self.folds = energy_weights, canonical, folds
-        self.given: dict[str, Any] = {"workers": workers, "num_threads": num_threads, "progress": progress}
-        self.census = _take_census(labeled)
+        self.work = work
+        self.checkpoints = Checkpoints() if checkpoints is None else checkpoints
+        self.census = _Census.from_list(self.checkpoints.value("census", None, lambda: _take_census(labeled).to_list()))
+        self.tried, self.contradiction = False, ""
 
     def basis(self, n_functions: int, cutoff: float, kind: int) -> ACEBasis:
         """The largest basis by total degree; of lower order where order 3 would have more functions."""
         radial = PolynomialRadialBasis(cutoff, *RADIAL[kind])
-        for order in (3, 2, 1):
+        for order in range(_ORDER, 0, -1):
             try:
                 chosen = Specification.create(self.labeled.species, order, n_functions=n_functions, **_SHAPE)
             except ValueError:
@@ -194,16 +218,51 @@ class _Search:
         dictionary = chosen.to_dict()
         return ACEBasis(dictionary.pop("species"), radial=radial, canonical=self.canonical, **dictionary)
 
+    @cached_property
+    def complete(self) -> bool:
+        """Whether some structure holds each set of as many species as functions see, the center included."""
+        species = self.labeled.species
+        most = min(_ORDER + 1, len(species))
+        return all(any(set(some) <= seen for seen in self.census.met) for some in combinations(species, most))
+
+    def thinning(self, design: Design) -> int:
+        """Every how manieth structure gives forces: as many as tell functions from noise."""
+        enough = _FORCES_PER_UNKNOWN * design.n_columns
+        return int(np.clip(self.census.n_forces // enough, 1, _MOST_THINNING))
+
     def rows(self, design: Design) -> FoldTriangles:
-        """Rows of all energies and of up to a quarter of the forces, as many as there are unknowns several times."""
-        thinning = int(np.clip(self.census.n_forces // (8 * design.n_columns), 1, 4))
-        return assemble_folds(design, self.labeled, self.folds, thinning=thinning, **self.given)
+        """Rows of all energies, and of some of the forces."""
+        return assemble_folds(design, self.labeled, self.folds, thinning=self.thinning(design), **self.work)
+
+    def inputs(self, design: Design, *others: Any) -> list[Any]:
+        """All that rows of a design, and what is chosen from them, depend on."""
+        return [inputs_of(design), self.folds, self.thinning(design), asdict(self.prior), *others]
 
     def trial(self, n_functions: int, cutoff: float, kind: int) -> _Trial:
-        """Errors of folds left out, at the best weight of energies."""
+        """Errors of folds left out, at the best weights.
+
+        The first trial decides whether virials count, and how much species know of each other.
+        """
         design = self.design(self.basis(n_functions, cutoff, kind))
-        held_out = HeldOut.of(self.rows(design), unknowns(design.basis, self.prior), self.weights)
-        return _Trial(cutoff, kind, *best_energy_weight(held_out, self.weights, self.energy_weights))
+        first, offered = not self.tried, self.energy_weights
+
+        def make() -> list[Any]:
+            rows, prior = self.rows(design), self.prior
+            if first:
+                prior, _ = prior_from_evidence(design.basis, prior, rows.weighted(self.weights))
+            virials_may_go = first and len(offered) > 0
+            coordinates = unknowns(design.basis, prior)
+            choice, _ = choose_weights(rows, coordinates, self.weights, offered, virials_may_go=virials_may_go)
+            return [list(choice), asdict(prior)]
+
+        inputs = self.inputs(design, self.weights, list(offered), first)
+        choice, prior = self.checkpoints.value("candidate", inputs, make)
+        found = WeightChoice.from_list(choice)
+        if found.weights[2] != self.weights[2]:
+            self.contradiction = found.contradiction
+            self.weights = (*self.weights[:2], found.weights[2])
+        self.tried, self.prior = True, SmoothnessPrior(**prior)
+        return _Trial(cutoff, kind, found)
 
     # --- cutoff and radial functions --------------------------------------------------------------------------
 
@@ -214,7 +273,7 @@ class _Search:
         def tried(reach: float, kind: int) -> _Trial:
             if (reach, kind) not in trials:
                 found = trials[reach, kind] = self.trial(n_functions, reach * self.census.nearest, kind)
-                _log.info(f"cutoff {found.cutoff:.2f} Å, {_named(kind)}: {found.errors}")
+                _log.info(f"cutoff {found.cutoff:.2f} Å, {_named(kind)}: {found.choice.errors}")
             return trials[reach, kind]
 
         _log.info(
@@ -222,15 +281,18 @@ class _Search:
             f"{self.census.nearest:.3f} Å (median)"
         )
         low, middle, high = _REACHES
-        kind = min((0, 1), key=lambda k: tried(middle, k).errors.score)
+        kind = min((0, 1), key=lambda k: tried(middle, k).choice.score)
         reaches = [low, middle, high]
         while True:
-            best = self._best([tried(reach, kind) for reach in reaches])
-            if best == len(reaches) - 1:
-                reaches.append(reaches[-1] * _GROWTH)
-            else:
+            row = [tried(reach, kind) for reach in reaches]
+            best = self._best(row)
+            if best < len(reaches) - 1:
                 break
-        chosen = min((tried(reaches[best], k) for k in (0, 1)), key=lambda t: t.errors.score)
+            mean, error = row[best].choice.difference(row[best - 1].choice)
+            if mean > -error:
+                break  # by chance
+            reaches.append(reaches[-1] * _GROWTH)
+        chosen = min((tried(reaches[best], k) for k in (0, 1)), key=lambda t: t.choice.score)
         _log.info(f"chosen: cutoff {chosen.cutoff:.3f} Å, {_named(chosen.kind)}\n")
         return chosen
 
@@ -239,7 +301,7 @@ class _Search:
         """The shortest cutoff that no longer one beats by what it is worth."""
         best = 0
         for k, trial in enumerate(trials):
-            if trial.errors.score < trials[best].errors.score - _WORTH:
+            if trial.choice.score < trials[best].choice.score - _WORTH:
                 best = k
         return best
 
@@ -249,9 +311,11 @@ class _Search:
         """The basis of the best trial with functions selected from a pool."""
         n_species = len(self.labeled.species)
         head = (
-            f"cutoff {best.cutoff:.3f} Å and {_named(best.kind)} by errors of folds left out ({best.errors}, with "
-            f"about half of the functions)"
+            f"cutoff {best.cutoff:.3f} Å and {_named(best.kind)} by errors of folds left out ({best.choice.errors}, "
+            f"with about half of the functions)"
         )
+        heads = [self.contradiction, head] if self.contradiction else [head]
+        virials = not self.contradiction
         allowed = {
             "would take too much memory": _MOST_POOL / n_species,
             f"needs {_ROWS_PER_UNKNOWN} rows per unknown": self.census.n_rows / _ROWS_PER_UNKNOWN / n_species,
@@ -262,18 +326,14 @@ class _Search:
             why = min(allowed, key=lambda reason: allowed[reason])
             tail = f"{len(basis)} functions per species of center by total degree; a pool to select from {why}"
             _log.info(f"{tail}\n")
-            return Recipe(basis, [head, tail])
+            return Recipe(basis, virials, self.prior, [*heads, tail])
         pool = self.basis(pool_size, best.cutoff, best.kind)
         design = self.design(pool)
-        weights = (best.energy_weight, *self.weights[1:])
-        triangle = self.rows(design).weighted(weights)
-        lam = solve(unknowns(design.basis, self.prior).problem(triangle), "blr").lam
         names, columns = self._groups(pool)
-        X, y = _without_constants(triangle.R, design.basis)
-        needs = _needs(design.basis, columns)
-        every = [np.concatenate([z * len(pool) + group for z in range(n_species)]) for group in columns]
-        ridge = np.tile(np.sqrt(lam) * self.prior.scales(design.basis), n_species)
-        order = select_groups(X, y, every, each * n_species, ridge=ridge, needs=needs)
+        inputs = self.inputs(design, best.choice.weights, each)
+        order = self.checkpoints.value(
+            "selection", inputs, lambda: self._selection(design, columns, best.choice.weights, each)
+        )
         functions = [function for g in order for function in names[g]]
         radial = PolynomialRadialBasis(best.cutoff, *RADIAL[best.kind])
         basis = ACEBasis(
@@ -284,9 +344,27 @@ class _Search:
             canonical=self.canonical,
         )
         orders = ", ".join(f"{n} of order {nu}" for nu, n in enumerate(basis.specification.sizes, 1))
-        tail = f"{len(basis)} functions per species of center selected from {len(pool)} by gain / √cost: {orders}"
+        tail = (
+            f"{len(basis)} functions per species of center selected from {len(pool)} by gain / cost^{_THRIFT:g}: "
+            f"{orders}"
+        )
         _log.info(f"{tail}\n")
-        return Recipe(basis, [head, tail])
+        return Recipe(basis, virials, self.prior, [*heads, tail])
+
+    def _selection(
+        self, design: Design, columns: Sequence[np.ndarray], weights: Sequence[float], each: int
+    ) -> list[int]:
+        """Numbers of the selected groups of features, of so many features per species."""
+        basis, n_species = design.basis, len(self.labeled.species)
+        triangle = self.rows(design).weighted(weights)
+        lam = solve(unknowns(basis, self.prior).problem(triangle), "blr").lam
+        X, y = _without_constants(triangle.R, basis)
+        every = [np.concatenate([z * len(basis) + group for z in range(n_species)]) for group in columns]
+        needs = _needs(basis, columns)
+        # Species know of each other within families alone, so that groups of columns stay what they are.
+        prior = self.prior if not self.complete else replace(self.prior, neighbors=0.0)
+        X, ridge = X @ unknowns(basis, prior, "none").T, np.full(X.shape[1], np.sqrt(lam))
+        return select_groups(X, y, every, each * n_species, ridge=ridge, needs=needs, thrift=_THRIFT)
 
     def _groups(self, pool: ACEBasis) -> tuple[list[list[Any]], list[np.ndarray]]:
         """Functions that come and go together, as explicit functions, and their features.
@@ -294,27 +372,14 @@ class _Search:
         The couplings of a block; where some combination of species never met, blocks that differ by species alone:
         those without data say nothing of their worth.
         """
-        species = self.labeled.species
-        most = min(pool.order + 1, len(species))
-        complete = all(any(set(some) <= seen for seen in self.census.met) for some in combinations(species, most))
         families: dict[Any, tuple[dict[Any, None], list[int]]] = {}
         for k, label in enumerate(pool.labels):
             factors = tuple(zip(label.species, label.n, label.l))
-            key = factors if complete else tuple(sorted((n, l) for _, n, l in factors))
+            key = factors if self.complete else tuple(sorted((n, l) for _, n, l in factors))
             functions, features = families.setdefault(key, ({}, []))
             functions[factors] = None
             features.append(k)
         return [list(f) for f, _ in families.values()], [np.array(k) for _, k in families.values()]
-
-
-def best_energy_weight(
-    held_out: HeldOut, weights: Sequence[float], energy_weights: Sequence[float]
-) -> tuple[HeldOutErrors, float]:
-    """Return the errors at, and the weight of energies of, the least product of errors."""
-    if not len(held_out.rows.energies) or not energy_weights:
-        return held_out.errors(weights), float(weights[0])
-    tried = [(held_out.errors((w, *weights[1:])), float(w)) for w in energy_weights]
-    return min(tried, key=lambda found: found[0].score)
 
 
 def _named(kind: int) -> str:

@@ -1,18 +1,23 @@
-"""What a potential costs: time per atom, measured."""
+"""What a fit leads to: time per atom, measured, and errors on its structures."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from itertools import islice
 from time import perf_counter
-from typing import Protocol
+from typing import Any, Protocol
 
 from ase import Atoms
 
 from acepure.features.linear import EnergyAndForces
+from acepure.fitting.errors import Errors
+from acepure.fitting.labeled import LabeledSet
 from acepure.fitting.labels import LabeledStructure
 
-__all__ = ["measure_cost"]
+_log = logging.getLogger(__name__)
+
+__all__ = ["log_result", "measure_cost"]
 
 # The largest of the first structures is evaluated so often.
 _LOOKED_AT, _REPEATS = 100, 3
@@ -20,6 +25,10 @@ _LOOKED_AT, _REPEATS = 100, 3
 
 class _Potential(Protocol):
     def evaluate(self, atoms: Atoms, *, num_threads: int | None = None) -> EnergyAndForces: ...
+
+
+class _Model(_Potential, Protocol):
+    def errors(self, structures: LabeledSet, **work: Any) -> Errors: ...
 
 
 def measure_cost(potential: _Potential, labeled: Iterable[LabeledStructure]) -> float:
@@ -34,3 +43,10 @@ def measure_cost(potential: _Potential, labeled: Iterable[LabeledStructure]) -> 
         potential.evaluate(atoms, num_threads=1)
         times.append(perf_counter() - start)
     return 1e6 * min(times) / len(atoms)
+
+
+def log_result(model: _Model, labeled: LabeledSet, **work: Any) -> None:
+    """Log the time per atom and the errors on the structures of a fit, if anybody listens."""
+    if _log.isEnabledFor(logging.INFO):
+        _log.info(f"cost: {measure_cost(model, labeled):.3g} µs per atom for energy and forces, on one thread\n")
+        _log.info(f"errors on the structures of the fit\n{model.errors(labeled, **work)}")

@@ -94,17 +94,30 @@ class HeldOut:
 
     def errors(self, weights: Sequence[float]) -> HeldOutErrors:
         """Return the errors with weights (w_E, w_F, w_V)."""
-        squares, counts = dict.fromkeys(KINDS, 0.0), dict.fromkeys(KINDS, 0)
-        absolute = []
+        sums, counts = self._sums(weights)
+        with np.errstate(invalid="ignore"):
+            energy, forces, virial = sums.sum(axis=0) / counts.sum(axis=0)
+        return HeldOutErrors(float(energy), float(np.sqrt(forces)), float(np.sqrt(virial)))
+
+    def fold_scores(self, weights: Sequence[float], kinds: Sequence[str]) -> np.ndarray:
+        """Return the sum of the logarithms of the errors of some kinds for each fold that has labels of all of them."""
+        sums, counts = self._sums(weights)
+        chosen = [KINDS.index(kind) for kind in kinds]
+        usable = (counts[:, chosen] > 0).all(axis=1) & (sums[:, chosen] > 0).all(axis=1)
+        means = sums[usable][:, chosen] / counts[usable][:, chosen]
+        halves = np.array([1.0 if kind == "energy" else 0.5 for kind in kinds])
+        scores: np.ndarray = np.log(means) @ halves
+        return scores
+
+    def _sums(self, weights: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
+        """Sums over absolute errors of energies, and over squares of the others, and how many; shape (folds, 3)."""
+        sums, counts = np.zeros((2, self.rows.folds, len(KINDS)))
         for fold in range(self.rows.folds):
             vector = np.append(self.coefficients(weights, fold), -1.0)
-            for kind in KINDS:
+            absolute = np.abs(self.rows.energies[self.rows.energy_folds == fold] @ vector)
+            sums[fold, 0], counts[fold, 0] = absolute.sum(), len(absolute)
+            for k, kind in enumerate(KINDS[1:], 1):
                 if (fold, kind) in self.rows.blocks:
-                    squares[kind] += float(np.sum((self.rows.blocks[fold, kind] @ vector) ** 2))
-                    counts[kind] += self.rows.n_rows[fold, kind]
-            absolute.append(np.abs(self.rows.energies[self.rows.energy_folds == fold] @ vector))
-        energy = np.concatenate(absolute)
-        rms = {kind: np.sqrt(squares[kind] / counts[kind]) if counts[kind] else np.nan for kind in KINDS}
-        return HeldOutErrors(
-            float(energy.mean()) if len(energy) else np.nan, float(rms["forces"]), float(rms["virial"])
-        )
+                    sums[fold, k] = np.sum((self.rows.blocks[fold, kind] @ vector) ** 2)
+                    counts[fold, k] = self.rows.n_rows[fold, kind]
+        return sums, counts

@@ -66,6 +66,26 @@ class FoldTriangles:
     energy_folds: np.ndarray = field(repr=False)
     folds: int
 
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return all of it as arrays by name, for files."""
+        blocks = {f"block {k:04d} {fold} {kind}": R for k, ((fold, kind), R) in enumerate(self.blocks.items())}
+        counts = np.array([self.n_rows[key] for key in self.blocks], dtype=np.int64)
+        own = {"energies": self.energies, "energy_folds": self.energy_folds, "n_rows": counts}
+        return {**blocks, **own, "folds": np.array([self.folds])}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> FoldTriangles:
+        """Return the inverse of `arrays`."""
+        names = sorted(name for name in arrays if name.startswith("block "))
+        keys = [(int(name.split()[2]), name.split()[3]) for name in names]
+        return cls(
+            {key: arrays[name] for key, name in zip(keys, names, strict=True)},
+            dict(zip(keys, arrays["n_rows"].tolist(), strict=True)),
+            arrays["energies"],
+            arrays["energy_folds"],
+            int(arrays["folds"][0]),
+        )
+
     def columns(self, chosen: np.ndarray) -> FoldTriangles:
         """Return the same for some of the columns; the right-hand side stays."""
         kept = np.append(chosen, -1)
@@ -189,7 +209,7 @@ def assemble_folds(
         total = tree_reduce(reduce, _Part.merge, batches, workers, bar=bar)
     if total is None or not total.n_rows:
         raise ValueError("no structure has a label with a weight > 0; there is nothing to fit")
-    blocks = {key: np.vstack(held) for key, held in total.blocks.items()}
+    blocks = {key: np.ascontiguousarray(np.vstack(held)) for key, held in total.blocks.items()}
     energies = np.array(total.energies).reshape(-1, design.n_columns + 1)
     return FoldTriangles(blocks, total.n_rows, energies, np.array(total.energy_folds, dtype=np.int64), folds)
 

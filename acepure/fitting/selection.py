@@ -3,7 +3,7 @@
 Columns of a group come and go together: the couplings of a block, for all species of center. With the ridge Γ below
 the rows, X → (X; √λ Γ), selected columns are made orthonormal, Q; of all other groups g the next one has the largest
 
-    |Q_gᵀ y|² / √cost(g),        Q_g an orthonormal basis of X_g with its part along Q taken off:
+    |Q_gᵀ y|² / cost(g)^thrift,        Q_g an orthonormal basis of X_g with its part along Q taken off:
 
 what the penalized sum of squares falls by, against what evaluation takes more. The cost of a group is the sum over the
 items it needs (products, say) of those that no selected group needs already.
@@ -31,6 +31,7 @@ def select_groups(
     ridge: np.ndarray | None = None,
     needs: csr_array | None = None,
     prices: np.ndarray | None = None,
+    thrift: float = 0.5,
 ) -> list[int]:
     """Return the numbers of the selected groups, in the order of their selection.
 
@@ -49,6 +50,8 @@ def select_groups(
         Items that the evaluation of a group needs; by default its columns.
     prices : numpy.ndarray, shape (n_items,), optional
         Price of each item; default 1.
+    thrift : float
+        Exponent of the cost.
 
     Returns
     -------
@@ -70,7 +73,7 @@ def select_groups(
         if not open_.any():
             return chosen
         cost = sizes.astype(float) if needs is None or unpaid is None else np.maximum(needs @ unpaid, 1.0)
-        merit = np.where(open_, state.gains() / np.sqrt(cost), -np.inf)
+        merit = np.where(open_, state.gains() / cost**thrift, -np.inf)
         best = int(np.argmax(merit))
         if merit[best] <= 0:
             return chosen

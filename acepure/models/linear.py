@@ -116,10 +116,11 @@ class LinearACE(BodyOrderedModel):
         prior: SmoothnessPrior | str | None = "algebraic",
         solver: str = "auto",
         options: Mapping[str, float] | None = None,
-        core: PairCore | str | None = None,
+        core: PairCore | str | None = "zbl",
         uncertainty: bool = True,
         calibrate_by: str | Sequence[str] | None = "structure",
         check: bool = True,
+        checkpoint: str | os.PathLike[str] | None = None,
         workers: int | Client = 1,
         num_threads: int | None = None,
         progress: bool | None = None,
@@ -135,9 +136,8 @@ class LinearACE(BodyOrderedModel):
             are not held in memory but read for every pass, some eight of them.
         basis : ACEBasis, optional
             Without it, cutoff, radial functions and functions are chosen from the structures: by errors of folds left
-            out, and by forward selection from 3.5 times as many functions; virials count unless they contradict
-            energies, and the weight of energies is that of the smallest product of errors, unless weights are given.
-            `report["choices"]` of the model holds what was chosen.
+            out, and by forward selection from 3.5 times as many functions; weights too, unless they are given, and
+            virials count unless they contradict energies. `report["choices"]` of the model holds what was chosen.
         size : int, optional
             Number of unknowns in all, that is functions times species, of a basis that is chosen here; default
             300 n^1.5 for n species.
@@ -161,10 +161,10 @@ class LinearACE(BodyOrderedModel):
             the structures left out; then `reference` is None and `prior` is not used.
         options : mapping, optional
             Options of the solver, see `acepure.fitting.solve`.
-        core : PairCore or "zbl", optional
-            Taken off the labels, and part of the model. "zbl" is the screened repulsion of nuclei below the shortest
-            distance of each pair in the structures, in full below half of it: it touches no label, and fills the holes
-            that potentials have where there are no data.
+        core : PairCore, "zbl" or None
+            "zbl" is the screened repulsion of nuclei below the shortest distance of each pair in the structures, in
+            full below half of it: it touches no label, and fills the holes that potentials have where there are no
+            data. One of your own is taken off the labels. Either is part of the model; None is no core.
         uncertainty : bool
             Keep the posterior, for standard deviations.
         calibrate_by : str, sequence of str, or None
@@ -174,6 +174,9 @@ class LinearACE(BodyOrderedModel):
             alone.
         check : bool
             Warn where labels contradict each other.
+        checkpoint : str or os.PathLike, optional
+            A folder for results of finished stages. The same fit, stopped and called again, takes them from there,
+            and gives the same bits; those of other structures or arguments are not taken. Remove it afterwards.
         workers : int or dask.distributed.Client
             Processes, or a Dask cluster; the result does not depend on them. A script that uses more than one process
             must protect its entry point with ``if __name__ == "__main__":``. Workers take one thread each.
@@ -208,11 +211,13 @@ class LinearACE(BodyOrderedModel):
         True
         """
         from acepure.fitting.calibration import calibrate_fit
+        from acepure.fitting.checkpoints import Checkpoints
         from acepure.fitting.fit import fit_coefficients, labeled_data
         from acepure.fitting.leave_out import group_names
-        from acepure.fitting.recipe_cost import measure_cost
+        from acepure.fitting.recipe_cost import log_result
 
         labeled = labeled_data(structures, **keys)
+        checkpoints = Checkpoints(checkpoint, () if checkpoint is None else labeled)
         if calibrate_by is not None:
             group_names(labeled, calibrate_by)  # raises before any work
         with shown(sys.stdout, verbose):
@@ -230,6 +235,7 @@ class LinearACE(BodyOrderedModel):
                 options=options,
                 core=core,
                 check=check,
+                checkpoints=checkpoints,
                 workers=workers,
                 num_threads=num_threads,
                 progress=progress,
@@ -245,13 +251,10 @@ class LinearACE(BodyOrderedModel):
                 report=result.report,
             )
             if model.posterior is not None and calibrate_by is not None and result.noise > 0:
-                model = model.calibrated_by(calibrate_fit(model, labeled, calibrate_by, num_threads, progress))
-            if _log.isEnabledFor(logging.INFO):
-                _log.info(
-                    f"cost: {measure_cost(model, labeled):.3g} µs per atom for energy and forces, on one thread\n"
+                model = model.calibrated_by(
+                    calibrate_fit(model, labeled, calibrate_by, num_threads, progress, checkpoints)
                 )
-                errors = model.errors(labeled, workers=workers, num_threads=num_threads, progress=progress)
-                _log.info(f"errors on the structures of the fit\n{errors}")
+            log_result(model, labeled, workers=workers, num_threads=num_threads, progress=progress)
         return model
 
     @classmethod
@@ -421,7 +424,8 @@ class LinearACE(BodyOrderedModel):
         tolerance : float
             Largest relative error of energies and forces.
         core_table : str or os.PathLike, optional
-            Where a repulsive core goes, for ``pair_style hybrid/overlay``; .yace files have no place for it.
+            Where a repulsive core goes, for ``pair_style hybrid/overlay``; .yace files have no place for it. Default:
+            beside the file, with the ending .core.table.
         **options
             Of `acepure.interfaces.yace.write_yace`: family, step, structures.
 

@@ -126,12 +126,12 @@ def test_families_of_blocks_stay_together_where_species_never_met():
     apart = [*structures_of(["Cu"], 4), *structures_of(["Ag"], 4)]
     together = structures_of(["Cu", "Ag"], 8)
     pool = ACEBasis(["Cu", "Ag"], order=2, totaldegree=3, n_start=1)
-    search = _Search(label_structures(apart), None, None, (30, 1, 1), (), True, 2, 1, 1, False)
+    search = _Search(label_structures(apart), None, None, (30, 1, 1), (), True, 2, {})
     names, columns = search._groups(pool)
     assert sorted(np.concatenate(columns)) == list(range(len(pool)))
     for functions in names:
         assert {tuple(sorted({s for s, _, _ in f})) for f in functions} >= {("Cu",), ("Ag",)}
-    search = _Search(label_structures(together), None, None, (30, 1, 1), (), True, 2, 1, 1, False)
+    search = _Search(label_structures(together), None, None, (30, 1, 1), (), True, 2, {})
     names, columns = search._groups(pool)
     assert all(len(functions) == 1 for functions in names)
     assert [list(f[0]) for f in names] == [

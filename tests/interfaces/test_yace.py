@@ -248,7 +248,6 @@ def test_structures_of_the_user_count(tmp_path):
         ({"family": "SBessel"}, ValueError, "family must be one of ChebPow, ACE.jl; got 'SBessel'"),
         ({"E0s": {"Zr": 0.0}}, ValueError, "E0s lacks Cu"),
         ({"core": "ZBL"}, TypeError, "core must be a PairCore"),
-        ({"core": ZBLCore(0.7, 1.4)}, ValueError, "have no place for ZBLCore.*name a file for it"),
         ({"core_table": "a.table"}, ValueError, "core_table='a.table' was given, but the potential has no core"),
         ({"coefficients": [1.0]}, ValueError, "coefficients must have shape"),
         ({"basis": "Cu"}, TypeError, "basis must be an ACEBasis"),
@@ -278,12 +277,13 @@ def test_cores_go_to_a_table(tmp_path):
     core = ZBLCore(0.8, 1.9)
     model = model_of("canonical", ["Cu", "Zr"], core=core)
     path, table = tmp_path / "model.yace", tmp_path / "core.table"
-    with pytest.raises(ValueError, match="have no place for"):
-        model.export_yace(path)
     with pytest.raises(ValueError, match="path and core_table must be two files"):
         model.export_yace(path, core_table=tmp_path / ".." / tmp_path.name / "model.yace")
     assert not list(tmp_path.iterdir())
+    beside = model.export_yace(path)
+    assert beside.table == str(tmp_path / "model.core.table") and f"core is in {beside.table}" in str(beside)
     report = model.export_yace(path, core_table=table)
+    assert (tmp_path / "model.core.table").read_bytes() == table.read_bytes()
     bare, atoms = model_of("canonical", ["Cu", "Zr"]), crystal(["Cu", "Zr"], seed=25)
     assert largest_difference(read_yace(path), bare, atoms) < 1e-6
     assert report.lammps.splitlines() == [
@@ -297,4 +297,4 @@ def test_cores_go_to_a_table(tmp_path):
     assert report.table == str(table) and table.read_text().startswith("# Repulsive core")
     with pytest.raises(ValueError, match="no file was written"):
         model.export_yace(tmp_path / "other.yace", core_table=tmp_path / "other.table", tolerance=1e-15)
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["core.table", "model.yace"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["core.table", "model.core.table", "model.yace"]

@@ -76,12 +76,13 @@ class YaceReport:
 
     def __str__(self) -> str:
         d = self.difference
+        core = "" if self.table is None else f"the repulsive core is in {self.table}, which LAMMPS needs too\n"
         return (
             f"{self.path}: {self.size / 1e6:.2f} MB, {self.n_functions} functions, {self.n_terms} terms "
             f"({self.n_dropped} negligible ones left out)\n"
             f"radial functions {self.family}: {self.n_radial} x {self.lmax + 1} of {self.n_base} terms\n"
             f"read back, {d.n_atoms} atoms: relative error of energies {d.energy:.1e}, of forces {d.force:.1e}\n"
-            f"{self.lammps}"
+            f"{core}{self.lammps}"
         )
 
 
@@ -118,7 +119,7 @@ def write_yace(
     core : PairCore, optional
         The format has no place for it: it goes to `core_table`, for ``pair_style hybrid/overlay``.
     core_table : str or os.PathLike, optional
-        Needed with a core, and only then.
+        Only with a core; default: the path with the ending .core.table.
     tolerance : float
         Largest error of the energy of an atom and of the force on it, relative to their size where they are larger than
         1 eV and 1 eV/Å. It decides how many Chebyshev terms the file has.
@@ -153,7 +154,7 @@ def write_yace(
     tolerance, step = number("tolerance", tolerance, above=0), number("step", step, above=0)
     if family not in _FAMILIES:
         raise ValueError(f"family must be one of {', '.join(_FAMILIES)}; got {family!r}")
-    _check_core(path, core, core_table)
+    core_table = _checked_core_table(path, core, core_table)
     model = _Model(basis, coefficients, E0s)
     if step > basis.cutoffs.min() / 10:
         raise ValueError(
@@ -198,18 +199,19 @@ class _Model:
         return EnergyAndForces(energies, result.forces, result.virial)
 
 
-def _check_core(path: str | os.PathLike[str], core: PairCore | None, core_table: str | os.PathLike[str] | None) -> None:
+def _checked_core_table(
+    path: str | os.PathLike[str], core: PairCore | None, core_table: str | os.PathLike[str] | None
+) -> str | os.PathLike[str] | None:
+    """Return where the core goes; None without one."""
     if core is not None and not isinstance(core, PairCore):
         raise TypeError(f"core must be a PairCore or None; got {core!r}")
-    if core is not None and core_table is None:
-        raise ValueError(
-            f".yace files have no place for {core!r}: its switch is not LAMMPS's; name a file for it, "
-            'core_table="core.table", which LAMMPS adds by pair_style hybrid/overlay'
-        )
     if core is None and core_table is not None:
         raise ValueError(f"core_table={os.fspath(core_table)!r} was given, but the potential has no core")
+    if core is not None and core_table is None:
+        core_table = Path(path).with_suffix(".core.table")
     if core_table is not None and os.path.realpath(core_table) == os.path.realpath(path):
         raise ValueError(f"path and core_table must be two files; got {os.fspath(path)!r} for both")
+    return core_table
 
 
 def _tables(
