@@ -194,7 +194,7 @@ def fit_coefficients(
     )
     choices: dict[str, Any]
     if large:
-        solved = solve_normal_equations(design, labeled, alpha=options.get("alpha"), report=_log.info, **work)
+        solved = solve_normal_equations(design, labeled, alpha=options.get("alpha"), **work)
         _log.info("\n".join(solved.summary) + "\n")
         about = [*([unmet] if unmet else []), f"E0 are {about_E0s}", *_about_core(core, basis)]
         summary = [*reasons, f"{n_rows:,} rows of {len(labeled):,} structures", *solved.summary, *about]

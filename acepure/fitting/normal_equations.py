@@ -14,8 +14,9 @@ measured and said.
 
 from __future__ import annotations
 
+import logging
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -35,6 +36,8 @@ from acepure.fitting.labeled import LabeledSet
 from acepure.fitting.labels import LabeledStructure
 from acepure.fitting.occupancy import can_be_nonzero
 from acepure.fitting.recipe_triangles import interleaved_folds
+
+_log = logging.getLogger(__name__)
 
 __all__ = ["NormalSolution", "is_large", "solve_normal_equations"]
 
@@ -92,7 +95,6 @@ def solve_normal_equations(
     workers: Any = 1,
     num_threads: int | None = None,
     progress: bool | None = None,
-    report: Callable[[str], None] = lambda text: None,
 ) -> NormalSolution:
     """Fit the coefficients of a basis whose features are zero at an isolated atom.
 
@@ -102,7 +104,7 @@ def solve_normal_equations(
     labeled : LabeledSet
     alpha : float, optional
         λ relative to the number of unknowns; default: the best for structures that are left out, a tenth of each group.
-    workers, num_threads, progress, report
+    workers, num_threads, progress
         As in `fit_coefficients`.
 
     Raises
@@ -118,22 +120,22 @@ def solve_normal_equations(
         raise ValueError('solver "cholesky" leaves out structures to choose alpha; give alpha for one structure')
     possible = can_be_nonzero(design.basis, (item.atoms for item in labeled))
     n = int(possible.sum())
-    with _room(n, report) as folder:
+    with _room(n) as folder:
         fit = _Fit(design, possible, folder, resolve_num_threads(num_threads))
         run = partial(fit.rows_of, labeled, workers=workers, num_threads=num_threads, progress=progress)
-        return _solved(fit, labeled, run, alpha, progress, report)
+        return _solved(fit, labeled, run, alpha, progress)
 
 
 @contextmanager
-def _room(n: int, report: Callable[[str], None]) -> Iterator[Path | None]:
+def _room(n: int) -> Iterator[Path | None]:
     """A folder for tiles where memory is short, else None."""
     needed = 8.0 * n * (n + 1)
-    report(f"normal equations of {n:,} unknowns: {needed / 2**30:.2f} GiB")
+    _log.info(f"normal equations of {n:,} unknowns: {needed / 2**30:.2f} GiB")
     if needed < _SHARE * physical_memory():
         yield None
         return
     with tempfile.TemporaryDirectory(prefix="acepure-") as name:
-        report(f"more than {_SHARE:.0%} of the memory: in a file in {name}")
+        _log.info(f"more than {_SHARE:.0%} of the memory: in a file in {name}")
         yield Path(name)
 
 
@@ -201,15 +203,13 @@ def _rows(
     return np.concatenate(rows), np.concatenate(kinds), np.concatenate(structures)
 
 
-def _solved(
-    fit: _Fit, labeled: LabeledSet, run: Any, alpha: float | None, progress: bool | None, report: Callable[[str], None]
-) -> NormalSolution:
+def _solved(fit: _Fit, labeled: LabeledSet, run: Any, alpha: float | None, progress: bool | None) -> NormalSolution:
     held, held_kinds = _assembled(fit, labeled, run, alpha is None)
     summary = []
     if alpha is None:
         fit.scale_columns()
         X = held[:, :-1] * fit.d
-        alpha, text = _best_alpha(fit, X, held[:, -1], held_kinds, report)
+        alpha, text = _best_alpha(fit, X, held[:, -1], held_kinds)
         summary.append(text)
         fit.add(np.column_stack([X, held[:, -1]]))
     n_same = fit.scale_columns()
@@ -220,7 +220,7 @@ def _solved(
     )
     lam = alpha * fit.gram.n
     R = fit.gram.cholesky(lam, fit.num_threads)
-    u, f, text = _corrected(fit, labeled, R, lam, progress, report)
+    u, f, text = _corrected(fit, labeled, R, lam, progress)
     noise = float(np.sqrt(f / fit.n_rows))
     summary.append(f"Cholesky, alpha {alpha:.1e}; {text}")
     return NormalSolution(fit.coefficients(fit.d * u), _posterior(fit, R, noise, summary), noise, fit.n_rows, summary)
@@ -243,9 +243,7 @@ def _assembled(fit: _Fit, labeled: LabeledSet, run: Any, hold: bool) -> tuple[np
     return np.concatenate(held), np.concatenate(kinds)
 
 
-def _best_alpha(
-    fit: _Fit, X: np.ndarray, y: np.ndarray, kinds: np.ndarray, report: Callable[[str], None]
-) -> tuple[float, str]:
+def _best_alpha(fit: _Fit, X: np.ndarray, y: np.ndarray, kinds: np.ndarray) -> tuple[float, str]:
     """α of the least product of root mean square errors of the kinds of labels, from the largest α on."""
     scores: dict[float, float] = {}
     R = None
@@ -256,7 +254,9 @@ def _best_alpha(
             break
         error = np.square(X @ R.solve(fit.right) - y)
         scores[alpha] = float(np.mean([0.5 * np.log(error[kinds == k].mean()) for k in np.unique(kinds)]))
-        report(f"  alpha {alpha:.0e}: errors of what was left out {np.exp(scores[alpha] - max(scores.values())):.3f}")
+        _log.info(
+            f"  alpha {alpha:.0e}: errors of what was left out {np.exp(scores[alpha] - max(scores.values())):.3f}"
+        )
         if len(scores) > 2 and min(scores, key=scores.__getitem__) not in list(scores)[-2:]:
             break
     if not scores:
@@ -271,7 +271,6 @@ def _corrected(
     R: TiledMatrix,
     lam: float,
     progress: bool | None,
-    report: Callable[[str], None],
 ) -> tuple[np.ndarray, float, str]:
     """Solve, and correct u by gradients from the structures; return it, f, and what is known of its error."""
     d, u = fit.d, R.solve(fit.right)
@@ -284,12 +283,12 @@ def _corrected(
         r = d * gradient - lam * u
         change = R.solve(r)
         best, least, excess = u, f, float(r @ change) / f
-        report(f"  errors exceed the least possible by {excess:.1e} of their squares, after {step} corrections")
+        _log.info(f"  errors exceed the least possible by {excess:.1e} of their squares, after {step} corrections")
         if excess < _EXCESS:
             break
         u = u + change
     if excess > _UNTRUSTED:
-        report("more than they should: the digits lost in the normal equations matter; solver='qr' loses none")
+        _log.info("more than they should: the digits lost in the normal equations matter; solver='qr' loses none")
     return best, least, f"squared errors exceed the least possible by a part of {excess:.1e}"
 
 
