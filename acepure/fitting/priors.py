@@ -32,7 +32,7 @@ class SmoothnessPrior(Serializable):
 
     Parameters
     ----------
-    kind : {"algebraic", "exponential", "none"}
+    form : {"algebraic", "exponential", "none"}
     strength : float
         The power p, or the rate a; ≥ 0.
     order : float, or sequence of float
@@ -50,15 +50,15 @@ class SmoothnessPrior(Serializable):
     array([1., 4., 9.])
     """
 
-    kind: str = "algebraic"
+    form: str = "algebraic"
     strength: float = 2.0
     order: float | Sequence[float] = 1.0
     neighbors: float | None = None
     centers: float | None = None
 
     def __post_init__(self) -> None:
-        if self.kind not in KINDS:
-            raise ValueError(f"kind must be one of {', '.join(KINDS)}; got {self.kind!r}")
+        if self.form not in KINDS:
+            raise ValueError(f"form must be one of {', '.join(KINDS)}; got {self.form!r}")
         object.__setattr__(self, "strength", number("strength", self.strength, least=0))
         if isinstance(self.order, Sequence) and not isinstance(self.order, str):
             object.__setattr__(self, "order", tuple(number("order", w, above=0) for w in self.order))
@@ -84,10 +84,10 @@ class SmoothnessPrior(Serializable):
             [sum(n - specification.n_start + specification.wL * l for n, l in zip(f.n, f.l)) for f in basis.labels]
         )
         orders = self._order_factors(basis.order)[[label.order - 1 for label in basis.labels]]
-        if self.kind == "none":
+        if self.form == "none":
             return orders
         return orders * (
-            (1 + degrees) ** self.strength if self.kind == "algebraic" else np.exp(self.strength * degrees)
+            (1 + degrees) ** self.strength if self.form == "algebraic" else np.exp(self.strength * degrees)
         )
 
     def _order_factors(self, order: int) -> np.ndarray:

@@ -191,3 +191,8 @@ def test_wrong_correlations(name):
     for value, error in ((1.0, ValueError), (-0.1, ValueError), ("much", TypeError)):
         with pytest.raises(error, match=f"{name} must be"):
             SmoothnessPrior(**{name: value})
+
+
+def test_priors_become_dictionaries_and_come_back():
+    for prior in (SmoothnessPrior(), SmoothnessPrior("exponential", 0.3, (1.0, 2.0), neighbors=0.9)):
+        assert SmoothnessPrior.from_dict(prior.to_dict()) == prior
