@@ -99,11 +99,11 @@ class SmoothnessPrior(Serializable):
 
 
 def resolve_prior(prior: SmoothnessPrior | str | None) -> SmoothnessPrior:
-    """Return a prior from a prior, the name of a kind, or None for no preference among features."""
+    """Return a prior from a prior, the name of a form, or None for no preference among features."""
     if prior is None:
         return SmoothnessPrior("none")
     if isinstance(prior, str):
         return SmoothnessPrior(prior, {"exponential": 0.3}.get(prior, 2.0))
     if not isinstance(prior, SmoothnessPrior):
-        raise TypeError(f"prior must be a SmoothnessPrior, the name of a kind, or None; got {prior!r}")
+        raise TypeError(f"prior must be a SmoothnessPrior, the name of a form, or None; got {prior!r}")
     return prior

@@ -133,7 +133,7 @@ def test_ridge_with_a_prior_is_the_penalized_least_squares():
 
 @pytest.mark.parametrize("wrong", ["cubic", 3, SmoothnessPrior])
 def test_wrong_priors(wrong):
-    with pytest.raises((TypeError, ValueError), match=r"prior|kind"):
+    with pytest.raises((TypeError, ValueError), match=r"prior|form must be"):
         resolve_prior(wrong)
 
 
