@@ -6,6 +6,7 @@ import ase.io
 import numpy as np
 import pytest
 from ase.build import bulk
+from cases.command_line import failure, run
 
 import acepure
 from acepure.cli import main
@@ -30,21 +31,6 @@ def structures(tmp_path, monkeypatch):
     copper.rattle(0.05, seed=0)
     ase.io.write("in.extxyz", [copper, bulk("Zr")])
     return ase.io.read("in.extxyz", ":")
-
-
-def run(command, capsys):
-    code = main(command.split())
-    captured = capsys.readouterr()
-    return code, captured.out, captured.err
-
-
-def failure(command, capsys):
-    """The single line of an expected error."""
-    code, _, err = run(command, capsys)
-    assert code == 2
-    assert "Traceback" not in err
-    line = err.rstrip("\n").splitlines()[-1]
-    return line
 
 
 def test_npz(structures, capsys, tmp_path):

@@ -4,8 +4,8 @@ import ase.io
 import numpy as np
 import pytest
 from ase.build import bulk
+from cases.command_line import failure, run
 
-from acepure.cli import main
 from acepure.diagnostics import compare_references
 from acepure.functions import AgnesiTransform, PolynomialRadialBasis, SmoothEnvelope
 
@@ -21,18 +21,6 @@ def structures(tmp_path, monkeypatch):
         frames.append(atoms)
     ase.io.write("in.extxyz", frames)
     return ase.io.read("in.extxyz", ":")
-
-
-def run(command, capsys):
-    code = main(command.split())
-    captured = capsys.readouterr()
-    return code, captured.out, captured.err
-
-
-def failure(command, capsys):
-    code, _, err = run(command, capsys)
-    assert code == 2 and "Traceback" not in err
-    return err.rstrip("\n").splitlines()[-1]
 
 
 SMALL = "--order 2 --totaldegree 3"

@@ -3,6 +3,7 @@
 import ase.io
 import numpy as np
 import pytest
+from cases.command_line import failure
 from cases.emt import emt_structures
 
 from acepure import ACEBasis, LinearACE
@@ -30,11 +31,6 @@ def folder(fitted, tmp_path, monkeypatch):
         (tmp_path / path.name).write_bytes(path.read_bytes())
     monkeypatch.chdir(tmp_path)
     return tmp_path
-
-
-def failure(command, capsys):
-    assert main(command.split()) == 2
-    return capsys.readouterr().err.rstrip("\n").splitlines()[-1]
 
 
 def test_values_come_back_as_they_were(tmp_path):

@@ -6,9 +6,9 @@ import ase.io
 import numpy as np
 import pytest
 from ase.build import bulk
+from cases.command_line import run
 
 import acepure
-from acepure.cli import main
 from acepure.features.store import FeatureStore, write_features
 from acepure.structures.files import StructureFiles
 
@@ -23,12 +23,6 @@ def structures(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     ase.io.write("in.extxyz.xz", [bulk("Cu", cubic=True), bulk("Zr"), bulk("Cu")])
     return StructureFiles("in.extxyz.xz")
-
-
-def run(command, capsys):
-    code = main(command.split())
-    captured = capsys.readouterr()
-    return code, captured.out, captured.err
 
 
 def basis(*species):
