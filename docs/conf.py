@@ -55,6 +55,7 @@ extensions = [
     "numpydoc",
     "sphinx.ext.autodoc",
     "sphinx.ext.mathjax",
+    "sphinx-mathjax-offline",  # formulas without a request to the network
     "sphinx_copybutton",
     "acepure_reference",
 ]
@@ -67,6 +68,7 @@ myst_heading_anchors = 3
 nb_execution_mode = os.environ.get("ACEPURE_DOCS_EXECUTE", "off")
 nb_execution_timeout = 600
 nb_execution_raise_on_error = True
+nb_ipywidgets_js: dict[str, dict[str, str]] = {}  # there are none, and they would be asked for from the network
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"  # types are said in words, with shapes and units
