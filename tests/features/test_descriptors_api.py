@@ -222,7 +222,8 @@ def test_arguments_have_names_that_tools_can_see():
     """Completion, help and type checkers read signatures; `descriptors` takes what the basis that it builds takes."""
     own, passed_on = (inspect.signature(caller).parameters for caller in (ACEBasis, descriptors))
     assert {"totaldegree", "wL", "n_max", "l_max", "n_functions", "functions", "n_start", "radial"} <= set(own)
-    assert set(own) - set(passed_on) == {"reference", "L", "irrep"}  # referred bases and tensors are made first
+    # Referred bases, tensors and limits of how often a species occurs are made first.
+    assert set(own) - set(passed_on) == {"reference", "L", "irrep", "occupancy"}
     for name in set(own) & set(passed_on) - {"species"}:  # which `descriptors` can find out
         assert (own[name].annotation, own[name].default) == (passed_on[name].annotation, passed_on[name].default), name
 

@@ -32,7 +32,11 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:distributed"
 
 @pytest.fixture(scope="module")
 def cluster():
-    settings = {"distributed.scheduler.allowed-failures": 1, "distributed.comm.retry.count": 2}
+    settings = {
+        "distributed.scheduler.allowed-failures": 1,
+        "distributed.comm.retry.count": 2,
+        "distributed.comm.timeouts.connect": "3s",
+    }
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         with (
