@@ -179,6 +179,9 @@ class EmbeddedACE(FittedPotential):
         rho = self._function.evaluate(atoms, num_threads=num_threads)
         return np.asarray(rho - self._at_rest[self.basis.species_indices(atoms)])
 
+    def _embedding(self) -> Embedding:
+        return self.embedding
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the model to one file of the format safetensors, exact."""
         write_model(path, EMBEDDED, self._entries(), {"coefficients": self.coefficients})

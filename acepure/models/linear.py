@@ -30,7 +30,6 @@ if TYPE_CHECKING:  # the model knows neither its fitter nor its exporters; they 
 
     from acepure.fitting.labeled import LabeledSet
     from acepure.fitting.priors import SmoothnessPrior
-    from acepure.interfaces.yace import YaceReport
 
 _log = logging.getLogger(__name__)
 
@@ -406,43 +405,6 @@ class LinearACE(BodyOrderedModel):
         """Write the model to one file of the format safetensors, exact."""
         posterior = {} if self.posterior is None else {"posterior": self.posterior}
         write_model(path, LINEAR, self._entries(), {"coefficients": self.coefficients, **posterior})
-
-    def export_yace(
-        self,
-        path: str | os.PathLike[str],
-        *,
-        tolerance: float = 1e-6,
-        core_table: str | os.PathLike[str] | None = None,
-        **options: Any,
-    ) -> YaceReport:
-        """Write the model for ``pair_style pace`` of LAMMPS; the file is read back and compared before it is released.
-
-        Parameters
-        ----------
-        path : str or os.PathLike
-            Usually ends in .yace.
-        tolerance : float
-            Largest relative error of energies and forces.
-        core_table : str or os.PathLike, optional
-            Where a repulsive core goes, for ``pair_style hybrid/overlay``; .yace files have no place for it. Default:
-            beside the file, with the ending .core.table.
-        **options
-            Of `acepure.interfaces.yace.write_yace`: family, step, structures.
-
-        Returns
-        -------
-        YaceReport
-            Print it for the errors reached and the commands for LAMMPS.
-
-        Raises
-        ------
-        ValueError
-            If the file would differ from the model by more than the tolerance; none is left then.
-        """
-        given: dict[str, Any] = {"core": self.core, "core_table": core_table, "tolerance": tolerance}
-        from acepure.interfaces.yace import write_yace
-
-        return write_yace(path, self.basis, self.coefficients, self.E0s, **given, **options)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> LinearACE:

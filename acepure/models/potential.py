@@ -28,6 +28,8 @@ if TYPE_CHECKING:  # a potential knows neither its fitter nor its interfaces; th
     from acepure.fitting.errors import Errors
     from acepure.fitting.labeled import LabeledSet
     from acepure.interfaces.calculator import ACECalculator
+    from acepure.interfaces.yace import YaceReport
+    from acepure.models.embedding import Embedding
 
 __all__ = ["FittedPotential"]
 
@@ -38,6 +40,7 @@ class FittedPotential(Reported):
     """Base of `LinearACE` and `EmbeddedACE`."""
 
     basis: ACEBasis
+    coefficients: np.ndarray
     core: PairCore | None
     surroundings: Surroundings | None
     _E0s: dict[str, float]
@@ -115,6 +118,49 @@ class FittedPotential(Reported):
         from acepure.interfaces.calculator import ACECalculator
 
         return ACECalculator(self, **arguments)
+
+    def export_yace(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        tolerance: float = 1e-6,
+        core_table: str | os.PathLike[str] | None = None,
+        **options: Any,
+    ) -> YaceReport:
+        """Write the model for ``pair_style pace`` of LAMMPS; the file is read back and compared before it is released.
+
+        Parameters
+        ----------
+        path : str or os.PathLike
+            Usually ends in .yace.
+        tolerance : float
+            Largest relative error of energies and forces.
+        core_table : str or os.PathLike, optional
+            Where a repulsive core goes, for ``pair_style hybrid/overlay``; .yace files have no place for it. Default:
+            beside the file, with the ending .core.table.
+        **options
+            Of `acepure.interfaces.yace.write_yace`: family, step, structures.
+
+        Returns
+        -------
+        YaceReport
+            Print it for the errors reached and the commands for LAMMPS.
+
+        Raises
+        ------
+        ValueError
+            If the file would differ from the model by more than the tolerance; none is left then. For an embedding
+            other than FinnisSinclair.
+        """
+        from acepure.interfaces.yace import write_yace
+
+        given: dict[str, Any] = {"core": self.core, "core_table": core_table, "tolerance": tolerance}
+        F = self._embedding()
+        return write_yace(path, self.basis, self.coefficients, self.E0s, embedding=F, **given, **options)
+
+    def _embedding(self) -> Embedding | None:
+        """F of the site energies; None for ρ_1."""
+        return None
 
     def _entries(self) -> dict[str, Any]:
         """Return what a file keeps that is no array, as JSON types."""

@@ -9,7 +9,7 @@ from ase.build import bulk
 from ase.neighborlist import neighbor_list
 from numpy.polynomial import chebyshev
 
-from acepure import ACEBasis, IdealGas, LinearACE, MeanCovariance, RadialDensity
+from acepure import ACEBasis, EmbeddedACE, IdealGas, LinearACE, MeanCovariance, RadialDensity
 from acepure.functions import (
     Legendre,
     LinearTransform,
@@ -61,6 +61,14 @@ def model_of(kind, species, seed=1, core=None, **arguments):
     return LinearACE(basis, coefficients, {s: E0S[s] for s in species}, core=core)
 
 
+def embedded_model(species, embedding, kind="canonical", seed=1):
+    """A potential of several densities with random coefficients, of which those of F bend."""
+    basis = basis_of(kind, species)
+    shape = (embedding.n_densities, len(species), len(basis))
+    coefficients = np.random.default_rng(seed).normal(size=shape) * 5
+    return EmbeddedACE(basis, coefficients, embedding, {s: E0S[s] for s in species})
+
+
 # --- a file term by term ----------------------------------------------------------------------------------------------
 
 
@@ -92,17 +100,28 @@ def energies_term_by_term(path, atoms):
         pairs = [(kinds[j[p]], d[p], vectors[p]) for p in np.flatnonzero(i == center)]
         pairs = [pair for pair in pairs if pair[1] < cutoffs[z, pair[0]]]
         sums = {}
-        total = tree["E0"][z]
+        parameters = tree["embeddings"][z]["FS_parameters"]
+        densities = np.zeros(len(parameters) // 2)
         for function in tree["functions"][z]:
             rank, names = function["rank"], list(zip(function["mus"], function["ns"], function["ls"]))
-            for t, c in enumerate(function["ctildes"]):
+            for t, c in enumerate(np.reshape(function["ctildes"], (-1, len(densities)))):
                 ms = function["ms_combs"][rank * t : rank * (t + 1)]
                 factors = [(rank > 1, *name, m) for name, m in zip(names, ms)]
                 for key in set(factors) - sums.keys():
                     sums[key] = _sum(tree["bonds"], z, pairs, *key)
-                total += (math.prod(sums[key] for key in factors) * c).real
-        energies.append(total)
+                densities += (math.prod(sums[key] for key in factors) * c).real
+        F = (w * finnis_sinclair(rho, m) for rho, w, m in zip(densities, parameters[::2], parameters[1::2]))
+        energies.append(tree["E0"][z] + sum(F))
     return np.array(energies)
+
+
+def finnis_sinclair(rho, m):
+    """The shifted and scaled function of the format, as published."""
+    if m == 1:
+        return rho
+    a, nx = abs(rho), 1 / m
+    offset, shift = nx ** (nx / (1 - nx)) * math.exp(-a), nx ** (1 / (1 - nx)) * math.exp(-a)
+    return math.copysign((offset + a) ** m - shift, rho)
 
 
 def _sum(bonds, z, pairs, several, mu, n, l, m):

@@ -24,7 +24,7 @@ from cases.lammps import (
     virial_pressure,
 )
 
-from acepure import ACEBasis, LinearACE, LinearFunction
+from acepure import ACEBasis, EmbeddedACE, LinearACE, LinearFunction
 from acepure.errors import ExtrapolationWarning
 from acepure.interfaces.lammps import attach, start
 from acepure.interfaces.lammps.domain import Domain
@@ -87,6 +87,18 @@ def test_kinds_of_models(lmp, canonical, core):
     attached(lmp, atoms, model)
     lmp.command("run 0")
     wanted = model.evaluate(atoms)
+    assert values(lmp, "pe") == pytest.approx(wanted.energy, rel=ROUND_OFF)
+    np.testing.assert_allclose(forces_of(lmp), wanted.forces, rtol=0, atol=ROUND_OFF * 100)
+
+
+def test_several_densities(lmp):
+    atoms, basis = STRUCTURES["alloy"], random_model(["Cu", "Zr"]).basis
+    coefficients = np.random.default_rng(4).normal(size=(2, 2, len(basis)))
+    model = EmbeddedACE(basis, coefficients, "finnis-sinclair", {"Cu": -3.5, "Zr": -8.0})
+    attached(lmp, atoms, model)
+    lmp.command("run 0")
+    wanted = model.evaluate(atoms)
+    assert abs(wanted.forces).max() > 0.1
     assert values(lmp, "pe") == pytest.approx(wanted.energy, rel=ROUND_OFF)
     np.testing.assert_allclose(forces_of(lmp), wanted.forces, rtol=0, atol=ROUND_OFF * 100)
 
@@ -382,7 +394,7 @@ def test_what_attach_refuses(lmp):
         attach(lmp, model, ["Cu"], name="my fix")
     with pytest.raises(TypeError, match="must be a LinearACE"):
         attach(lmp, model.basis, ["Cu"])
-    with pytest.raises(ValueError, match="check_every needs a model whose forces are calibrated"):
+    with pytest.raises(ValueError, match="check_every needs a LinearACE whose forces are calibrated"):
         attach(lmp, model, ["Cu"], check_every=5)
     with pytest.raises(TypeError, match="warn must be True, False or"):
         attach(lmp, model, ["Cu"], warn=1)

@@ -6,7 +6,17 @@ import numpy as np
 import pytest
 from ase import Atoms
 from cases.linear import RADIAL, two_species
-from cases.yace import E0S, KINDS, POLYNOMIALS, SPECIES, crystal, energies_term_by_term, load, model_of
+from cases.yace import (
+    E0S,
+    KINDS,
+    POLYNOMIALS,
+    SPECIES,
+    crystal,
+    embedded_model,
+    energies_term_by_term,
+    load,
+    model_of,
+)
 
 from acepure import ACEBasis, IdealGas, LinearACE
 from acepure.functions import (
@@ -18,6 +28,7 @@ from acepure.functions import (
 )
 from acepure.interfaces.yace import YaceReport, read_yace, write_yace, yace_writer
 from acepure.interfaces.yace.yace_text import yace_text
+from acepure.models.embedding import FinnisSinclair, SmoothRoot
 from acepure.models.repulsion import ZBLCore
 
 
@@ -54,6 +65,31 @@ def test_the_format_term_by_term(tmp_path, kind):
     expected = energies_term_by_term(path, atoms)
     np.testing.assert_allclose(model.evaluate(atoms).energies, expected, rtol=0, atol=1e-9)
     np.testing.assert_allclose(read_yace(path).evaluate(atoms).energies, expected, rtol=0, atol=1e-11)
+
+
+@pytest.mark.parametrize("kind", ["canonical", "shifted"])
+@pytest.mark.parametrize("embedding", [FinnisSinclair(), FinnisSinclair(3, 0.3)], ids=repr)
+def test_several_densities(tmp_path, embedding, kind):
+    """Of a Finnis-Sinclair potential, against the model and the format term by term."""
+    species, path = SPECIES["two"], tmp_path / "model.yace"
+    model = embedded_model(species, embedding, kind)
+    report = model.export_yace(path, step=2e-4, tolerance=1e-7)
+    assert report.difference.largest < 1e-7
+    atoms = crystal(species, seed=24)
+    assert abs(model.densities(atoms)[:, 1:]).max() > 1
+    potential = read_yace(path)
+    assert largest_difference(potential, model, atoms) < 1e-7
+    expected = energies_term_by_term(path, atoms[:3])
+    np.testing.assert_allclose(potential.evaluate(atoms[:3]).energies, expected, rtol=0, atol=1e-10)
+    parameters = load(path)["embeddings"][1]["FS_parameters"]
+    assert parameters == [1.0, 1.0] + [1.0, embedding.m] * (embedding.n_densities - 1)
+    assert (potential.evaluate(Atoms("CuZr", [(0, 0, 0), (0, 0, 9)])).energies == [E0S[s] for s in ("Cu", "Zr")]).all()
+
+
+def test_other_embeddings_have_no_file(tmp_path):
+    with pytest.raises(ValueError, match="know the embedding FinnisSinclair alone; the potential has SmoothRoot"):
+        embedded_model(["Cu"], SmoothRoot()).export_yace(tmp_path / "model.yace")
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("name", RADIAL)

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 from ase import Atoms
-from cases.yace import crystal, model_of
+from cases.yace import crystal, embedded_model, model_of
 
 from acepure.interfaces.yace import read_yace
+from acepure.models.embedding import FinnisSinclair
 from acepure.models.repulsion import ZBLCore
 from acepure.neighbors.lists import neighbor_list
 
@@ -34,10 +35,14 @@ def ace_jax_energies_and_forces(path, atoms, cutoffs):
     return np.asarray(energies), forces
 
 
-@pytest.mark.parametrize("kind", ["canonical", "shifted", "density"])
+@pytest.mark.parametrize("kind", ["canonical", "shifted", "density", "three densities"])
 def test_ace_jax(tmp_path, kind):
     """The nodes of our tables are close together here, so that they do not count."""
-    model, path = model_of(kind, ["Cu", "Zr"]), tmp_path / "model.yace"
+    path, species = tmp_path / "model.yace", ["Cu", "Zr"]
+    if kind == "three densities":
+        model = embedded_model(species, FinnisSinclair(3, 0.3))
+    else:
+        model = model_of(kind, species)
     model.export_yace(path, step=2e-4, tolerance=1e-7)
     atoms, potential = crystal(["Cu", "Zr"], seed=31), read_yace(path)
     energies, forces = ace_jax_energies_and_forces(path, atoms, potential.cutoffs)

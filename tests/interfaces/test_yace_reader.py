@@ -6,11 +6,12 @@ import time
 import numpy as np
 import pytest
 from ase import Atoms
-from cases.yace import crystal, energies_term_by_term, model_of
+from cases.yace import crystal, energies_term_by_term, finnis_sinclair, model_of
 from oracles.structures import position_differences, strain_differences
 
 from acepure.errors import SpeciesError
 from acepure.interfaces.yace import YaceError, YacePotential, evaluator, read_yace, yace_reader
+from acepure.interfaces.yace.embeddings import FileEmbedding
 
 # A comment, keys in another order, block style, numbers as others write them, two densities, terms m and −m.
 BY_HAND = """
@@ -99,6 +100,37 @@ def test_a_file_by_hand(read):
     assert result.energies[2] == 2.5 and result.forces.shape == (3, 3)
 
 
+@pytest.mark.parametrize("kind, value", [("FinnisSinclair", "power"), ("FinnisSinclairShiftedScaled", "shifted")])
+def test_densities_by_hand(read, kind, value):
+    """ρ = g_2(2) (½, 9), F = 2 ρ_1 + 3 f(ρ_2; ½); no other functions."""
+    text = BY_HAND.replace("[2.0, 1, 0, 1], npoti: FinnisSinclair,", f"[2.0, 1, 3, 0.5], npoti: {kind},")
+    text = text.replace("ctildes: [-1e-1, 0., 0.1, 0, -.1, 0]", "ctildes: [0, 0, 0, 0, 0, 0]")
+    rho = 9 * g(2, 2.0)
+    f = {"power": math.sqrt(rho), "shifted": finnis_sinclair(rho, 0.5)}[value]
+    energies = read(text).evaluate(Atoms("Cu2", [(0, 0, 0), (0, 0, 2.0)])).energies
+    np.testing.assert_allclose(energies, -1 + 2 * 0.5 * g(2, 2.0) + 3 * f, rtol=0, atol=1e-10)
+
+
+def test_embeddings_of_files():
+    """Slopes against differences, through 0; the line of the plain kind near 0 and its power beyond."""
+    far = np.array([-40.0, -3.0, -0.2, -1e-3, 1e-3, 0.5, 8.0])
+    for kind, exponents in (("FinnisSinclair", [0.5, 2.0]), ("FinnisSinclairShiftedScaled", [0.3, 3.0])):
+        F = FileEmbedding(kind, np.array([1.5, -2.0]), np.array(exponents))
+        rho = np.stack([far, far[::-1]], axis=1)
+        for p in (0, 1):
+            step = 1e-5 * abs(rho) * np.eye(2)[p]
+            rate = (F.evaluate(rho + step)[0] - F.evaluate(rho - step)[0]) / (2 * step[:, p])
+            np.testing.assert_allclose(F.evaluate(rho)[1][:, p], rate, rtol=1e-6)
+    near = FileEmbedding("FinnisSinclair", np.ones(1), np.array([0.5]))
+    for a in (1e-12, 1e-9, 5e-7, 2e-6):
+        value, slope = near.evaluate(np.array([[a], [-a]]))
+        g = math.exp(-((1e6 * a) ** 3))
+        assert value[0] == pytest.approx((1 - g) * math.sqrt(a) + 1e3 * g * a, rel=1e-9) == -value[1]
+        step = 1e-4 * a
+        both = near.evaluate(np.array([[a + step], [a - step]]))[0]
+        assert slope[0, 0] == pytest.approx((both[0] - both[1]) / (2 * step), rel=1e-5)
+
+
 def test_byte_order_marks_are_passed_over(read):
     atoms = Atoms("CuO", [(0, 0, 0), (0, 0, 2.0)])
     with_mark = read(b"\xef\xbb\xbf" + BY_HAND.encode()).evaluate(atoms)
@@ -160,8 +192,9 @@ def test_structures_that_cannot_be_evaluated(read):
 # --- what is not supported --------------------------------------------------------------------------------------------
 
 UNSUPPORTED = {
-    "exponent": ("[2.0, 1, 0, 1]", "[2.0, 1, 1, 0.5]", "is not linear: embedding 0"),
-    "embedding": ("npoti: FinnisSinclair,", "npoti: Tersoff,", "is not linear: embedding 0 is 'Tersoff'"),
+    "exponent": ("[2.0, 1, 0, 1]", "[2.0, 1, 1, -0.5]", "is not supported: embedding 0"),
+    "large exponent": ("[2.0, 1, 0, 1]", "[2.0, 1, 1, 11]", "with exponents from 0 to 10"),
+    "embedding": ("npoti: FinnisSinclair,", "npoti: Tersoff,", "is not supported: embedding 0 is 'Tersoff'"),
     "family": ("ChebPow", "SBessel", "has radial functions 'SBessel' in bond"),
     "core": ("prehc: 0", "prehc: 10", "has prehc = 10 in bond"),
     "inner cutoff": ("lambdahc: 1", "rcut_in: 0.5", "has rcut_in = 0.5 in bond"),

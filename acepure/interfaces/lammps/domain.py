@@ -14,7 +14,7 @@ from ase.data import atomic_numbers
 from acepure.features.linear import EnergyAndForces, LinearFunction
 from acepure.features.verlet import VerletList
 from acepure.models.coverage import CoverageCheck
-from acepure.models.linear import LinearACE
+from acepure.models.potential import FittedPotential
 from acepure.neighbors.lists import NeighborList
 
 __all__ = ["Domain"]
@@ -28,7 +28,7 @@ class Domain:
 
     Parameters
     ----------
-    model : LinearACE
+    model : LinearACE or EmbeddedACE
     symbols : sequence of str
         Chemical symbols of the types 1, 2, ...
     skin : float
@@ -43,7 +43,7 @@ class Domain:
     Examples
     --------
     >>> import numpy as np
-    >>> from acepure import ACEBasis
+    >>> from acepure import ACEBasis, LinearACE
     >>> model = LinearACE(ACEBasis(["Cu"], order=2), np.full(len(ACEBasis(["Cu"], order=2)), 0.01))
     >>> domain = Domain(model, ["Cu"], 0.5, 1)
     >>> domain.update(np.array([[0.0, 0, 0], [2.5, 0, 0]]), np.array([1, 1]), np.array([7, 9]), 1)
@@ -53,7 +53,7 @@ class Domain:
     (1, 2)
     """
 
-    def __init__(self, model: LinearACE, symbols: Sequence[str], skin: float, num_threads: int) -> None:
+    def __init__(self, model: FittedPotential, symbols: Sequence[str], skin: float, num_threads: int) -> None:
         self._model = model
         self._numbers = np.array([0, *(atomic_numbers[name] for name in symbols)])
         self._num_threads = num_threads

@@ -20,6 +20,7 @@ from acepure.interfaces.lammps.domain import Domain
 from acepure.interfaces.lammps.exchange import GhostForces
 from acepure.models.coverage import CoverageCheck
 from acepure.models.linear import LinearACE
+from acepure.models.potential import FittedPotential
 
 __all__ = ["Grades"]
 
@@ -47,11 +48,11 @@ class Grades:
         Of all atoms in all steps that were looked at.
     """
 
-    def __init__(self, model: LinearACE, every: int, warn: bool | str, comm: Any) -> None:
-        laws, posterior = model.calibration, model.posterior
+    def __init__(self, model: FittedPotential, every: int, warn: bool | str, comm: Any) -> None:
+        laws, posterior = model.calibration, model.posterior if isinstance(model, LinearACE) else None
         if laws is None or posterior is None or "forces" not in laws.laws:
             raise ValueError(
-                "check_every needs a model whose forces are calibrated, by a fit to at least 20 structures"
+                "check_every needs a LinearACE whose forces are calibrated, by a fit to at least 20 structures"
             )
         self._unit, self._every, self._comm = laws.laws["forces"].largest, every, comm
         self._coverage, self._warn = CoverageCheck(model, raises=isinstance(warn, str)), warn

@@ -8,6 +8,7 @@ basis, coefficients → products of complex sums → radial functions of the fil
 complex_harmonics.py  Y_lm of the format
 complex_products.py   products of real sums in products of complex ones
 bonds.py              radial functions of the format
+embeddings.py         F of several densities of the format
 evaluator.py          energies and forces of a file
 radial_tables.py      the radial functions of a basis in those of the format
 conversion.py         basis and coefficients → what a file holds

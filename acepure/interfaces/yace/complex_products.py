@@ -1,4 +1,4 @@
-"""A linear model in products of complex neighbor sums, as .yace files need it.
+"""Linear densities in products of complex neighbor sums, as .yace files need them.
 
     Σ_f θ_f B_f = c_() + Σ_k c_k Π_t A_{k_t} = c_() + Re Σ_k c̃_k Π_t Ã_{k_t}
 
@@ -38,44 +38,44 @@ class Products:
     ----------
     one_particle : tuple of OneParticle
     runs : tuple of (numpy.ndarray, numpy.ndarray)
-        For each order ν >= 1: positions in `one_particle`, shape (n, ν), and coefficients, shape (n,).
-    constant : float
+        For each order ν >= 1: positions in `one_particle`, shape (n, ν), and coefficients, shape (n, n_densities).
+    constant : numpy.ndarray, shape (n_densities,)
     n_dropped : int
         How many products were left out because their coefficients are negligible.
     """
 
     one_particle: tuple[OneParticle, ...]
     runs: tuple[tuple[np.ndarray, np.ndarray], ...]
-    constant: float = 0.0
+    constant: np.ndarray
     n_dropped: int = 0
 
 
 def folded_products(basis: ACEBasis, coefficients: np.ndarray, center: str) -> Products:
-    """Return Σ_f θ_f B_f of one species of center in products of plain sums over real harmonics.
+    """Return Σ_f θ_pf B_f of one species of center in products of plain sums over real harmonics.
 
     Parameters
     ----------
     basis : ACEBasis
         Of any kind; the constant is 0 unless it has a reference.
-    coefficients : numpy.ndarray, shape (n_features,)
+    coefficients : numpy.ndarray, shape (n_densities, n_features)
     center : str
 
     Examples
     --------
     >>> basis = ACEBasis(["Cu"], order=2, totaldegree=2)
-    >>> products = folded_products(basis, np.ones(len(basis)), "Cu")
+    >>> products = folded_products(basis, np.ones((1, len(basis))), "Cu")
     >>> [factors.shape[1] for factors, _ in products.runs]
     [1, 2]
     """
     matrix, names = product_expansion(basis, center)
-    weights = matrix.T @ coefficients
+    weights = matrix.T @ coefficients.T
     one_particle = tuple(sorted({v._replace(m=sign * v.m) for name in names for v in name for sign in (1, -1)}))
     position = {v: i for i, v in enumerate(one_particle)}
-    constant, runs = 0.0, []
+    constant, runs = np.zeros(len(coefficients)), []
     for order, group in groupby(range(len(names)), lambda column: len(names[column])):
         columns = list(group)
         if order == 0:
-            constant = float(weights[columns[0]])
+            constant = weights[columns[0]]
         else:
             factors = np.array([[position[v] for v in names[column]] for column in columns])
             runs.append((factors, weights[columns]))
@@ -99,14 +99,14 @@ def complex_products(products: Products) -> Products:
     runs, n_dropped = [], 0
     for factors, weights in products.runs:
         factors, weights = merged(*table.expanded(factors, weights))
-        largest = abs(weights).max(initial=0.0)
+        largest = abs(weights).max(axis=0, initial=0.0)
         kept = table.m[factors].sum(axis=1) == 0
-        wrong = max(abs(weights[~kept]).max(initial=0.0), abs(weights[kept].imag).max(initial=0.0))
-        if wrong > _ROUNDING * largest:
-            raise ValueError(f"the energy is not invariant: terms of {wrong:.1e} beside {largest:.1e} must vanish")
+        wrong = np.maximum(*(abs(w).max(axis=0, initial=0.0) for w in (weights[~kept], weights[kept].imag)))
+        if (wrong > _ROUNDING * largest).any():
+            raise ValueError(f"the energy is not invariant: terms of {wrong} beside {largest} must vanish")
         factors, weights = factors[kept], weights[kept].real
-        small = abs(weights) <= _NEGLIGIBLE * largest
-        n_dropped += int(np.count_nonzero(weights[small]))
+        small = (abs(weights) <= _NEGLIGIBLE * largest).all(axis=1)
+        n_dropped += int(weights[small].any(axis=1).sum())
         if not small.all():
             runs.append((factors[~small], weights[~small]))
     return Products(products.one_particle, tuple(runs), products.constant, n_dropped)
@@ -115,7 +115,7 @@ def complex_products(products: Products) -> Products:
 def merged(factors: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the products in order, each once, with the sum of its weights."""
     unique, inverse = np.unique(np.sort(factors, axis=1), axis=0, return_inverse=True)
-    total = np.zeros(len(unique), dtype=weights.dtype)
+    total = np.zeros((len(unique), weights.shape[1]), dtype=weights.dtype)
     np.add.at(total, inverse.ravel(), weights)
     return unique, total
 
@@ -126,7 +126,7 @@ def without_mirrored(factors: np.ndarray, weights: np.ndarray, mirror: np.ndarra
     Parameters
     ----------
     factors : numpy.ndarray, shape (n, ν)
-    weights : numpy.ndarray of float, shape (n,)
+    weights : numpy.ndarray of float, shape (n, n_densities)
     mirror : numpy.ndarray of int
         For each sum the one of −m.
     """
@@ -155,9 +155,10 @@ class _ComplexTable:
         """Products of real sums multiplied out, unsorted."""
         parts = []
         for choice in choices((0, 1), repeat=factors.shape[1]):
-            values = weights * np.prod([self._values[c, factors[:, t]] for t, c in enumerate(choice)], axis=0)
+            values = np.prod([self._values[c, factors[:, t]] for t, c in enumerate(choice)], axis=0)
             targets = np.stack([self._targets[c, factors[:, t]] for t, c in enumerate(choice)], axis=1)
-            parts.append((targets[values != 0], values[values != 0]))
+            kept = values != 0
+            parts.append((targets[kept], weights[kept] * values[kept, None]))
         return np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts])
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from acepure.features.basis import ACEBasis
 from acepure.interfaces.yace.complex_products import Products, complex_products, folded_products, without_mirrored
+from acepure.interfaces.yace.embeddings import FileEmbedding
 from acepure.interfaces.yace.evaluator import Terms, YacePotential
 from acepure.interfaces.yace.radial_tables import Expansion, RadialTables
 
@@ -16,18 +17,21 @@ __all__ = ["folded_model", "yace_potential"]
 
 
 def folded_model(basis: ACEBasis, coefficients: np.ndarray) -> list[Products]:
-    """Return the energy of each species of center in products of complex sums.
+    """Return the densities of each species of center in products of complex sums.
 
     Parameters
     ----------
     basis : ACEBasis
-    coefficients : numpy.ndarray, shape (n_species, n_features)
+    coefficients : numpy.ndarray, shape (n_densities, n_species, n_features)
     """
-    return [complex_products(folded_products(basis, row, s)) for s, row in zip(basis.species, coefficients)]
+    by_species = np.moveaxis(coefficients, 1, 0)
+    return [complex_products(folded_products(basis, rows, s)) for s, rows in zip(basis.species, by_species)]
 
 
-def yace_potential(basis: ACEBasis, models: Sequence[Products], E0s: np.ndarray, tables: RadialTables) -> YacePotential:
-    """Return the potential E_i = E0 + Σ_k c̃_k Π_t Ã_{k_t}, without the constants of the models.
+def yace_potential(
+    basis: ACEBasis, models: Sequence[Products], embedding: FileEmbedding, E0s: np.ndarray, tables: RadialTables
+) -> YacePotential:
+    """Return the potential E_i = E0 + F(ρ_i), ρ_ip = Σ_k c̃_kp Π_t Ã_{k_t}, without the constants of the models.
 
     Leaving them out is what makes the energy of an isolated atom E0: there all sums are 0.
 
@@ -36,11 +40,14 @@ def yace_potential(basis: ACEBasis, models: Sequence[Products], E0s: np.ndarray,
     basis : ACEBasis
     models : sequence of Products
         From `folded_model`.
+    embedding : FileEmbedding
+        F, of all species.
     E0s : numpy.ndarray, shape (n_species,)
     tables : RadialTables
     """
     terms = tuple(tuple(_terms(model, z, tables)) for z, model in enumerate(models))
-    return YacePotential(tuple(basis.species), np.asarray(E0s, dtype=float), tables.bonds, terms)
+    embeddings = (embedding,) * len(basis.species)
+    return YacePotential(tuple(basis.species), np.asarray(E0s, dtype=float), tables.bonds, embeddings, terms)
 
 
 def _terms(model: Products, z: int, tables: RadialTables) -> list[Terms]:
@@ -53,7 +60,7 @@ def _terms(model: Products, z: int, tables: RadialTables) -> list[Terms]:
         place = {tuple(name): i for i, name in enumerate(names.tolist())}
         mirror = np.array([place[mu, n, l, -m] for mu, n, l, m in names.tolist()])
         factors, weights = without_mirrored(factors, weights, mirror)
-        kept = weights != 0
+        kept = weights.any(axis=1)
         mus, ns, ls, ms = np.moveaxis(names[factors[kept]], 2, 0)
         result.append(Terms(mus, ns, ls, ms, weights[kept]))
     return result
@@ -84,5 +91,5 @@ def _multiplied_out(
         rows = np.repeat(np.arange(len(column)), [len(positions[i]) for i in column])
         factors = factors[rows]
         factors[:, t] = np.concatenate([positions[i] for i in column])
-        weights = weights[rows] * np.concatenate([values[i] for i in column])
+        weights = weights[rows] * np.concatenate([values[i] for i in column])[:, None]
     return factors, weights

@@ -1,6 +1,8 @@
 """Energies and forces of a .yace file, written from the description of the format with NumPy alone.
 
-    A_{μnlm} = Σ_{j of species μ} R_nl(r_ij) Ỹ_lm(r̂_ij),      E_i = E0 + Re Σ_terms c̃ Π_t A_{μ_t n_t l_t m_t}
+    A_{μnlm} = Σ_{j of species μ} R_nl(r_ij) Ỹ_lm(r̂_ij),      ρ_ip = Re Σ_terms c̃_p Π_t A_{μ_t n_t l_t m_t},
+
+    E_i = E0 + F(ρ_i1, ..., ρ_iP)
 
 It shares no arithmetic with the rest of the package but the neighbor list, so that the two check each other.
 """
@@ -19,6 +21,7 @@ from acepure.errors import SpeciesError
 from acepure.features.linear import EnergyAndForces
 from acepure.interfaces.yace.bonds import Bond
 from acepure.interfaces.yace.complex_harmonics import complex_harmonics
+from acepure.interfaces.yace.embeddings import FileEmbedding
 from acepure.neighbors.lists import NeighborList, neighbor_list
 from acepure.structures.gate import check_structure
 
@@ -30,14 +33,14 @@ _BLOCK = 2_000_000
 
 @dataclass(frozen=True, eq=False)
 class Terms:
-    """Terms c̃ Π_t A_{μ_t n_t l_t m_t} of equal rank, of one species of center.
+    """Terms c̃_p Π_t A_{μ_t n_t l_t m_t} of equal rank, of one species of center.
 
     Attributes
     ----------
     mus, ns, ls, ms : numpy.ndarray of int, shape (n_terms, rank)
         Species of neighbors, n from 0, l and m.
-    ctildes : numpy.ndarray, shape (n_terms,)
-        eV.
+    ctildes : numpy.ndarray, shape (n_terms, n_densities)
+        c̃_p.
     """
 
     mus: np.ndarray
@@ -65,7 +68,7 @@ class _Plan:
 
 @dataclass(frozen=True, eq=False)
 class YacePotential:
-    """A linear potential of a .yace file.
+    """A potential of a .yace file.
 
     Attributes
     ----------
@@ -74,6 +77,8 @@ class YacePotential:
         Energies of isolated atoms in eV.
     bonds : dict of (int, int) to ChebyshevBond or PolynomialBond
         Ordered pairs (center, neighbor).
+    embeddings : tuple of FileEmbedding
+        F of each species of center.
     terms : tuple of tuple of Terms
         For each species of center.
     """
@@ -81,6 +86,7 @@ class YacePotential:
     elements: tuple[str, ...]
     E0: np.ndarray
     bonds: dict[tuple[int, int], Bond]
+    embeddings: tuple[FileEmbedding, ...]
     terms: tuple[tuple[Terms, ...], ...]
     _plans: dict[int, _Plan] = field(default_factory=dict, repr=False)
 
@@ -168,9 +174,12 @@ class YacePotential:
                 part = _PairSums(self.bonds[z, mu], plan.sums[columns], neighbors.vectors[pairs[mine]])
                 A[:, columns] = _sum_by_row(rows[mine], len(centers)) @ part.values()
                 parts.append((part, columns, mine))
-        energies, slopes = np.zeros(len(centers)), np.zeros_like(A)
+        densities, slopes = np.zeros((len(centers), self.embeddings[z].n_densities)), np.zeros_like(A)
         for terms, factors in zip(self.terms[z], plan.factors):
-            energies += _products(terms.ctildes, factors, A, slopes)
+            densities += np.prod([A[:, column] for column in factors.T], axis=0).real @ terms.ctildes
+        energies, of_densities = self.embeddings[z].evaluate(densities)
+        for terms, factors in zip(self.terms[z], plan.factors):
+            _add_slopes(of_densities @ terms.ctildes.T, factors, A, slopes)
         for part, columns, mine in parts:
             gradients[pairs[mine]] = part.gradients(slopes[rows[mine]][:, columns])
         return energies
@@ -199,16 +208,14 @@ class _PairSums:
         return along[:, None] * self._unit + np.einsum("ph,pah->pa", by_harmonic, self._dY).real
 
 
-def _products(ctildes: np.ndarray, factors: np.ndarray, A: np.ndarray, slopes: np.ndarray) -> np.ndarray:
-    """Re Σ c̃ Π_t A of each row of A; adds ∂/∂A to `slopes`."""
-    rank = factors.shape[1]
-    values = [A[:, factors[:, t]] for t in range(rank)]
-    for t in range(rank):
-        others = np.ones((len(A), len(ctildes))) * ctildes
+def _add_slopes(weights: np.ndarray, factors: np.ndarray, A: np.ndarray, slopes: np.ndarray) -> None:
+    """Add ∂/∂A of Σ weights Π_t A of each row of A; weights are of shape (n_rows, n_terms)."""
+    values = [A[:, column] for column in factors.T]
+    for t, column in enumerate(factors.T):
+        others = weights
         for value in (*values[:t], *values[t + 1 :]):
             others = others * value
-        slopes += others @ _selection(factors[:, t], A.shape[1])
-    return np.prod(values, axis=0).real @ ctildes
+        slopes += others @ _selection(column, A.shape[1])
 
 
 def _selection(columns: np.ndarray, n_columns: int) -> csr_array:

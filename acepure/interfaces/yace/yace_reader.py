@@ -1,4 +1,4 @@
-"""Reading .yace files of linear potentials."""
+"""Reading .yace files of linear and Finnis-Sinclair potentials."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from ase.data import atomic_numbers
 
 from acepure._utils.memory import physical_memory
 from acepure.interfaces.yace.bonds import Bond, ChebyshevBond, PolynomialBond
+from acepure.interfaces.yace.embeddings import KINDS, FileEmbedding
 from acepure.interfaces.yace.evaluator import Terms, YacePotential
 from acepure.interfaces.yace.yace_text import FIRST_LINE, LAST_LINE
 from acepure.interfaces.yace.yaml_tree import YaceError, yaml_tree
@@ -21,13 +22,13 @@ __all__ = ["read_yace"]
 # A file takes at most this many times its size in memory; what would need more than a third of it is not read.
 _EXPANSION = 100
 # Files beyond these are damaged, or nobody could evaluate them.
-_LARGEST = {"rank": 16, "l": 60, "power": 20, "rcut": 1000, "nodes": 10**7}
+_LARGEST = {"rank": 16, "l": 60, "power": 20, "rcut": 1000, "nodes": 10**7, "exponent": 10, "densities": 100}
 _TOP = {"elements", "E0", "deltaSplineBins", "embeddings", "bonds", "functions"}
 _SILENT = {"lmax", "metadata"}
 
 
 def read_yace(path: str | os.PathLike[str]) -> YacePotential:
-    """Read a linear potential from a .yace file, of acepure or of others.
+    """Read a potential from a .yace file, of acepure or of others.
 
     Parameters
     ----------
@@ -42,8 +43,8 @@ def read_yace(path: str | os.PathLike[str]) -> YacePotential:
     ------
     FileNotFoundError
     YaceError
-        For a file that is damaged or cut short, and for what is not supported: embeddings that are not linear, cores,
-        inner cutoffs, and radial families other than ChebPow and ACE.jl.
+        For a file that is damaged or cut short, and for what is not supported: embeddings other than those of
+        Finnis-Sinclair, cores, inner cutoffs, and radial families other than ChebPow and ACE.jl.
 
     Examples
     --------
@@ -90,10 +91,10 @@ def _potential(tree: Any) -> YacePotential:
     E0 = _numbers(tree["E0"], "E0", (n,))
     bonds = _bonds(tree, n)
     embeddings = _keyed(tree["embeddings"], "embeddings", [(str(z)) for z in range(n)])
-    weights = [_linear_weights(e, f"embedding {z}") for z, e in enumerate(embeddings)]
+    of_density = tuple(_embedding(e, f"embedding {z}") for z, e in enumerate(embeddings))
     functions = _keyed(tree["functions"], "functions", [(str(z)) for z in range(n)])
-    terms = tuple(_center_terms(z, functions[z], weights[z], bonds) for z in range(n))
-    return YacePotential(elements, E0, bonds, terms)
+    terms = tuple(_center_terms(z, functions[z], of_density[z].n_densities, bonds) for z in range(n))
+    return YacePotential(elements, E0, bonds, of_density, terms)
 
 
 # --- parts ------------------------------------------------------------------------------------------------------------
@@ -108,17 +109,17 @@ def _elements(value: Any) -> tuple[str, ...]:
     return tuple(value)
 
 
-def _linear_weights(value: Any, name: str) -> np.ndarray:
-    """w of F = Σ_p w_p ρ_p, shape (ndensity,)."""
+def _embedding(value: Any, name: str) -> FileEmbedding:
     (ndensity, parameters, kind) = _fields(value, name, "ndensity", "FS_parameters", "npoti")
-    n = _integer(ndensity, f"ndensity of {name}", 1)
+    n = _integer(ndensity, f"ndensity of {name}", 1, _LARGEST["densities"])
     parameters = _numbers(parameters, f"FS_parameters of {name}", (2 * n,))
-    known = kind in ("FinnisSinclair", "FinnisSinclairShiftedScaled")
-    if not known or (parameters[1::2] != 1.0).any():
+    weights, exponents = parameters[::2], parameters[1::2]
+    if kind not in KINDS or (exponents <= 0).any() or (exponents > _LARGEST["exponent"]).any():
         raise YaceError(
-            f"is not linear: {name} is {_shown(kind)} with parameters {parameters.tolist()}; exponents of 1 are needed"
+            f"is not supported: {name} is {_shown(kind)} with exponents {exponents.tolist()}; "
+            f"acepure reads {' and '.join(KINDS)} with exponents from 0 to {_LARGEST['exponent']}"
         )
-    return parameters[::2]
+    return FileEmbedding(str(kind), weights, exponents)
 
 
 def _bonds(tree: dict[Any, Any], n: int) -> dict[tuple[int, int], Bond]:
@@ -174,13 +175,13 @@ def _polynomial_bond(value: dict[Any, Any], name: str, rcut: float) -> Polynomia
     )
 
 
-def _center_terms(z: int, value: Any, weights: np.ndarray, bonds: Mapping[tuple[int, int], Bond]) -> tuple[Terms, ...]:
+def _center_terms(z: int, value: Any, n_densities: int, bonds: Mapping[tuple[int, int], Bond]) -> tuple[Terms, ...]:
     """The terms of one species of center, by rank."""
     if not isinstance(value, list):
         raise YaceError(f"is damaged: functions {z} must be a list; it is {_shown(value)}")
     by_rank: dict[int, list[tuple[np.ndarray, np.ndarray]]] = {}
     for i, function in enumerate(value):
-        rank, rows, ctildes = _function(function, f"function {i} of center {z}", z, weights)
+        rank, rows, ctildes = _function(function, f"function {i} of center {z}", z, n_densities)
         by_rank.setdefault(rank, []).append((rows, ctildes))
     result = []
     for rank in sorted(by_rank):
@@ -191,18 +192,18 @@ def _center_terms(z: int, value: Any, weights: np.ndarray, bonds: Mapping[tuple[
     return tuple(result)
 
 
-def _function(value: Any, name: str, z: int, weights: np.ndarray) -> tuple[int, np.ndarray, np.ndarray]:
-    """Rank, (μ, n, l, m) of each factor of each term, shape (n_terms, 4, rank), and coefficients."""
+def _function(value: Any, name: str, z: int, n_densities: int) -> tuple[int, np.ndarray, np.ndarray]:
+    """Rank, (μ, n, l, m) of each factor of each term, shape (n_terms, 4, rank), and c̃, (n_terms, n_densities)."""
     fields = ("mu0", "rank", "ndensity", "num_ms_combs", "mus", "ns", "ls", "ms_combs", "ctildes")
     mu0, rank, ndensity, n_terms, mus, ns, ls, ms, ctildes = _fields(value, name, *fields)
     rank = _integer(rank, f"rank of {name}", 1, _LARGEST["rank"])
     n_terms, n = _integer(n_terms, f"num_ms_combs of {name}", 0), _integer(ndensity, f"ndensity of {name}", 1)
-    if _integer(mu0, f"mu0 of {name}", 0) != z or n != len(weights):
+    if _integer(mu0, f"mu0 of {name}", 0) != z or n != n_densities:
         raise YaceError(f"is damaged: {name} belongs to another species, or has another number of densities")
     same = [_integers(a, f"{key} of {name}", rank) for key, a in (("mus", mus), ("ns", ns), ("ls", ls))]
     ms = _integers(ms, f"ms_combs of {name}", n_terms * rank).reshape(n_terms, rank)
     rows = np.stack([*(np.tile(a, (n_terms, 1)) for a in same), ms], axis=1)
-    return rank, rows, _numbers(ctildes, f"ctildes of {name}", (n_terms * n,)).reshape(n_terms, n) @ weights
+    return rank, rows, _numbers(ctildes, f"ctildes of {name}", (n_terms * n,)).reshape(n_terms, n)
 
 
 def _check_ranges(terms: Terms, z: int, bonds: Mapping[tuple[int, int], Bond]) -> None:

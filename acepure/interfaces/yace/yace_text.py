@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from itertools import groupby
+from itertools import chain, groupby
+
+import numpy as np
 
 from acepure.interfaces.yace.bonds import Bond, ChebyshevBond
+from acepure.interfaces.yace.embeddings import FileEmbedding
 from acepure.interfaces.yace.evaluator import Terms, YacePotential
 
 __all__ = ["FIRST_LINE", "LAST_LINE", "yace_text"]
 
 # Comments, by which a file that was cut short between two functions is recognized.
 FIRST_LINE, LAST_LINE = "# Written by acepure", "# End of file"
-
-# F(ρ) = ρ, and no core of the format's own.
-_EMBEDDING = (
-    "{ndensity: 1, FS_parameters: [1.0, 1.0], npoti: FinnisSinclairShiftedScaled, "
-    "rho_core_cutoff: 100000.0, drho_core_cutoff: 250.0}"
-)
 
 
 def yace_text(potential: YacePotential, comments: Iterable[str] = ()) -> str:
@@ -41,7 +38,7 @@ def _lines(potential: YacePotential) -> Iterator[str]:
     if not steps:  # asked for by this family alone
         yield f"lmax: {max((int(t.ls.max(initial=0)) for terms in potential.terms for t in terms), default=0)}"
     yield "embeddings:"
-    yield from (f"  {z}: {_EMBEDDING}" for z in range(len(potential.elements)))
+    yield from (f"  {z}: {_embedding(embedding)}" for z, embedding in enumerate(potential.embeddings))
     yield "bonds:"
     yield from (f"  [{i}, {j}]: {_bond(bond)}" for (i, j), bond in sorted(potential.bonds.items()))
     yield "functions:"
@@ -49,6 +46,15 @@ def _lines(potential: YacePotential) -> Iterator[str]:
         functions = [line for terms in center for line in _functions(z, terms)]
         yield f"  {z}:" + ("" if functions else " []")
         yield from functions
+
+
+def _embedding(embedding: FileEmbedding) -> str:
+    """F, and no core of the format's own."""
+    parameters = np.column_stack([embedding.weights, embedding.exponents]).ravel()
+    return (
+        f"{{ndensity: {embedding.n_densities}, FS_parameters: {_floats(parameters)}, npoti: {embedding.kind}, "
+        "rho_core_cutoff: 100000.0, drho_core_cutoff: 250.0}"
+    )
 
 
 def _bond(bond: Bond) -> str:
@@ -70,13 +76,14 @@ def _bond(bond: Bond) -> str:
 
 def _functions(z: int, terms: Terms) -> Iterator[str]:
     """One line for the terms that differ in their m alone."""
-    rank = terms.mus.shape[1]
+    rank, n_densities = terms.mus.shape[1], terms.ctildes.shape[1]
     rows = zip(*(array.tolist() for array in (terms.mus, terms.ns + 1, terms.ls, terms.ms, terms.ctildes)))
     for (mus, ns, ls), group in groupby(sorted(rows), key=lambda row: row[:3]):
         ms, values = zip(*(row[3:] for row in group))
         yield (
-            f"    - {{mu0: {z}, rank: {rank}, ndensity: 1, num_ms_combs: {len(values)}, mus: {mus}, ns: {ns}, "
-            f"ls: {ls}, ms_combs: {[m for m_s in ms for m in m_s]}, ctildes: {_floats(values)}}}"
+            f"    - {{mu0: {z}, rank: {rank}, ndensity: {n_densities}, num_ms_combs: {len(values)}, "
+            f"mus: {mus}, ns: {ns}, ls: {ls}, "
+            f"ms_combs: {list(chain.from_iterable(ms))}, ctildes: {_floats(chain.from_iterable(values))}}}"
         )
 
 

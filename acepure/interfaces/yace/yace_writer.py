@@ -20,11 +20,14 @@ from acepure.interfaces.yace.bonds import ChebyshevBond
 from acepure.interfaces.yace.complex_products import Products
 from acepure.interfaces.yace.conversion import folded_model, yace_potential
 from acepure.interfaces.yace.core_table import core_table_text
+from acepure.interfaces.yace.embeddings import LINEAR, SHIFTED, FileEmbedding
 from acepure.interfaces.yace.evaluator import YacePotential
 from acepure.interfaces.yace.radial_tables import RadialTables, chebyshev_tables, polynomial_tables
 from acepure.interfaces.yace.release_check import Difference, compare, trial_structures
 from acepure.interfaces.yace.yace_reader import read_yace
 from acepure.interfaces.yace.yace_text import yace_text
+from acepure.models.embedded import EmbeddedACE
+from acepure.models.embedding import Embedding, FinnisSinclair
 from acepure.models.repulsion import PairCore
 
 __all__ = ["YaceReport", "write_yace"]
@@ -92,6 +95,7 @@ def write_yace(
     coefficients: ArrayLike,
     E0s: Mapping[str, float] | None = None,
     *,
+    embedding: Embedding | None = None,
     core: PairCore | None = None,
     core_table: str | os.PathLike[str] | None = None,
     tolerance: float = 1e-6,
@@ -99,9 +103,9 @@ def write_yace(
     step: float = 0.001,
     structures: Iterable[Atoms] = (),
 ) -> YaceReport:
-    """Write a linear potential for ``pair_style pace`` of LAMMPS.
+    """Write a potential for ``pair_style pace`` of LAMMPS.
 
-        E_i = E0(z_i) + Σ_k θ_{z_i k} (B_k(i) − B_k(∅))
+        E_i = E0(z_i) + F(ρ_i),      ρ_ip = Σ_k θ_{p z_i k} (B_k(i) − B_k(∅)),      F = ρ_1 without an embedding,
 
     in products of complex neighbor sums. The file is read back by an evaluator of its own and compared with the
     potential on random clusters, dimers and single atoms; if it differs, there is no file.
@@ -113,9 +117,11 @@ def write_yace(
     basis : ACEBasis
         Self-interacting, canonical, centered or shifted; any radial functions that are smooth from r = 0 to the cutoff.
     coefficients : array_like, shape (n_species, n_features), or (n_features,) for one species
-        θ in eV.
+        θ in eV. With an embedding, of shape (n_densities, n_species, n_features).
     E0s : mapping of str to float, optional
         Energies of isolated atoms in eV; default 0.
+    embedding : FinnisSinclair, optional
+        F; the format has no other. Default: F = ρ_1, a linear potential.
     core : PairCore, optional
         The format has no place for it: it goes to `core_table`, for ``pair_style hybrid/overlay``.
     core_table : str or os.PathLike, optional
@@ -155,7 +161,8 @@ def write_yace(
     if family not in _FAMILIES:
         raise ValueError(f"family must be one of {', '.join(_FAMILIES)}; got {family!r}")
     core_table = _checked_core_table(path, core, core_table)
-    model = _Model(basis, coefficients, E0s)
+    of_file = _file_embedding(embedding)
+    model = _Model(basis, coefficients, embedding, E0s)
     if step > basis.cutoffs.min() / 10:
         raise ValueError(
             f"step must be at most a tenth of the shortest cutoff, {basis.cutoffs.min():g} Å; got {step!r}"
@@ -169,7 +176,7 @@ def write_yace(
         if table is not None and core_table is not None:
             files.enter_context(atomic_write(core_table)).write_text(table, encoding="utf-8", newline="\n")
         for tables in _tables(basis, folded, family, tolerance, step):
-            potential = yace_potential(basis, folded, model.E0s, tables)
+            potential = yace_potential(basis, folded, of_file, model.E0s, tables)
             text = yace_text(potential, lammps.splitlines())
             temporary.write_text(text, encoding="utf-8", newline="\n")
             difference = compare(read_yace(temporary), model.evaluate, checked)
@@ -183,20 +190,42 @@ def write_yace(
 class _Model:
     """The potential as this package evaluates it."""
 
-    def __init__(self, basis: ACEBasis, coefficients: ArrayLike, E0s: Mapping[str, float] | None) -> None:
+    def __init__(
+        self,
+        basis: ACEBasis,
+        coefficients: ArrayLike,
+        embedding: Embedding | None,
+        E0s: Mapping[str, float] | None,
+    ) -> None:
+        self._embedded = None if embedding is None else EmbeddedACE(basis, coefficients, embedding)
         self._function = LinearFunction(basis, coefficients)
-        self.coefficients = self._function.coefficients
+        #: (n_densities, n_species, n_features)
+        self.coefficients = self._function.coefficients.reshape(-1, len(basis.species), len(basis))
         given = dict.fromkeys(basis.species, 0.0) if E0s is None else E0s
         missing = [s for s in basis.species if s not in given]
         if missing:
             raise ValueError(f"E0s lacks {', '.join(missing)}; the basis is for {', '.join(basis.species)}")
         self.E0s = np.array([number(f"E0s[{s!r}]", given[s]) for s in basis.species])
-        self._constants = self.E0s - (self.coefficients * features_of_isolated_atoms(basis)).sum(axis=1)
+        self._constants = self.E0s
+        if embedding is None:
+            self._constants = self.E0s - (self.coefficients[0] * features_of_isolated_atoms(basis)).sum(axis=1)
 
     def evaluate(self, atoms: Atoms) -> EnergyAndForces:
-        result = self._function.evaluate_with_gradients(atoms)
+        if self._embedded is None:
+            result = self._function.evaluate_with_gradients(atoms)
+        else:
+            result = self._embedded.evaluate(atoms)
         energies = result.energies + self._constants[self._function.basis.species_indices(atoms)]
         return EnergyAndForces(energies, result.forces, result.virial)
+
+
+def _file_embedding(embedding: Embedding | None) -> FileEmbedding:
+    if embedding is None:
+        return LINEAR
+    if type(embedding) is not FinnisSinclair:
+        raise ValueError(f".yace files know the embedding FinnisSinclair alone; the potential has {embedding!r}")
+    P = embedding.n_densities
+    return FileEmbedding(SHIFTED, np.ones(P), np.array([1.0] + [embedding.m] * (P - 1)))
 
 
 def _checked_core_table(
