@@ -1,10 +1,12 @@
 """The command line: `acepure COMMAND`, one file for each: its options, what it does.
 
-    fit.py, evaluate.py, inspect.py, lammps.py  linear potentials
+    demo.py                                     first steps
+    fit.py, evaluate.py, inspect.py, physics.py potentials: make them, check them
     tensors.py                                  vectors and tensors: fit, evaluate and inspect
+    predict.py, relax.py, md.py                 potentials: use them through ASE
+    export.py, lammps.py                        potentials: use them in LAMMPS
     select.py, hal.py                           structures to compute next
     descriptors.py, basis.py, conditioning.py   features
-    demo.py                                     first steps
 
     options.py      options that commands share
     parts.py        checking and reading files, labels and models, building a basis, words for tables
@@ -20,11 +22,27 @@ import os
 import sys
 import warnings
 from collections.abc import Sequence
-from types import MappingProxyType
+from types import MappingProxyType, ModuleType
 from typing import Any
 
 import acepure
-from acepure.cli import basis, conditioning, demo, descriptors, evaluate, fit, hal, inspect, lammps, select
+from acepure.cli import (
+    basis,
+    conditioning,
+    demo,
+    descriptors,
+    evaluate,
+    export,
+    fit,
+    hal,
+    inspect,
+    lammps,
+    md,
+    physics,
+    predict,
+    relax,
+    select,
+)
 from acepure.cli.parts import with_option_names
 from acepure.config import show_config
 from acepure.errors import CoverageWarning
@@ -34,26 +52,31 @@ __all__ = ["main"]
 EXIT_ERROR = 2
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells do
 
-_COMMANDS = (fit, evaluate, inspect, lammps, select, hal, descriptors, basis, conditioning, demo)
+#: The table of contents: what one wants to do → commands.
+_COMMANDS: MappingProxyType[str, tuple[ModuleType, ...]] = MappingProxyType(
+    {
+        "begin": (demo,),
+        "fit a potential": (fit,),
+        "check it": (evaluate, inspect, physics),
+        "use it": (predict, relax, md, export, lammps),
+        "improve it": (select, hal),
+        "compute features": (descriptors, basis, conditioning),
+    }
+)
 _STYLE: MappingProxyType[str, Any] = MappingProxyType(
     {"formatter_class": argparse.RawDescriptionHelpFormatter, "allow_abbrev": False}
 )
 
+_ABOUT = "The canonical, self-interaction-free Atomic Cluster Expansion: features and potentials."
 _EXAMPLES = """\
 examples:
   acepure demo
   acepure fit train.extxyz --test test.extxyz -o Cu.ace
-  acepure evaluate Cu.ace more.extxyz -o predictions.extxyz
-  acepure inspect Cu.ace
-  acepure select pool.extxyz -n 50 -o chosen.extxyz
-  acepure hal run.toml
-  acepure lammps Cu.ace setup.in run.in --species Cu
-  acepure basis --species Cu --order 3 --totaldegree 12
-  acepure descriptors copper.cif -o copper.npz --rcut 5.5 --order 3 --totaldegree 12
-  acepure descriptors run.traj -o run.extxyz --index=-10: --totaldegree 20,16,12 --wL 1.5 --n-start 1
-  acepure conditioning run.traj --frames 100
+  acepure evaluate Cu.ace more.extxyz
+  acepure relax Cu.ace POSCAR -o relaxed.extxyz --cell
+  acepure descriptors copper.cif -o copper.npz --order 3 --totaldegree 12
 
-`acepure COMMAND --help` explains one command.
+`acepure COMMAND --help` explains one command, with examples.
 """
 
 
@@ -105,24 +128,37 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
+class _Contents:
+    """Takes commands as a parser of argparse does, and keeps a line of each for the table of contents."""
+
+    def __init__(self, commands: Any) -> None:
+        self._commands = commands
+        self.lines: list[str] = []
+
+    def add_parser(self, name: str, *, help: str, **more: Any) -> argparse.ArgumentParser:
+        self.lines.append(f"  {name:13}{help}")
+        parser: argparse.ArgumentParser = self._commands.add_parser(name, **more)
+        return parser
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="acepure",
-        description="The canonical, self-interaction-free Atomic Cluster Expansion: features and linear potentials.",
-        epilog=_EXAMPLES,
-        **_STYLE,
-    )
+    parser = argparse.ArgumentParser(prog="acepure", usage="acepure COMMAND ...", epilog=_EXAMPLES, **_STYLE)
     parser.add_argument("--version", action="version", version=f"acepure {acepure.__version__}")
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
-    for command in _COMMANDS:
-        command.add(commands, **_STYLE)
-    show = commands.add_parser(
+    commands = parser.add_subparsers(prog="acepure", metavar="COMMAND", help=argparse.SUPPRESS)
+    contents = _Contents(commands)
+    for title, modules in _COMMANDS.items():
+        contents.lines += ["", f"{title}:"]
+        for command in modules:
+            command.add(contents, **_STYLE)
+    contents.lines += ["", "this installation:"]
+    show = contents.add_parser(
         "show-config",
         help="show versions, kernels and threads",
         description="Show versions, which kernels there are and which is used, and the number of threads.",
         **_STYLE,
     )
     show.set_defaults(run=lambda arguments: show_config())
+    parser.description = "\n".join([_ABOUT, *contents.lines])
     return parser
 
 

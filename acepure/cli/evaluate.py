@@ -16,7 +16,7 @@ from ase.stress import full_3x3_to_voigt_6_stress
 from tqdm import tqdm
 
 from acepure._utils.files import atomic_write
-from acepure.cli.options import add_index, add_threads
+from acepure.cli.options import add_index, add_strict, add_threads
 from acepure.cli.parts import add_labels, check_outputs, label_arguments, labels_of, load, plural, read
 from acepure.cli.tensors import evaluate_tensors, is_tensor_model
 from acepure.features.linear import EnergyAndForces
@@ -70,9 +70,7 @@ def add(commands: Any, **style: Any) -> None:
     command.add_argument(
         "--uncertainty", action="store_true", help="standard deviations in OUT; in FIG how they fit the errors"
     )
-    command.add_argument(
-        "--strict", action="store_true", help="end with an error where a structure lies outside of the data of the fit"
-    )
+    add_strict(command)
     add_index(command)
     add_labels(command)
     command.add_argument("--target", metavar="KEY", help="of a vector or tensor: its labels; default those of the fit")

@@ -8,7 +8,7 @@ from dataclasses import fields
 from typing import Any
 
 from acepure._utils.arguments import SYNONYMS
-from acepure._utils.checks import count, symbol
+from acepure._utils.checks import count, number, symbol
 from acepure.features.basis import DEFAULT_RCUT
 from acepure.functions.envelopes import KERNEL_ENVELOPES
 from acepure.functions.radial import PolynomialRadialBasis
@@ -23,8 +23,10 @@ __all__ = [
     "add_self_interacting",
     "add_species",
     "add_specification",
+    "add_strict",
     "add_threads",
     "integer",
+    "real",
     "with_radial",
 ]
 
@@ -92,10 +94,29 @@ def add_index(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_strict(parser: argparse.ArgumentParser) -> None:
+    """Add --strict."""
+    parser.add_argument(
+        "--strict", action="store_true", help="end with an error where a structure lies outside of the data of the fit"
+    )
+
+
 def add_threads(parser: argparse.ArgumentParser) -> None:
     """Add --threads."""
     default = "default: ACEPURE_NUM_THREADS, else OMP_NUM_THREADS, else all cores"
     parser.add_argument("--threads", type=integer("--threads"), metavar="N", help=default)
+
+
+def real(name: str, least: float = 0.0) -> Callable[[str], float]:
+    """Return the type of an option that is a finite number of at least `least`."""
+
+    def convert(text: str) -> float:
+        try:
+            return number(name, float(text), least=least)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a finite number >= {least:g}") from None
+
+    return convert
 
 
 def integer(name: str, least: int = 1) -> Callable[[str], int]:

@@ -1,4 +1,4 @@
-"""What commands share: checking and reading files, labels and models, building a basis, words for tables."""
+"""What commands share: checking and reading files, labels and models, calculators, a basis, words for tables."""
 
 from __future__ import annotations
 
@@ -9,27 +9,37 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ase import Atoms
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.io.formats import filetype, ioformats
 
 from acepure._utils.files import check_writable
 from acepure.cli.options import SPECIFICATION, with_radial
 from acepure.features.basis import ACEBasis
 from acepure.fitting import LabeledData, LabelKeys, read_labels
 from acepure.functions.radial import PolynomialRadialBasis
+from acepure.interfaces.calculator import ACECalculator
+from acepure.models.embedded import EmbeddedACE
+from acepure.models.files import EMBEDDED, model_kind
 from acepure.models.linear import LinearACE
+from acepure.models.potential import FittedPotential
 from acepure.structures.files import StructureFiles
 
 __all__ = [
     "add_labels",
     "basis_arguments",
+    "calculator",
     "check_outputs",
     "describe",
     "label_arguments",
     "labels_of",
     "load",
+    "load_potential",
     "plural",
     "read",
     "ready_basis",
     "with_option_names",
+    "with_results",
+    "writable_format",
 ]
 
 
@@ -158,6 +168,38 @@ def with_option_names(text: str) -> str:
         return f"--{match[1].replace('_', '-')}" + " " * value_follows
 
     return _IN_PYTHON.sub(option, text.replace(_FALSE, ""))
+
+
+def writable_format(path: str, n: int) -> str:
+    """Return the format of ASE for a file with n structures; raise if it cannot be written, or holds but one."""
+    name = filetype(path, read=False)
+    known = ioformats.get(name)
+    if known is None or not known.can_write:
+        raise ValueError(f"-o {path}: ASE writes no files of this ending; .extxyz, .traj, .cif, .vasp, ... it does")
+    if known.single and n > 1:
+        raise ValueError(f"-o {path}: the format {name} holds one structure; {n} are to be written")
+    return str(name)
+
+
+def load_potential(path: str | os.PathLike[str]) -> FittedPotential:
+    """Read a potential of whatever kind; errors say which file."""
+    if os.path.isfile(path) and model_kind(path) == EMBEDDED.kind:
+        return EmbeddedACE.load(path)
+    return load(path)
+
+
+def calculator(arguments: argparse.Namespace) -> ACECalculator:
+    """Return the calculator of the potential in a file; what it warns of ends the command with --strict."""
+    warn = "raise" if arguments.strict else True
+    return load_potential(arguments.model).calculator(warn=warn, num_threads=arguments.threads)
+
+
+def with_results(atoms: Atoms) -> Atoms:
+    """Return a copy that holds energy, forces and, if there is one, stress, as files keep them."""
+    copy, results = atoms.copy(), atoms.calc.results
+    kept = {name: results[name] for name in ("energy", "forces", "stress") if name in results}
+    copy.calc = SinglePointCalculator(copy, **kept)
+    return copy
 
 
 def load(path: str | os.PathLike[str]) -> LinearACE:

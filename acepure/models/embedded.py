@@ -84,7 +84,10 @@ class EmbeddedACE(FittedPotential):
         self._at_rest = np.einsum("pzk,zk->zp", self.coefficients, features_of_isolated_atoms(basis))
 
     def __repr__(self) -> str:
-        return f"EmbeddedACE({self.basis!r}, {self.embedding!r})"
+        basis = self.basis
+        return (
+            f"EmbeddedACE({', '.join(basis.species)}; {len(basis)} features, order {basis.order}; {self.embedding!r})"
+        )
 
     @classmethod
     def fit(

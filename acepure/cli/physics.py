@@ -1,0 +1,51 @@
+"""`acepure physics`: what a potential says of crystals and of pairs of atoms."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from acepure.cli.options import add_index
+from acepure.cli.parts import load, plural, read
+from acepure.diagnostics.physics import check_physics
+
+__all__ = ["add"]
+
+_EPILOG = """\
+examples:
+  acepure physics Cu.ace crystals.extxyz
+  acepure physics Cu.ace
+
+Of each element and compound among the structures, the crystal of lowest energy is relaxed: its volume, bulk modulus,
+elastic constants and, of an element, its vacancy. Of each pair of species, two atoms alone. A warning says what is out
+of the range of all materials, or deep energies at distances that no data had. Labels are not needed.
+"""
+
+
+def add(commands: Any, **style: Any) -> None:
+    """Add the command to the parser."""
+    command = commands.add_parser(
+        "physics",
+        help="elastic constants, vacancies and dimers, with warnings",
+        description="Compute the equation of state, elastic constants, vacancies and dimers of a potential.",
+        epilog=_EPILOG,
+        **style,
+    )
+    command.add_argument("model", metavar="MODEL", help="file that `acepure fit` wrote")
+    command.add_argument("input", metavar="IN", nargs="?", help="file of structures; default none: dimers alone")
+    add_index(command)
+    command.set_defaults(run=_run)
+
+
+def _run(arguments: argparse.Namespace) -> None:
+    model = load(arguments.model)
+    structures = [] if arguments.input is None else read(arguments.input, arguments.index)
+    for k, atoms in enumerate(structures):
+        model.basis.species_indices(atoms, f"{arguments.input}[{k}]")
+    print(f"model   {model!r}: {arguments.model}")
+    if structures:
+        print(f"read    {plural(len(structures), 'structure')}: {arguments.input}", flush=True)
+    report = check_physics(model, structures)
+    if structures and not report.crystals:
+        print("\nnone of the structures is a crystal: periodic along three axes, dense, of one or two elements")
+    print(f"\n{report}")
