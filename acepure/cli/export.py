@@ -8,7 +8,6 @@ from typing import Any
 
 from acepure.cli.options import real
 from acepure.cli.parts import check_outputs, load_potential
-from acepure.models.linear import LinearACE
 
 __all__ = ["add"]
 
@@ -47,6 +46,4 @@ def _run(arguments: argparse.Namespace) -> None:
         raise ValueError(f"-o {output}: the name must end in .yace")
     check_outputs({"-o": output, "--core-table": table})
     model = load_potential(arguments.model)
-    if not isinstance(model, LinearACE):
-        raise ValueError(f"{arguments.model} has embedded densities, for which no .yace file can be written")
     print(model.export_yace(output, tolerance=arguments.tolerance, core_table=table))
