@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from acepure.features.centers import CenterGroup
 from acepure.features.environments import Environments
 from acepure.labels.factors import OneParticle, ProductSet
 from acepure.neighbors.lists import NeighborList
-from acepure.stages.fused import FeatureEvaluator, PairGeometry, PullbackEvaluator
+from acepure.stages.fused import FeatureEvaluator, LinearEvaluator, PairGeometry
 
 __all__ = ["TensorFunction", "TensorGradients"]
 
@@ -84,17 +85,23 @@ class TensorFunction:
             for k, (basis, theta) in enumerate(zip(bases, coefficients))
         ]
         self._coefficients = thetas
-        self._evaluators, self._pullbacks = [], []
+        self._folded: list[tuple[PairGeometry, Operators]] = []
         for z in range(n):
             groups = [next(group for group in basis._groups if z in group.species) for basis in bases]
             folded, shift = _folded(groups, [theta[z] for theta in thetas], bases)
             geometry = PairGeometry(folded, self._basis.radial, self._basis.species, shift)
-            self._evaluators.append(FeatureEvaluator(geometry, folded))
-            self._pullbacks.append(PullbackEvaluator(geometry, folded))
+            self._folded.append((geometry, folded))
+        self._evaluators = [FeatureEvaluator(geometry, folded) for geometry, folded in self._folded]
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Copies and pickles hold bases and coefficients; the compiled tables are built anew."""
         return TensorFunction, (self._bases, self._coefficients)
+
+    @cached_property
+    def _components(self) -> list[list[LinearEvaluator]]:
+        """For each component and species of center, the products that have weight in it alone."""
+        units = np.eye(self.n_components)[:, None]
+        return [[LinearEvaluator(geometry, folded, unit) for geometry, folded in self._folded] for unit in units]
 
     def evaluate(
         self, atoms: Atoms, *, neighbors: NeighborList | None = None, num_threads: int | None = None
@@ -124,22 +131,20 @@ class TensorFunction:
     def gradients(
         self, atoms: Atoms, *, neighbors: NeighborList | None = None, num_threads: int | None = None
     ) -> TensorGradients:
-        """Return the derivatives of Σ_i T_i: one reverse sweep for each component; arguments as `evaluate`."""
+        """Return the derivatives of Σ_i T_i; arguments as `evaluate`. A component costs what forces of an energy do."""
         environments = Environments(self._basis, atoms, neighbors=neighbors, num_threads=num_threads)
         positions = np.zeros((self.n_components, len(atoms), 3))
         strain = np.zeros((self.n_components, 3, 3))
+        species, threads = environments.species, environments.num_threads
         for part, _ in environments.parts():
-            for component in range(self.n_components):
-                cotangents = np.zeros((part.n_centers, self.n_components))
-                cotangents[:, component] = -1.0  # the kernel sums forces and virials, minus derivatives
-                gradients = np.zeros((part.n_pairs, 3))
-                for z, evaluator in enumerate(self._pullbacks):
-                    rows = environments.rows(part, [z])
-                    given = (part, rows, environments.species, cotangents, gradients, environments.num_threads)
-                    evaluator.evaluate(*given)
+            values, gradients = np.empty((part.n_centers, 1)), np.empty((part.n_pairs, 3))
+            for component, evaluators in enumerate(self._components):
+                for z, evaluator in enumerate(evaluators):
+                    evaluator.evaluate(part, environments.rows(part, [z]), species, values, gradients, threads)
                 into = positions[component], strain[component]
                 accumulate_forces(part.offsets, part.centers, part.neighbors, part.vectors, gradients, *into)
-        return TensorGradients(np.moveaxis(positions, 0, -1), np.moveaxis(strain, 0, -1))
+        # The kernel sums forces and virials, which are minus the derivatives.
+        return TensorGradients(-np.moveaxis(positions, 0, -1), -np.moveaxis(strain, 0, -1))
 
     def __repr__(self) -> str:
         return f"TensorFunction({self.n_components} components, {', '.join(self._basis.species)})"

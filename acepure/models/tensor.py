@@ -27,13 +27,15 @@ from acepure.models.files import TENSOR, read_model, write_model
 from acepure.neighbors.lists import NeighborList
 from acepure.references import Reference
 
-if TYPE_CHECKING:  # the model does not know its fitter, which is loaded where it is called
+if TYPE_CHECKING:  # the model knows neither its fitter nor its calculator, which are loaded where they are called
+    from ase.calculators.calculator import BaseCalculator
     from distributed import Client
 
     from acepure.fitting.deviations import Deviations
     from acepure.fitting.priors import SmoothnessPrior
     from acepure.fitting.tensor_errors import TensorErrors
     from acepure.fitting.tensor_labels import TensorSet
+    from acepure.interfaces.dipole import DipoleCalculator
 
 __all__ = ["TensorModel", "TensorPrediction"]
 
@@ -311,6 +313,12 @@ class TensorModel(Reported):
     def derivative_components(self, atoms: Atoms, *, num_threads: int | None = None) -> np.ndarray:
         """Return the derivatives of spherical components, shape (n_atoms, 3, n_components)."""
         return self._function.gradients(atoms, num_threads=num_threads).positions
+
+    def calculator(self, others: BaseCalculator | None = None, **arguments: Any) -> DipoleCalculator:
+        """Return an ASE calculator of the dipole, and of what `others` computes; arguments as `DipoleCalculator`."""
+        from acepure.interfaces.dipole import DipoleCalculator
+
+        return DipoleCalculator(self, others, **arguments)
 
     def errors(
         self,
