@@ -105,6 +105,7 @@ class MatrixLayout:
         self.orbitals = orbitals
         self._names = np.array(symbols)
         self._starts = orbitals.starts(symbols)
+        self._centers: dict[tuple[bool, str, str], np.ndarray] = {}
         self._bonds, self._atoms = ends, np.repeat(np.arange(len(symbols))[:, None], 2, axis=1)
 
     @property
@@ -114,8 +115,11 @@ class MatrixLayout:
 
     def centers(self, block: Block) -> np.ndarray:
         """Return which atoms, or which bonds, have such a block."""
-        first, second = self._names[self._ends(block)].T
-        return np.flatnonzero((first == block.first) & (second == block.second))
+        kind = block.on_site, block.first, block.second
+        if kind not in self._centers:
+            first, second = self._names[self._ends(block)].T
+            self._centers[kind] = np.flatnonzero((first == block.first) & (second == block.second))
+        return self._centers[kind]
 
     def gather(self, matrix: np.ndarray, block: Block) -> np.ndarray:
         """Return the blocks of a matrix, shape (n_centers, 2 l_a + 1, 2 l_b + 1)."""
@@ -126,8 +130,8 @@ class MatrixLayout:
         """Add blocks, and their transposes on the other side, to a matrix."""
         rows, columns = self._places(block)
         values = values / 2 if block.is_symmetric else values
-        np.add.at(matrix, (rows[:, :, None], columns[:, None, :]), values)
-        np.add.at(matrix, (columns[:, :, None], rows[:, None, :]), values.transpose(0, 2, 1))
+        matrix[rows[:, :, None], columns[:, None, :]] += values  # no two blocks of a kind have the same place
+        matrix[columns[:, :, None], rows[:, None, :]] += values.transpose(0, 2, 1)
 
     def _ends(self, block: Block) -> np.ndarray:
         return self._atoms if block.on_site else self._bonds

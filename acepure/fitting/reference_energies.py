@@ -6,6 +6,7 @@ Features vanish for an atom without neighbors, so that E0 is the model's energy 
 from __future__ import annotations
 
 import warnings
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from numbers import Real
 
@@ -127,7 +128,7 @@ def reference_energy(atoms: Atoms, energies: Mapping[str, float]) -> float:
     >>> reference_energy(Atoms("OH2"), {"H": -13.0, "O": -2041.0})
     -2067.0
     """
-    counts = atoms.symbols.formula.count()
+    counts = Counter(atoms.symbols)
     of_species = _of_all(energies, counts, f"energies has {', '.join(energies) or 'nothing'}")
     return float(sum(n * of_species[name] for name, n in counts.items()))
 
@@ -204,5 +205,5 @@ def _least_squares(labeled: Iterable[LabeledStructure], symbols: tuple[str, ...]
 
 
 def _fractions(atoms: Atoms, symbols: tuple[str, ...]) -> list[float]:
-    counts = atoms.symbols.formula.count()
+    counts = Counter(atoms.symbols)
     return [counts.get(name, 0) / len(atoms) for name in symbols]

@@ -17,6 +17,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -186,7 +187,7 @@ class Specification:
         """Target of the couplings."""
         return Irrep(self.L, self.parity)
 
-    @property
+    @cached_property
     def sizes(self) -> tuple[int, ...]:
         """Exact number of functions per order, by character count, without building them."""
         return tuple(functions for functions, _ in function_counts(self))

@@ -10,6 +10,8 @@ The search is vesin's; the order, the vectors and the decision who is inside are
 
     atoms → _search_box (where to look) → vesin (candidates, in any order) → sort_pairs → NeighborList
 
+Of a molecule of few atoms all pairs are candidates.
+
 vesin is always given a box that is periodic along all three axes: a non-periodic axis becomes a periodic
 one, longer than the structure by more than the cutoff, so that no image can be seen across the gap.
 Measured with vesin 0.6.2, its own mixed boundary conditions cost time proportional to the square of
@@ -19,6 +21,7 @@ the extent (30 times more for a slab 300 Å thick), and elongated boxes end the 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -36,6 +39,8 @@ __all__ = ["NeighborList", "neighbor_list"]
 
 # What a pair takes in the search and in the list.
 _BYTES_PER_PAIR = 80
+# Molecules of so many atoms are not searched: to sort all their pairs takes less time.
+FEW_ATOMS = 64
 # Two atoms nearer than this are one atom given twice, in Å; the kernels know it too.
 SHORTEST_PAIR = 1e-6
 # The search looks this far at least, in Å: a coarser grid costs little, as atoms are rarely nearer.
@@ -223,6 +228,8 @@ def find_pairs(
     centers : ndarray, (n_centers,), int32
     num_threads : int
     """
+    if len(atoms) <= FEW_ATOMS and not atoms.pbc.any():
+        return _sorted_list(atoms, *_all_pairs(len(atoms)), centers, species, cutoffs)
     present = np.bincount(species, minlength=len(cutoffs)) > 0
     search = max(cutoffs[present][:, present].max(), SHORTEST_SEARCH) * (1 + SEARCH_MARGIN)
     _refuse_too_many(atoms, search)
@@ -232,6 +239,13 @@ def find_pairs(
     pairs, shifts = finder.compute(box.points, box.vectors, True, "PS", copy=False)
     shifts = box.true_shifts(pairs, shifts)
     return _sorted_list(atoms, pairs, shifts, centers, species, cutoffs)
+
+
+@lru_cache(maxsize=FEW_ATOMS)
+def _all_pairs(n_atoms: int) -> tuple[np.ndarray, np.ndarray]:
+    """The half list of all pairs of a molecule, and their shifts, all zero."""
+    pairs = np.stack(np.triu_indices(n_atoms, 1), axis=1).astype(np.uintp)
+    return pairs, np.zeros((len(pairs), 3), dtype=np.int32)
 
 
 def _sorted_list(atoms: Atoms, pairs: Any, shifts: Any, centers: Any, species: Any, cutoffs: Any) -> NeighborList:

@@ -11,12 +11,21 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from acepure.errors import CoincidentAtomsError
+from acepure.neighbors import lists
 from acepure.neighbors.lists import NeighborList, neighbor_list
 
 # Vectors: round-off of positions and cell vectors of some 10 Å.
 TOLERANCE = 1e-12
 # From the atom at each corner of an elongated box to its neighbor.
 OFFSET = (0.1, 0.2, 0.8)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def search():
+    """Small structures are searched like large ones; one test below says otherwise."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(lists, "FEW_ATOMS", 0)
+        yield
 
 
 def assert_sorted(pairs: NeighborList, species) -> None:
@@ -169,6 +178,25 @@ def test_cell_of_a_molecule_is_irrelevant():
         assert not pairs.shifts.any()
         assert np.array_equal(pairs.vectors, expected.vectors)
         assert np.array_equal(pairs.neighbors, expected.neighbors)
+
+
+@pytest.mark.parametrize("n_atoms", [1, 2, 9, 64])
+@pytest.mark.parametrize("indices", [None, [0], slice(None, None, -2)])
+def test_few_atoms_are_not_searched(n_atoms, indices, monkeypatch):
+    rng = np.random.default_rng(n_atoms)
+    atoms = Atoms(rng.choice(["H", "C", "O"], n_atoms), rng.uniform(0, 10, (n_atoms, 3)), cell=[4, 5, 6])
+    species, cutoffs = np.searchsorted([1, 6, 8], atoms.numbers), rng.uniform(2, 6, (3, 3))
+    searched = neighbor_list(atoms, cutoffs, species=species, indices=indices)
+    monkeypatch.setattr(lists, "FEW_ATOMS", 64)
+    monkeypatch.setattr(lists.vesin, "NeighborList", None)
+    pairs = neighbor_list(atoms, cutoffs, species=species, indices=indices)
+    for name in ("offsets", "centers", "neighbors", "shifts", "vectors"):
+        assert np.array_equal(getattr(pairs, name), getattr(searched, name)), name
+    assert pairs.n_pairs > 0 or n_atoms < 9
+    if n_atoms > 1:
+        atoms.positions[-1] = atoms.positions[0] + 1e-8
+        with pytest.raises(CoincidentAtomsError, match=rf"atom 0 .* and atom {n_atoms - 1} "):
+            neighbor_list(atoms, 3.0, indices=[0])
 
 
 def test_no_neighbors():
