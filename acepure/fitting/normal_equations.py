@@ -172,22 +172,23 @@ class _Fit:
         result[self.possible] = theta
         return result
 
-    def scale_columns(self) -> int:
+    def scale_columns(self, held: np.ndarray) -> int:
         """Make all columns of length one, and those 0 that are multiples of an earlier one; return how many these are.
 
-        `d` is what columns are multiplied by in all.
+        Rows that are still to be added count, shape (any, n): what differs only there is not the same. `d` is what
+        columns are multiplied by.
         """
-        G, length = self.gram, np.sqrt(self.gram.diagonal())
+        G, length = self.gram, np.sqrt(self.gram.diagonal() + np.square(held).sum(axis=0))
         same = length <= _ZERO * length.max(initial=0.0)
         for j in range(G.n_tiles):
             for i in range(j + 1):
                 left, right = length[G.part(i)], length[G.part(j)]
-                cosine = np.abs(G[i, j][: len(left), : len(right)]) >= (1 - _SAME) * left[:, None] * right
+                products = G[i, j][: len(left), : len(right)] + held[:, G.part(i)].T @ held[:, G.part(j)]
+                cosine = np.abs(products) >= (1 - _SAME) * left[:, None] * right
                 same[G.part(j)] |= (np.triu(cosine, 1) if i == j else cosine)[~same[G.part(i)]].any(axis=0)
-        change = np.where(same, 0.0, 1.0 / np.where(same, 1.0, length))
-        G.scale(change, self.num_threads)
-        self.right *= change
-        self.d *= change
+        self.d = np.where(same, 0.0, 1.0 / np.where(same, 1.0, length))
+        G.scale(self.d, self.num_threads)
+        self.right *= self.d
         return int(same.sum())
 
 
@@ -205,19 +206,16 @@ def _rows(
 
 def _solved(fit: _Fit, labeled: LabeledSet, run: Any, alpha: float | None, progress: bool | None) -> NormalSolution:
     held, held_kinds = _assembled(fit, labeled, run, alpha is None)
-    summary = []
+    n_same = fit.scale_columns(held[:, :-1])
+    summary = [
+        f"{fit.possible.size:,} coefficients, {fit.possible.size - fit.gram.n:,} of them of functions that are zero in "
+        f"all structures, {n_same:,} equal to others"
+    ]
     if alpha is None:
-        fit.scale_columns()
         X = held[:, :-1] * fit.d
         alpha, text = _best_alpha(fit, X, held[:, -1], held_kinds)
         summary.append(text)
         fit.add(np.column_stack([X, held[:, -1]]))
-    n_same = fit.scale_columns()
-    summary.insert(
-        0,
-        f"{fit.possible.size:,} coefficients, {fit.possible.size - fit.gram.n:,} of them of functions that are zero in "
-        f"all structures, {n_same:,} equal to others",
-    )
     lam = alpha * fit.gram.n
     R = fit.gram.cholesky(lam, fit.num_threads)
     u, f, text = _corrected(fit, labeled, R, lam, progress)

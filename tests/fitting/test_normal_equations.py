@@ -13,6 +13,7 @@ from acepure.fitting.design import Design
 from acepure.fitting.fit import labeled_data
 from acepure.fitting.normal_equations import solve_normal_equations
 from acepure.fitting.occupancy import can_be_nonzero
+from acepure.fitting.recipe_triangles import interleaved_folds
 
 BASIS = ACEBasis(["Cu", "Au"], rcut=4.0, order=3, totaldegree=4)
 
@@ -108,6 +109,26 @@ def test_regularization_is_chosen_on_structures_left_out(monkeypatch):
     monkeypatch.setattr(normal_equations, "_SHARE", 0.0)  # in a file
     again = LinearACE.fit(structures, basis, solver="cholesky", num_threads=2, **options)
     np.testing.assert_array_equal(again.coefficients, chosen.coefficients)
+
+
+def test_functions_of_structures_left_out_are_fitted_too():
+    """Gold is nowhere but in the structure that is left out to choose alpha: its functions count all the same."""
+    structures = [Atoms("Au2", [[0, 0, 0], [0, 0, 2.4]], info={"config_type": "gold"}), *labeled_structures(8)[::2]]
+    for atoms in structures[1:]:
+        atoms.symbols[:] = "Cu"
+    for atoms in structures:
+        atoms.calc = EMT()
+        atoms.calc = SinglePointCalculator(atoms, energy=atoms.get_potential_energy(), forces=atoms.get_forces())
+    labeled = labeled_data(structures)
+    assert interleaved_folds([item.config_type for item in labeled], len(labeled))[0].tolist().count(0) == 1
+    design = Design(BASIS, resolve_weights((30, 1, 1)), {"Cu": 0.5, "Au": 0.2})
+    chosen = solve_normal_equations(design, labeled)
+    alpha = float(next(line for line in chosen.summary if "chosen by" in line).split()[1])
+    fixed = solve_normal_equations(design, labeled, alpha=alpha)
+    for item in labeled:
+        X = design.rows(item)[:, :-1].reshape(-1, 2, 1 + len(BASIS))[:, :, 1:]
+        found, expected = (np.einsum("rzk,zk->r", X, s.coefficients) for s in (chosen, fixed))
+        np.testing.assert_allclose(found, expected, atol=1e-5 * abs(expected).max())
 
 
 def test_large_bases_take_it_by_default(monkeypatch):
