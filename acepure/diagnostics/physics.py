@@ -42,6 +42,7 @@ _STEPS, _FEW_STEPS = 60, 20  # of crystals and vacancies; of atoms in strained c
 _VACANCY_CELL = 7.0  # Å: the least distance of a vacancy from its images
 # Volume per atom of a crystal, in cubes of the distance of nearest neighbors, is below this; diamond has 1.54.
 _LOOSEST = 2.2
+_FARTHEST = 6.0  # Å: nearest neighbors of no element are so far; atoms that are, are alone in a box (Cs has 5.3)
 #: What numbers of these kinds are between: bulk and shear moduli in GPa, B', formation energies of vacancies in eV.
 RANGES = {"B": (0.1, 600.0), "B'": (1.0, 10.0), "G": (0.05, 700.0), "vacancy": (0.0, 12.0)}
 _HOLE = 0.5  # eV
@@ -214,12 +215,11 @@ def _crystals(structures: Iterable[Atoms], calculator: Calculator) -> list[Atoms
 
 
 def _is_dense(atoms: Atoms) -> bool:
-    """Whether space is filled: no slab, no molecule in a box."""
-    supercell = atoms * [max(1, int(np.ceil(4.0 / h))) for h in atoms.cell.lengths()]
-    nearest = supercell.get_all_distances(mic=True)
-    np.fill_diagonal(nearest, np.inf)
+    """Whether space is filled: no slab, no atom or molecule in a box."""
+    nearest = atoms.get_all_distances(mic=True)
+    np.fill_diagonal(nearest, atoms.cell.minkowski_reduce()[0].lengths().min())  # each atom's own images
     mean = float(nearest.min(axis=1).mean())
-    return bool(supercell.get_volume() / len(supercell) < _LOOSEST * mean**3)
+    return bool(mean < _FARTHEST and atoms.get_volume() / len(atoms) < _LOOSEST * mean**3)
 
 
 def _equation_of_state(atoms: Atoms, calculator: Calculator) -> tuple[float, float]:

@@ -75,7 +75,8 @@ def test_crystals_are_found_among_other_structures():
     slab = fcc111("Cu", (1, 1, 4), vacuum=8.0)
     slab.pbc = True
     alloy = bulk("CuAu", "rocksalt", a=5.2)
-    found = _crystals([*other, slab, best, alloy], EMT())
+    alone = Atoms("Al", cell=[9.0] * 3, pbc=True)
+    found = _crystals([*other, slab, best, alone, alone * (2, 1, 1), alloy], EMT())
     assert found == [best, alloy]
 
 
