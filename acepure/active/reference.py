@@ -76,6 +76,9 @@ def check_labels(labeled: Atoms, asked: Atoms, largest_force: float) -> None:
         raise ReferenceFailure(f"labels are of {labeled.symbols}, and those of {asked.symbols} were asked for")
     if not np.allclose(labeled.positions, asked.positions, rtol=0, atol=1e-4):
         raise ReferenceFailure("labels are of other positions than those that were asked for")
+    cell, periodic = labeled.cell[asked.pbc], np.array_equal(labeled.pbc, asked.pbc)
+    if not periodic or not np.allclose(cell, asked.cell[asked.pbc], rtol=0, atol=1e-4):
+        raise ReferenceFailure("labels are of another cell, or other periodic axes, than those that were asked for")
     if not has_labels(labeled):
         raise ReferenceFailure("there is no energy, or there are no forces")
     energy, forces = labeled.get_potential_energy(), labeled.get_forces()

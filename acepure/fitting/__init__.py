@@ -26,8 +26,17 @@ errors per group                        errors.py              `Errors`, `Predic
 structures left out, in closed form     leave_out.py           `leave_out`
 errors beside what was stated for them  deviations.py          `Deviations`, `Coverage`, `coverage_table`
 laws of the errors                      calibration.py         `fit_error_law`
+noise of groups, as weights             groups.py              `group_weights`
+priors that tie species together        species_prior.py
+forward selection of functions          selection.py
+thousands of unknowns                   normal_equations.py    `solve_normal_equations`
+functions that are zero everywhere      occupancy.py           `can_be_nonzero`
+coefficients that hardly matter         pruning.py
+which basis predicts unseen structures  cross_validation.py    `cross_validate`
 vectors and tensors: labels, rows,      tensor_labels.py, tensor_design.py, tensors.py, tensor_errors.py: what
 steps of a fit, errors                  `TensorModel.fit` runs
+nonlinear site energies                 embedded.py, train_embedded.py: what `EmbeddedACE.fit` runs
+matrices between orbitals               hamiltonians.py: what `HamiltonianModel.fit` runs
 ======================================  =====================  =====================================================
 
 Units are eV and Å; the virial is W = −∂E/∂ε in eV, a stress −W / V in eV/Å³ with ASE's sign and Voigt order.

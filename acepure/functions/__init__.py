@@ -13,11 +13,10 @@ f(r)                    envelopes.py       `CosineEnvelope`, `PolynomialEnvelope
 P_n(x)                  polynomials.py     `Chebyshev`, `Legendre`, `Orthonormal` with its
                                            `Measure`; base `Polynomials`
 R_n(r) = f(r) P_n(x)    radial.py          `PolynomialRadialBasis`; base `RadialBasis`
+R_nl(r), sums of these  whitened.py        `WhitenedRadialBasis`
 ======================  =================  ==================================================
 
 Beside them: cartesian.py, spherical components to Cartesian ones.
-Behind them: checks.py (arguments), pairs.py (one value per ordered pair of species) and
-serialization.py (objects to plain Python types and back).
 """
 
 from acepure.functions.envelopes import CosineEnvelope, Envelope, PolynomialEnvelope, SmoothEnvelope

@@ -7,7 +7,9 @@ embedded        EmbeddedACE: nonlinear site energies
 embedding       functions of densities for it
 potential       what both have in common
 calibration     how errors grow with what a posterior says
+coverage        what the structures of a fit hold, and what lies outside of it
 tensor          TensorModel: vectors and tensors
+hamiltonian     HamiltonianModel: matrices between orbitals
 repulsion       repulsive cores at short distance
 pair_potential  given pair potentials, carried like cores
 files           files of models

@@ -13,6 +13,7 @@ import ase.io
 import numpy as np
 import pytest
 from ase import Atoms
+from ase.build import bulk
 from ase.calculators.calculator import Calculator
 from ase.calculators.emt import EMT
 from ase.calculators.lj import LennardJones
@@ -23,7 +24,7 @@ import acepure.active.folder
 from acepure import ACEBasis, LinearACE
 from acepure.active import relative_force_uncertainty, status
 from acepure.active.folder import Folder
-from acepure.active.reference import command_reference
+from acepure.active.reference import ReferenceFailure, check_labels, command_reference
 from acepure.active.refit import FitChoices, Refit
 from acepure.active.trajectory import Dynamics
 
@@ -265,6 +266,30 @@ def test_without_a_calculator_frames_wait_for_labels(tmp_path):
     assert run.run() is None
     assert run.folder.numbers("labels") == [0, 1, 2, k]
     assert "forces_error" in run.log()[k]
+
+
+@pytest.mark.parametrize(
+    "change, said",
+    [
+        ({"symbols": "CuAu3"}, "those of Cu4 were asked for"),
+        ({"positions": bulk("Cu", a=3.6, cubic=True).positions + 0.1}, "other positions"),
+        ({"cell": [3.7, 3.6, 3.6]}, "another cell"),
+        ({"pbc": [True, True, False]}, "other periodic axes"),
+    ],
+)
+def test_labels_of_another_structure_are_refused(change, said):
+    asked = bulk("Cu", a=3.6, cubic=True)
+    given = {"symbols": asked.symbols, "positions": asked.positions, "cell": asked.cell, "pbc": asked.pbc}
+    (good,), (other,) = (labeled([Atoms(**{**given, **changes})]) for changes in ({}, change))
+    check_labels(good, asked, 50.0)
+    with pytest.raises(ReferenceFailure, match=said):
+        check_labels(other, asked, 1e9)
+
+
+def test_molecules_may_get_a_box():
+    """Codes of plane waves put one around them; without periodic axes it means nothing."""
+    (labels,) = labeled([Atoms("Cu2", [[0, 0, 0], [0, 0, 2.3]], cell=[9, 9, 9])])
+    check_labels(labels, Atoms("Cu2", labels.positions), 50.0)
 
 
 def test_a_command_labels(tmp_path):
