@@ -58,10 +58,7 @@ def without_small(
     for k, atoms in enumerate(structure_list(structures, "structures")):
         with naming_structure(k):
             environments = Environments(basis, atoms, num_threads=num_threads)
-            features, species = (
-                evaluate_features(basis, environments) - vacuum[environments.species],
-                environments.species,
-            )
+            features, species = evaluate_features(basis, environments), environments.species
             gradients = sum_gradients(basis, environments)
         for z in range(len(coefficients)):
             squares[0, z] += np.square((features[species == z] - vacuum[z]).sum(axis=0) / len(atoms))

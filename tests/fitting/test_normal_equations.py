@@ -165,3 +165,25 @@ def test_pruned_models_stay_within_their_bounds():
     assert 10 < dropped.sum() < dropped.size - 10 and "left out" in small.report["summary"][-1]
     with pytest.raises(ValueError, match="structures is empty"):
         model.pruned([])
+
+
+def test_sizes_of_coefficients_by_models_of_one_alone():
+    """In a centered basis, in which an isolated atom has features of its own."""
+    basis = ACEBasis(["Cu", "Au"], rcut=4.0, order=2, totaldegree=2).centered(IdealGas(0.05))
+    structures, rng = labeled_structures(3), np.random.default_rng(0)
+    theta = rng.normal(size=(2, len(basis))) * 10.0 ** rng.uniform(-2, 0, (2, len(basis)))
+    bounds = np.array([0.05, 0.5])
+    relative = np.empty(theta.size)
+    for k in range(theta.size):
+        alone = LinearACE(basis, np.where(np.arange(theta.size) == k, theta.ravel(), 0.0).reshape(theta.shape))
+        found = [(alone.evaluate(atoms), len(atoms)) for atoms in structures]
+        energy = np.sqrt(np.mean([(result.energy / n) ** 2 for result, n in found]))
+        forces = np.sqrt(np.mean(np.concatenate([result.forces.ravel() for result, _ in found]) ** 2))
+        relative[k] = max(np.array([energy, forces]) / bounds)
+    order = np.argsort(relative)
+    dropped = order[np.cumsum(relative[order]) <= 1.0]
+    expected = theta.ravel().copy()
+    expected[dropped] = 0.0
+    small = LinearACE(basis, theta).pruned(structures, energy=bounds[0], forces=bounds[1])
+    assert 3 < len(dropped) < theta.size - 3
+    np.testing.assert_array_equal(small.coefficients.ravel(), expected)
