@@ -112,15 +112,17 @@ class PairGeometry:
         Yields
         ------
         centers, pairs : slice
-            The part, as a range of centers and of pairs of the list.
+            The part, as a range of centers and of pairs of the list; those without any of the rows are left out.
         part : PairList
             The part as the kernels take it, its numbers counted from its start.
         """
         center_species = species[neighbors.centers]
         pair_species = species[neighbors.neighbors]
         for first, last in self._ranges(neighbors.offsets, work):
-            start, stop = int(neighbors.offsets[first]), int(neighbors.offsets[last])
             chosen = rows[_within(rows, slice(first, last))] - first
+            if not len(chosen):
+                continue
+            start, stop = int(neighbors.offsets[first]), int(neighbors.offsets[last])
             offsets = neighbors.offsets[first : last + 1] - start
             vectors, zi, zj = neighbors.vectors[start:stop], center_species[first:last], pair_species[start:stop]
             tables = self._tables(vectors, zi, offsets, zj, gradients)
@@ -144,9 +146,8 @@ class PairGeometry:
         self, vectors: np.ndarray, zi: np.ndarray, offsets: np.ndarray, zj: np.ndarray, gradients: bool
     ) -> tuple[np.ndarray, np.ndarray]:
         """Radial functions of pairs and d/dr, shape (n_pairs, n_channels); empty where the kernel computes them."""
-        tables = np.empty((2, 0, 0))
         if self._radial.has_kernel:
-            return tables[0], tables[1]
+            return _NO_ROWS, _NO_ROWS
         r, zi = np.linalg.norm(vectors, axis=1), np.repeat(zi, np.diff(offsets))
         tables = np.zeros((2, len(r), len(self._channels)))
         for a, center in enumerate(self._species):
@@ -398,8 +399,6 @@ class LinearEvaluator:
         pooling = self._geometry.pooling
         for centers, pairs, part in self._geometry.parts(neighbors, rows, species, True):
             chosen = rows[_within(rows, centers)] - centers.start
-            if not len(chosen):
-                continue
             sums = np.empty((-(-len(chosen) // harmonics_kernel.lanes), self._n_leaves, harmonics_kernel.lanes))
             outputs = np.empty((centers.stop - centers.start, self._n_outputs))
             self._kernel.evaluate(pooling, part, sums, False, outputs, _NO_ROWS, _NO_ROWS, threads)

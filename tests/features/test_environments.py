@@ -24,6 +24,7 @@ from acepure.features.environments import Environments
 from acepure.fitting import label_structures
 from acepure.models.repulsion import ZBLCore
 from acepure.neighbors import blocks, lists
+from acepure.stages import fused
 
 BASIS = ACEBasis(["Cu", "Zr"], rcut=4.0, order=2, totaldegree=3)
 
@@ -110,6 +111,19 @@ CALLS = {
 @pytest.mark.parametrize("name", CALLS)
 def test_everything_once(count, name):
     assert count(lambda: CALLS[name](alloy())) == ONCE
+
+
+@pytest.mark.parametrize(
+    "call", [FUNCTION.evaluate_with_gradients, FUNCTION.evaluate, TENSORS.predict, TENSORS.derivatives]
+)
+def test_species_that_are_absent_need_no_kernel(call, monkeypatch):
+    """Functions have tables of their own for each species of center."""
+    made, PairList = [], fused.kernel.PairList
+    monkeypatch.setattr(fused.kernel, "PairList", lambda *tables: made.append(1) or PairList(*tables))
+    call(bulk("Cu"))
+    pure = len(made)
+    call(alloy())
+    assert pure > 0 and len(made) == 3 * pure
 
 
 def test_several_structures_once_each(count):
