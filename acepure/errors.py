@@ -10,6 +10,7 @@ __all__ = [
     "CoincidentAtomsError",
     "CoverageWarning",
     "ExtrapolationWarning",
+    "LargeBasisWarning",
     "ModelFileError",
     "SpeciesError",
 ]
@@ -36,6 +37,10 @@ class CoverageWarning(UserWarning):
 
 class ExtrapolationWarning(CoverageWarning):
     """A structure leaves the range of what a potential was made for; the message names what and where."""
+
+
+class LargeBasisWarning(UserWarning):
+    """A basis has very many functions, and nobody asked for so many; the message names a smaller choice."""
 
 
 class ModelFileError(ValueError):

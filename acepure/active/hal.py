@@ -27,6 +27,7 @@ from acepure.active.starts import check_calculator, check_E0s, check_starts, fin
 from acepure.active.trajectory import Dynamics, Trajectory, bare, explore
 from acepure.features.basis import ACEBasis, check_basis
 from acepure.fitting.fit import labeled_data
+from acepure.fitting.labels import group_of
 from acepure.models.linear import LinearACE
 from acepure.structures.gate import structure_list
 
@@ -217,7 +218,7 @@ class HAL:
         for k, atoms in enumerate(self.starts):
             if k >= done and not self.folder.has("pending", k):
                 asked = bare(atoms)
-                asked.info["config_type"] = str(atoms.info.get("config_type", "start"))
+                asked.info["config_type"] = group_of(atoms, "config_type", "start")
                 self.folder.write_json(f"predictions/{k:04d}.json", {"reason": "start"})
                 self.folder.write("pending", k, with_labels(asked, atoms.calc.results) if has_labels(atoms) else asked)
         return all(self._settle(k) for k in range(done, len(self.starts)))

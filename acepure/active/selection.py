@@ -34,7 +34,7 @@ from acepure.features.derivatives import sum_gradients
 from acepure.features.directional import jvp
 from acepure.features.environments import Environments
 from acepure.features.linear import features_of_isolated_atoms
-from acepure.fitting.labels import text_table
+from acepure.fitting.labels import group_of, text_table
 from acepure.fitting.priors import SmoothnessPrior
 from acepure.fitting.system import unknowns
 from acepure.fitting.weights import DEFAULT_WEIGHTS
@@ -169,7 +169,7 @@ def select(
     rows = Rows(basis, to_unknowns, forces, energy_weight, num_threads, sketch, seed)
     choose = {"d-optimal": _d_optimal, "farthest": _farthest, "random": _random}[method]
     indices, gains, evaluated = choose(_Task(pool, start, left, rows, rng, refused), n)
-    kinds = [str(pool[k].info.get("config_type", "default")) for k in indices]
+    kinds = [group_of(pool[k], "config_type") for k in indices]
     return Selection(indices, gains, refused, kinds, evaluated)
 
 

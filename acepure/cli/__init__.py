@@ -163,9 +163,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _show_warning(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
-    """Print a warning for users in one line; those for developers say where they come from."""
-    text = f"{message}" if issubclass(category, UserWarning) else warnings.formatwarning(message, category, *where[:2])
-    print(f"acepure: warning: {' '.join(text.split())}", file=sys.stderr)
+    """Print a warning in one line, without the place in the code; those not for users say of what kind they are."""
+    kind = "" if issubclass(category, UserWarning) else f" ({category.__name__})"
+    print(f"acepure: warning: {' '.join(str(message).split())}{kind}", file=sys.stderr)
 
 
 def _one_line(error: BaseException) -> str:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from acepure.structures.gate import species_of
 __all__ = ["add"]
 
 _FUNCTIONS = ("rcut", "order", "totaldegree")
+_ENOUGH = 10  # environments for each column
 _SIZE = (7.2, 6.4)  # inches; twelve rows
 
 _EPILOG = f"""\
@@ -54,7 +56,9 @@ def add(commands: Any, **style: Any) -> None:
         "-o", "--output", metavar="FIGURE", default=default, help=f"default {default}; .pdf and .svg work too"
     )
     add_index(command)
-    command.add_argument("--frames", type=integer("--frames"), metavar="N", help="so many of these, at random")
+    command.add_argument(
+        "--frames", type=integer("--frames"), metavar="N", help="so many structures of these, at random"
+    )
     command.add_argument(
         "--atoms-per-structure",
         type=integer("--atoms-per-structure"),
@@ -98,11 +102,12 @@ def _run(arguments: argparse.Namespace) -> None:
 
 
 def _print_shortage(structures: Sequence[Atoms], n_features: int, sampling: dict[str, Any]) -> None:
-    """Say before the work which species of center have fewer environments than there are columns, and what helps."""
+    """Say before the work which species of center have few environments for so many columns, and what helps."""
     n_columns = 1 + n_features
     counts = environments_by_species(structures, **sampling)
     few = {center: n for center, n in counts.items() if n < n_columns}
     if not few:
+        _print_caution(counts, n_columns)
         return
     in_all = environments_by_species(structures)
     found = ", ".join(f"{n:,} of {center} ({in_all[center]:,} in all atoms)" for center, n in few.items())
@@ -112,6 +117,25 @@ def _print_shortage(structures: Sequence[Atoms], n_features: int, sampling: dict
         f"note    too few environments: {found}, but {n_columns:,} columns (the features and 1);\n"
         "        columns will be dependent, and condition numbers infinite: "
         f"{more}, or lower --totaldegree or --order\n",
+        flush=True,
+    )
+
+
+def _print_caution(counts: Mapping[str, int], n_columns: int) -> None:
+    """Say what the size of the sample alone does to condition numbers.
+
+    Of p independent columns of unit variance and n environments, the covariance has a condition number of about
+    ((√n + √p)/(√n − √p))² (Marchenko and Pastur).
+    """
+    center, n = min(counts.items(), key=lambda item: item[1])
+    if n >= _ENOUGH * n_columns:
+        return
+    p, q = math.sqrt(n_columns), math.sqrt(n)
+    apparent = "without bound" if n == n_columns else f"about {((q + p) / (q - p)) ** 2:.2g}"
+    print(
+        f"note    {n:,} environments of {center} for {n_columns:,} columns (the features and 1), less than ten each:\n"
+        f"        the sample alone makes condition numbers of covariances {apparent}, even of independent columns;\n"
+        "        --frames counts structures, --atoms-per-structure atoms of each\n",
         flush=True,
     )
 

@@ -350,8 +350,8 @@ class ACEBasis(Resolved):
         if (index < 0).any():
             unknown = ", ".join(sorted({chemical_symbols[number] for number in atoms.numbers[index < 0]}))
             raise SpeciesError(
-                f"{name} holds {unknown}, but the basis is for {', '.join(self.species)}; "
-                "name all species when making the basis"
+                f"{name} holds {unknown}, but the basis is for {', '.join(self.species)}; a basis is made for all its "
+                "species at once, and a potential knows those it was fitted to"
             )
         return index
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 from ase import Atoms
 
 from acepure._utils.arguments import resolve_synonyms
+from acepure.errors import LargeBasisWarning
 from acepure.features.basis import ACEBasis, evaluate_features, evaluate_structures
 from acepure.features.environments import Environments
 from acepure.functions.radial import RadialBasis
@@ -21,6 +23,9 @@ __all__ = ["descriptors"]
 #: Where `store=True` puts the features (Atoms.arrays) and the parameters of the basis (Atoms.info, a JSON string).
 ARRAY_NAME = "acepure_descriptors"
 INFO_NAME = "acepure_basis"
+
+#: Features of each atom that are worth a warning where nobody has chosen the order or the number of functions.
+_MANY = 5000
 
 _ARGUMENTS = ("rcut", "order", "totaldegree", "wL", "n_max", "l_max", "n_functions", "functions", "n_start", "radial")
 
@@ -88,6 +93,11 @@ def descriptors(
     TypeError, ValueError
         For wrong input, before any work.
 
+    Warns
+    -----
+    LargeBasisWarning
+        If there are more than 5000 features of each atom, and the order was not chosen.
+
     Examples
     --------
     >>> from ase.build import bulk
@@ -106,6 +116,8 @@ def descriptors(
         raise ValueError("store=True keeps one row per atom, but indices selects some; leave one of them out")
     symbols = occurring_species(structures) if species is None else species
     basis = _basis(symbols, given | {"canonical": canonical})
+    if all(given[name] is None for name in ("order", "n_functions", "functions")):
+        _warn_if_large(basis)
     if one:
         environments = Environments(basis, structures[0], indices=indices, num_threads=num_threads, checked=True)
         rows = [evaluate_features(basis, environments)]
@@ -118,6 +130,17 @@ def descriptors(
             structure.info[INFO_NAME] = parameters
     features: list[Any] = [_by_order(basis, values) for values in rows] if blocks else list(rows)
     return features[0] if one else features
+
+
+def _warn_if_large(basis: ACEBasis) -> None:
+    sizes = basis.specification.sizes
+    if sum(sizes) > _MANY:
+        warnings.warn(
+            f"{sum(sizes):,} features of each atom, as the order was not chosen and is {basis.order}; "
+            f"order={basis.order - 1} has {sum(sizes[:-1]):,} of them; choose order={basis.order} for all",
+            LargeBasisWarning,
+            stacklevel=3,
+        )
 
 
 def _by_order(basis: ACEBasis, values: np.ndarray) -> dict[str, np.ndarray]:

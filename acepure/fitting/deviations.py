@@ -9,7 +9,7 @@ import numpy as np
 from scipy.stats import spearmanr
 
 from acepure.features.linear import EnergyAndForces
-from acepure.fitting.labels import LabeledStructure, text_table
+from acepure.fitting.labels import LabeledStructure, name_of_all, text_table
 from acepure.models.uncertainty import Uncertainty
 
 __all__ = ["QUANTITIES", "Coverage", "Deviations", "compare_deviations", "coverage_table"]
@@ -145,7 +145,7 @@ def coverage_table(deviations: Mapping[str, Deviations]) -> str:
         groups = sorted(set(found.config_types.tolist()))
         masks = {name: found.config_types == name for name in groups}
         if len(groups) > 1:
-            masks["all"] = np.ones(len(found.scales), dtype=bool)
+            masks[name_of_all(groups)] = np.ones(len(found.scales), dtype=bool)
         for name, mask in masks.items():
             c = Coverage.of(found.errors[mask] / found.scales[mask, None], found.sigmas[mask] / found.scales[mask])
             rank = "–" if np.isnan(c.rank) else f"{c.rank:.2f}"

@@ -23,7 +23,7 @@ from acepure._utils.workers import (
 )
 from acepure.features.linear import EnergyAndForces
 from acepure.fitting.labeled import LabeledSet
-from acepure.fitting.labels import LabeledStructure, text_table
+from acepure.fitting.labels import LabeledStructure, name_of_all, text_table
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -116,7 +116,7 @@ class Errors:
             header += [f"{quantity} RMSE", f"MAE ({_UNITS[quantity][0]})"]
         rows = [[name, *_cells(group, shown)] for name, group in self.groups.items()]
         if len(self.groups) > 1:
-            rows.append(["all", *_cells(together, shown)])
+            rows.append([name_of_all(self.groups), *_cells(together, shown)])
         return text_table([header, *rows])
 
     def relative_table(self) -> str:

@@ -22,6 +22,7 @@ from acepure.fitting.keys import Key, LabelKeys, resolve_keys
 from acepure.fitting.labels import (
     LabeledStructure,
     LabelWarning,
+    name_of_all,
     read_quietly,
     text_table,
     virial_without_volume,
@@ -84,7 +85,7 @@ class LabeledSet(ABC):
         counts = self._census.counts
         total = sum(counts.values(), np.zeros(5, dtype=int))
         header = ["config_type", "structures", "atoms", "energies", "forces", "virials"]
-        rows = [[name, *(f"{n:,}" for n in row)] for name, row in [*counts.items(), ("all", total)]]
+        rows = [[name, *(f"{n:,}" for n in row)] for name, row in [*counts.items(), (name_of_all(counts), total)]]
         return f"{text_table([header, *rows])}\n{self.keys}"
 
     def __str__(self) -> str:

@@ -9,7 +9,7 @@ Labels are looked for in `atoms.info`, in `atoms.arrays` and among the results o
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +25,8 @@ from acepure.structures.gate import check_structure
 __all__ = [
     "LabelWarning",
     "LabeledStructure",
+    "group_of",
+    "name_of_all",
     "read_labels",
     "read_quietly",
     "stored_value",
@@ -148,8 +150,25 @@ def read_quietly(atoms: Atoms, keys: LabelKeys, name: str) -> LabeledStructure:
         None if energy is None else _number(f"{name}: {keys.energy}", energy),
         None if forces is None else _frozen(real_array(f"{name}: {keys.forces}", forces, (len(atoms), 3))),
         _virial(atoms, keys, name),
-        str(atoms.info.get(keys.config_type, "default")) if keys.config_type else "default",
+        group_of(atoms, keys.config_type),
     )
+
+
+def group_of(atoms: Atoms, key: str | None, default: str = "default") -> str:
+    """Return the name of the group of a structure; one that is None, which files hold as True, is no name.
+
+    Examples
+    --------
+    >>> group_of(Atoms(info={"config_type": "fcc"}), "config_type"), group_of(Atoms(info={"kind": None}), "kind")
+    ('fcc', 'default')
+    """
+    value = atoms.info.get(key) if key else None
+    return default if value is None or value is True else str(value)
+
+
+def name_of_all(groups: Collection[str]) -> str:
+    """Return what the row of all groups together is called: no group has the same name."""
+    return "all groups" if "all" in groups else "all"
 
 
 def stored_value(atoms: Atoms, key: str | None, name: str) -> Any:

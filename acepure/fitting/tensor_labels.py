@@ -19,7 +19,7 @@ from ase import Atoms
 
 from acepure.fitting.keys import LabelError, places
 from acepure.fitting.labeled import starts_anew
-from acepure.fitting.labels import stored_value
+from acepure.fitting.labels import group_of, stored_value
 from acepure.functions.cartesian import RANKS, cartesian_shape, from_cartesian, resolve_rank
 from acepure.structures.gate import checked_structures, species_of
 
@@ -209,7 +209,7 @@ def _labeled(atoms: Atoms, target: Target, name: str) -> LabeledTensor:
         atoms,
         None if values is None else _components(values, leading, target.rank, f"{name}: {target.key!r}"),
         None if derivatives is None else _charges(derivatives, atoms, target, f"{name}: {target.derivatives!r}"),
-        str(atoms.info.get(target.config_type_key, "default")) if target.config_type_key else "default",
+        group_of(atoms, target.config_type_key),
     )
 
 

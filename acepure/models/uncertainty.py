@@ -35,9 +35,9 @@ if TYPE_CHECKING:  # loaded where they are called
 __all__ = ["UncertainModel", "Uncertainty"]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Uncertainty:
-    """Standard deviations of a prediction.
+    """Standard deviations of a prediction; printed, a line.
 
     Attributes
     ----------
@@ -59,6 +59,10 @@ class Uncertainty:
     virial: float
     energies: np.ndarray
     posterior: Uncertainty | None = None
+
+    def __repr__(self) -> str:
+        forces = f"{self.forces.min():.3g} to {self.forces.max():.3g} eV/Å on {len(self.forces)} atoms"
+        return f"Uncertainty(energy {self.energy:.3g} eV, forces {forces}, virial {self.virial:.3g} eV)"
 
 
 class UncertainModel(FittedPotential):

@@ -1,6 +1,7 @@
 """The command line: what is written, what is printed, and how it fails."""
 
 import json
+import warnings
 
 import ase.io
 import numpy as np
@@ -262,3 +263,11 @@ def test_no_command_prints_the_help(capsys):
     code, out, err = run("", capsys)
     assert (code, out) == (2, "")
     assert "examples:" in err
+
+
+@pytest.mark.parametrize("category, ending", [(UserWarning, ""), (RuntimeWarning, " (RuntimeWarning)")])
+def test_warnings_do_not_say_where_in_the_code(monkeypatch, capsys, category, ending):
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        monkeypatch.setattr("acepure.cli.show_config", lambda: warnings.warn("two\nlines", category, stacklevel=1))
+        assert run("show-config", capsys) == (0, "", f"acepure: warning: two lines{ending}\n")

@@ -27,9 +27,9 @@ SMALL = "--order 2 --totaldegree 3"
 
 
 def test_table_and_figure(structures, capsys, tmp_path):
-    code, out, err = run(f"conditioning in.extxyz {SMALL} --threads 1", capsys)
+    code, out, err = run(f"conditioning in.extxyz {SMALL} --threads 1 --atoms-per-structure 32", capsys)
     assert (code, err) == (0, "")
-    expected = compare_references(structures, order=2, totaldegree=3, atoms_per_structure=20)
+    expected = compare_references(structures, order=2, totaldegree=3, atoms_per_structure=32)
     assert out == f"read    5 structures: in.extxyz\n\n{expected}\n\nwrote   acepure_conditioning.png\n"
     assert (tmp_path / "acepure_conditioning.png").read_bytes().startswith(b"\x89PNG")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["acepure_conditioning.png", "in.extxyz"]
@@ -67,7 +67,11 @@ def test_radial_functions(structures, capsys):
         # Order 1 of one species has the functions n = 0 .. degree, and there is the column of ones.
         ("--totaldegree 4 --atoms-per-structure 1", "5 of Cu (160 in all atoms), but 6 columns"),
         ("--totaldegree 4 --atoms-per-structure 1", "raise --atoms-per-structure, or"),
-        ("--totaldegree 3 --atoms-per-structure 1", None),
+        ("--totaldegree 3", None),
+        ("--totaldegree 3 --atoms-per-structure 1", "condition numbers of covariances without bound"),
+        # ((√100 + √16)/(√100 − √16))² = (14/6)²
+        ("--totaldegree 14", "100 environments of Cu for 16 columns (the features and 1), less than ten each"),
+        ("--totaldegree 14", "condition numbers of covariances about 5.4, even of independent columns"),
         ("--totaldegree 31 --index :1", "20 of Cu (32 in all atoms), but 33 columns"),
         ("--totaldegree 31 --index :1", "take more structures, or"),
     ],

@@ -7,12 +7,14 @@ import pickle
 
 import numpy as np
 import pytest
+from ase import Atoms
 from ase.build import bulk, molecule
 from ase.io import read, write
 from cases.descriptors import BASIS, RADIAL, SPECIES, cluster, crystal, large_structure
 
 import acepure.features.descriptors
 from acepure import ACEBasis, descriptors
+from acepure.errors import LargeBasisWarning
 from acepure.functions import PolynomialRadialBasis
 
 # --- selections and forms of the result -------------------------------------------------------------------------------
@@ -304,3 +306,14 @@ def test_copies(copied, used):
     again = copied(basis)
     assert again == basis
     np.testing.assert_array_equal(again.descriptors(cluster(1)), expected)
+
+
+def test_many_features_that_nobody_asked_for_are_told():
+    atoms = Atoms("Cu")
+    with pytest.warns(LargeBasisWarning, match=r"10,020 features .* is 3; order=2 has 260 of them") as told:
+        assert descriptors(atoms, nmax=8, lmax=6).shape == (1, 10020)
+    assert told[0].filename == __file__
+    sizes = ACEBasis(["Cu"], n_max=8, l_max=6).specification.sizes
+    assert sum(sizes[:2]) == descriptors(atoms, n_max=8, l_max=6, order=2).shape[1]
+    descriptors(atoms, n_max=8, l_max=6, order=3)  # asked for
+    descriptors(atoms, n_max=4, l_max=6)  # fewer

@@ -15,6 +15,7 @@ from acepure.fitting import label_structures
 from acepure.fitting.calibration import fit_error_law
 from acepure.fitting.deviations import Coverage, Deviations, coverage_table
 from acepure.models.calibration import Calibration, ErrorLaw
+from acepure.models.uncertainty import Uncertainty
 
 QUIET = {"verbose": False, "progress": False, "check": False}
 
@@ -216,3 +217,16 @@ def test_the_calculator_states_deviations_where_they_are_asked_for(fitted, monke
     plain = LinearACE(fitted.basis, fitted.coefficients, fitted.E0s).calculator()
     with pytest.raises(PropertyNotImplementedError):
         plain.get_property("forces_uncertainty", atoms)
+
+
+def test_a_group_named_all_keeps_its_row():
+    errors, kinds = np.array([[1.0], [1.0], [3.0]]), np.array(["all", "all", "b"], dtype=object)
+    deviations = Deviations(errors, np.ones((3, 1)), np.ones(3), np.arange(3), kinds)
+    rows = [line.split("  ") for line in coverage_table({"energy": deviations}).splitlines()[1:]]
+    ratios = {row[0].strip(): [cell for cell in row if cell][3].strip() for row in rows}
+    assert ratios == {"all": "1.00", "b": "3.00", "all groups": f"{np.sqrt(11 / 3):.2f}"}
+
+
+def test_uncertainty_is_one_line():
+    found = Uncertainty(0.5, np.linspace(0.01, 0.2, 1000), 1.25, np.zeros(1000))
+    assert str(found) == "Uncertainty(energy 0.5 eV, forces 0.01 to 0.2 eV/Å on 1000 atoms, virial 1.25 eV)"

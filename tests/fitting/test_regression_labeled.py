@@ -134,3 +134,14 @@ def test_generators_are_held(structures):
 def test_folds_need_a_sequence(structures, basis):
     with pytest.raises(TypeError, match="structures must be a sequence"):
         cross_validate(ReadAnew(structures), basis, folds=2)
+
+
+def test_groups_without_a_name_and_a_group_named_all():
+    structures = emt_structures(4)
+    # None, which extended XYZ reads back as True, is no name.
+    for atoms, name in zip(structures, (None, True, "all", "all")):
+        atoms.info["config_type"] = name
+    labeled = label_structures(structures)
+    assert labeled.config_types == ("default", "all")
+    rows = {line.split("  ")[0]: line.split()[-5] for line in labeled.table().splitlines()[1:4]}
+    assert rows == {"default": "2", "all": "2", "all groups": "4"}

@@ -149,7 +149,8 @@ def files(tmp_path, monkeypatch):
         (
             lambda: B.descriptors(Atoms("Zr")),
             SpeciesError,
-            "atoms holds Zr, but the basis is for Cu; name all species when making the basis",
+            "atoms holds Zr, but the basis is for Cu; a basis is made for all its species at once, and a "
+            "potential knows those it was fitted to",
         ),
         (lambda: B.descriptors(CU, neighbors=5), TypeError, "neighbors must be a NeighborList, got 5 of type int"),
         (
