@@ -196,7 +196,8 @@ def fit_coefficients(
     if large:
         solved = solve_normal_equations(design, labeled, alpha=options.get("alpha"), **work)
         _log.info("\n".join(solved.summary) + "\n")
-        about = [*([unmet] if unmet else []), f"E0 are {about_E0s}", *_about_core(core, basis)]
+        unused = [] if folds is None else ["no errors of folds left out, which this solver does not have"]
+        about = [*unused, *([unmet] if unmet else []), f"E0 are {about_E0s}", *_about_core(core, basis)]
         summary = [*reasons, f"{n_rows:,} rows of {len(labeled):,} structures", *solved.summary, *about]
         choices = {"basis": plain.to_dict(), "weights": weights.to_dict(), "folds": folds, "reasons": reasons}
         return FitResult(

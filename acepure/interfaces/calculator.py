@@ -116,6 +116,8 @@ class ACECalculator(Calculator):
         if not isinstance(warn, (bool, np.bool_)) and not (isinstance(warn, str) and warn == "raise"):
             raise TypeError(f'warn must be True, False or "raise", got {warn!r}')
         self._check_every, self._n_checked = count("check_every", check_every, least=0), 0
+        if self._check_every and not warn:
+            raise ValueError('check_every looks for what to warn of; warn must be True or "raise" with it, got False')
         if self._check_every and getattr(potential, "calibration", None) is None:
             raise ValueError("check_every needs a potential whose standard deviations are calibrated, as fits do")
         super().__init__()

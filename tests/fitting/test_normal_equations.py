@@ -104,6 +104,9 @@ def test_regularization_is_chosen_on_structures_left_out(monkeypatch):
     alpha = float(text.split()[1])
     assert alpha in normal_equations.ALPHAS
     fixed = LinearACE.fit(structures, basis, solver="cholesky", options={"alpha": alpha}, **options)
+    assert not any("no errors of folds" in line for line in fixed.report["summary"])
+    folds = LinearACE.fit(structures, basis, solver="cholesky", options={"alpha": alpha}, folds=3, **options)
+    assert "no errors of folds left out, which this solver does not have" in folds.report["summary"]
     for atoms in structures:
         np.testing.assert_allclose(chosen.evaluate(atoms).forces, fixed.evaluate(atoms).forces, atol=1e-6)
     monkeypatch.setattr(normal_equations, "_SHARE", 0.0)  # in a file

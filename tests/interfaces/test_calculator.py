@@ -378,6 +378,7 @@ def test_no_structure():
         ({"num_threads": 1.5}, TypeError, "num_threads"),
         ({"warn": 1}, TypeError, 'warn must be True, False or "raise", got 1'),
         ({"check_every": -1}, ValueError, "check_every must be"),
+        ({"check_every": 5, "warn": False}, ValueError, "check_every looks for what to warn of"),
         ({"check_every": 5}, ValueError, "check_every needs a potential whose standard deviations are calibrated"),
     ],
 )

@@ -165,8 +165,8 @@ def test_linear_data_keep_the_linear_potential():
     _, structures = embedded_atom_data()
     structures = labeled_by(linear, structures)
     found = EmbeddedACE.fit(structures, basis, steps=2, E0s=0, check=False, solver="qr", verbose=False)
-    errors = found.errors(structures).all("forces")
-    assert errors.rmse < 1e-8
+    assert found.errors(structures).all("forces").rmse < 1e-8
+    assert not found.coefficients[1:].any() and "they did not help" in found.report["summary"][-1]
 
 
 def test_files(tmp_path):
