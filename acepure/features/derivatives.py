@@ -174,7 +174,8 @@ def sum_gradients(
     """
     n_species, n_features, threads = len(basis.species), prod(basis.feature_shape), environments.num_threads
     shape = (1 if weights is None else len(weights), n_species, len(environments.species), 3, n_features)
-    refuse_larger("the result", shape, max_bytes, "use pullback for one function of the features, or raise max_bytes")
+    shown = shape[1:] if weights is None else shape
+    refuse_larger("the result", shown, max_bytes, "use pullback for one function of the features, or raise max_bytes")
     positions, strain = np.zeros(shape), np.zeros((*shape[:2], 3, 3, n_features))
     buffer = np.empty(0)
     for part, rows, z in _parts(environments, n_features):

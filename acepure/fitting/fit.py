@@ -149,7 +149,7 @@ def fit_coefficients(
     """
     checkpoints = Checkpoints() if checkpoints is None else checkpoints
     workers = checked_workers(workers)
-    options = checked_options(solver, options or {})
+    options = checked_options(solver, options or {}, large=True)
     prior = resolve_prior(prior)
     _check_choice(basis, size, canonical, folds, labeled)
     given = weights is not None

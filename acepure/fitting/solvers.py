@@ -131,8 +131,15 @@ def solve(problem: SolverProblem, solver: str = "auto", **options: float) -> Sol
     return SOLVERS[solver][0](problem, **values)
 
 
-def checked_options(solver: str, options: Mapping[str, float]) -> dict[str, float]:
+def checked_options(solver: str, options: Mapping[str, float], *, large: bool = False) -> dict[str, float]:
     """Return the options of a solver, or raise before any work is done for it.
+
+    Parameters
+    ----------
+    solver : str
+    options : mapping
+    large : bool
+        Whether the solver that takes no triangle will do.
 
     Raises
     ------
@@ -143,6 +150,8 @@ def checked_options(solver: str, options: Mapping[str, float]) -> dict[str, floa
     """
     if solver not in OPTIONS:
         raise ValueError(f"solver must be one of {', '.join(OPTIONS)}; got {solver!r}")
+    if solver == LARGE and not large:
+        raise ValueError(f"solver {LARGE!r} is for LinearACE.fit alone; choose one of {', '.join(SOLVERS)}")
     allowed = OPTIONS[solver]
     unknown = sorted(set(options) - set(allowed))
     if unknown:

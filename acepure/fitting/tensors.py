@@ -20,7 +20,7 @@ from acepure.fitting.deviations import Deviations
 from acepure.fitting.fit import referred_basis, what_was_met
 from acepure.fitting.leave_out import Part, leave_out_groups
 from acepure.fitting.priors import SmoothnessPrior, resolve_prior
-from acepure.fitting.solvers import LARGE, checked_options, solve
+from acepure.fitting.solvers import checked_options, solve
 from acepure.fitting.species_prior import unmet_text
 from acepure.fitting.system import prior_from_evidence, unknowns
 from acepure.fitting.tensor_design import TensorDesign, resolve_target_weights
@@ -94,8 +94,6 @@ def fit_tensor(
     """
     check_basis(basis, tensors=True)
     plain = basis
-    if solver == LARGE:
-        raise ValueError(f"solver {LARGE!r} is for potentials; choose another for tensors")
     options, prior = checked_options(solver, options or {}), resolve_prior(prior)
     weights = resolve_target_weights(weights, labeled.config_types)
     for k, item in enumerate(labeled):

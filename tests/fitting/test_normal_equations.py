@@ -7,7 +7,7 @@ from ase.build import bulk, molecule
 from ase.calculators.emt import EMT
 from ase.calculators.singlepoint import SinglePointCalculator
 
-from acepure import ACEBasis, IdealGas, LinearACE, LinearFunction
+from acepure import ACEBasis, BondBasis, HamiltonianModel, IdealGas, LinearACE, LinearFunction, TensorModel
 from acepure.fitting import normal_equations, resolve_weights
 from acepure.fitting.design import Design
 from acepure.fitting.fit import labeled_data
@@ -150,6 +150,19 @@ def test_refusals(problem):
         LinearACE.fit(labeled_structures(), BASIS, solver="cholesky", options={"rcond": 1e-3}, verbose=False)
     with pytest.raises(ValueError, match="zero at isolated atoms"):
         LinearACE.fit(labeled_structures(), BASIS.centered(IdealGas(0.05)), solver="cholesky", verbose=False)
+
+
+def test_refused_where_a_triangle_is_needed():
+    """Before any work: there is nothing to read."""
+    given = {"solver": "cholesky"}
+    atoms, bonds = ACEBasis(["H"], order=1), BondBasis(["H"], 2.0, order=1)
+    for fit in (
+        lambda: LinearACE.fit_orders(labeled_structures(1), 1, BASIS, E0s=0, verbose=False, **given),
+        lambda: TensorModel.fit([Atoms("H", info={"mu": np.zeros(3)})], atoms, target="mu", **given),
+        lambda: HamiltonianModel.fit([], atoms, bonds, orbitals={"H": "s"}, target="H", **given),
+    ):
+        with pytest.raises(ValueError, match=r"solver 'cholesky' is for LinearACE\.fit alone; choose one of auto, qr"):
+            fit()
 
 
 def test_pruned_models_stay_within_their_bounds():
