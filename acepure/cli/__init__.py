@@ -6,6 +6,7 @@
     predict.py, relax.py, md.py                 potentials: use them through ASE
     export.py, lammps.py                        potentials: use them in LAMMPS
     select.py, hal.py                           structures to compute next
+    explore.py                                  a page to look at structures
     descriptors.py, basis.py, conditioning.py   features
 
     options.py      options that commands share
@@ -32,6 +33,7 @@ from acepure.cli import (
     demo,
     descriptors,
     evaluate,
+    explore,
     export,
     fit,
     hal,
@@ -57,7 +59,7 @@ _COMMANDS: MappingProxyType[str, tuple[ModuleType, ...]] = MappingProxyType(
     {
         "begin": (demo,),
         "fit a potential": (fit,),
-        "check it": (evaluate, inspect, physics),
+        "check it": (evaluate, inspect, physics, explore),
         "use it": (predict, relax, md, export, lammps),
         "improve it": (select, hal),
         "compute features": (descriptors, basis, conditioning),

@@ -399,6 +399,15 @@ class LinearACE(BodyOrderedModel):
         known: dict[str, Any] = {"shortest": self.shortest_distances, "surroundings": self.surroundings}
         return LinearACE(self.basis, coefficients, self.E0s, core=self.core, **known)
 
+    def explore(self, structures: Iterable[Atoms], path: str | os.PathLike[str], **arguments: Any) -> None:
+        """Write a page that links a map of structures by this model with the structures in 3-D.
+
+        Arguments as `acepure.interfaces.explore.explore_dataset`; needs chemiscope, the extra "explore".
+        """
+        from acepure.interfaces.explore import explore
+
+        explore(structures, path, model=self, **arguments)
+
     # --- files --------------------------------------------------------------------------------------------
 
     def save(self, path: str | os.PathLike[str]) -> None:

@@ -1,0 +1,68 @@
+"""`acepure explore`: a page with a map of structures."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from typing import Any
+
+from acepure.cli.options import add_index, add_threads, integer
+from acepure.cli.parts import add_labels, check_outputs, label_arguments, load, plural, read
+
+__all__ = ["add"]
+
+_EPILOG = """\
+examples:
+  acepure explore train.extxyz -o map.html
+  acepure explore test.extxyz --model Cu.ace -o map.html
+  acepure explore train.extxyz test.extxyz --index ::10 -o map.html
+
+The page is one file, which any browser opens without network: a map of structures (or of atoms) by their features, next
+to them in 3-D, colored by group, energy, errors and standard deviations of a model, self-interaction, or any number
+that the file holds. Needs chemiscope: pip install "acepure[explore]".
+"""
+
+
+def add(commands: Any, **style: Any) -> None:
+    """Add the command to the parser."""
+    command = commands.add_parser(
+        "explore",
+        help="write a page with a map of structures",
+        description="A map of the features of structures in any format that ASE knows, linked with them in 3-D.",
+        epilog=_EPILOG,
+        **style,
+    )
+    command.add_argument("input", nargs="+", metavar="DATA", help="files of structures, with or without labels")
+    command.add_argument("-o", "--output", metavar="OUT", required=True, help="page to write: .html")
+    command.add_argument("--model", metavar="MODEL", help="potential: errors, deviations, a map of its energies")
+    atoms = "show at most so many atoms, of structures at equal steps; default 20000"
+    command.add_argument("--max-atoms", type=integer("--max-atoms"), default=20_000, metavar="N", help=atoms)
+    add_index(command)
+    add_labels(command)
+    add_threads(command)
+    command.set_defaults(run=_run)
+
+
+def _run(arguments: argparse.Namespace) -> None:
+    from acepure.interfaces.explore import explore
+
+    output = arguments.output
+    if not output.lower().endswith((".html", ".htm")):
+        raise ValueError(f"-o {output}: the name must end in .html")
+    check_outputs({"-o": output})
+    model = None if arguments.model is None else load(arguments.model)
+    structures = [atoms for name in arguments.input for atoms in read(name, arguments.index)]
+    print(f"read    {plural(len(structures), 'structure')}, {plural(sum(map(len, structures)), 'atom')}")
+    try:
+        explore(
+            structures,
+            output,
+            model=model,
+            title=", ".join(os.path.basename(name) for name in arguments.input),
+            max_atoms=arguments.max_atoms,
+            num_threads=arguments.threads,
+            **label_arguments(arguments),
+        )
+    except ImportError as error:
+        raise ValueError(str(error)) from None
+    print(f"wrote   {output}: {os.path.getsize(output) / 1e6:.1f} MB")
