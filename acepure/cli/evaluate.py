@@ -17,13 +17,14 @@ from tqdm import tqdm
 
 from acepure._utils.files import atomic_write
 from acepure.cli.options import add_index, add_strict, add_threads
-from acepure.cli.parts import add_labels, check_outputs, label_arguments, labels_of, load, plural, read
+from acepure.cli.parts import add_labels, check_outputs, label_arguments, labels_of, load_potential, plural, read
 from acepure.cli.tensors import evaluate_tensors, is_tensor_model
 from acepure.features.linear import EnergyAndForces
 from acepure.fitting import Errors, LabeledData, NoLabelsError, evaluate_errors, resolve_keys
 from acepure.fitting.deviations import Deviations, compare_deviations, coverage_table
 from acepure.fitting.labels import text_table
 from acepure.models.coverage import CoverageCheck
+from acepure.models.embedded import EmbeddedACE
 from acepure.models.linear import LinearACE
 from acepure.models.uncertainty import Uncertainty
 
@@ -92,8 +93,9 @@ def _run(arguments: argparse.Namespace) -> None:
         raise ValueError(f"--target and --derivatives are for models of vectors and tensors; {arguments.model} is none")
     kind = figure_format("--figure", figure) if figure else ""
     check_outputs({"-o": output, "--figure": figure})
-    model = load(arguments.model)
-    if arguments.uncertainty and model.posterior is None:
+    model = load_potential(arguments.model)
+    posterior = model.posterior if isinstance(model, LinearACE) else None
+    if arguments.uncertainty and posterior is None:
         raise ValueError(f"--uncertainty: {arguments.model} has no posterior")
     structures = read(arguments.input, arguments.index)
     for k, atoms in enumerate(structures):
@@ -109,7 +111,7 @@ def _run(arguments: argparse.Namespace) -> None:
             results, deviations = _evaluate(model, structures, coverage, arguments)
             errors = _print_results(structures, results, labeled, arguments)
             calibration = None
-            if labeled is not None and deviations is not None:
+            if labeled is not None and deviations is not None and isinstance(model, LinearACE):
                 compared = compare_deviations(labeled, results, deviations)
                 print(f"{model.calibration_text()}\n{coverage_table(compared)}\n")
                 calibration = _pairs(compared)
@@ -144,7 +146,7 @@ def _forget(structures: Sequence[Atoms]) -> None:
 
 
 def _evaluate(
-    model: LinearACE, structures: Sequence[Atoms], coverage: CoverageCheck, arguments: argparse.Namespace
+    model: LinearACE | EmbeddedACE, structures: Sequence[Atoms], coverage: CoverageCheck, arguments: argparse.Namespace
 ) -> tuple[list[EnergyAndForces], list[Uncertainty] | None]:
     """Results and standard deviations; what lies outside of the fit is said on the way."""
     results, deviations = [], []
@@ -156,6 +158,8 @@ def _evaluate(
         }
         coverage.check(model.basis.species_indices(atoms), given["neighbors"], where)
         results.append(model.evaluate(atoms, **given))
+        if not isinstance(model, LinearACE):
+            continue
         if arguments.uncertainty:
             deviations.append(model.uncertainty(atoms, **given))
             coverage.check_deviations(deviations[-1], len(atoms), where)
@@ -212,7 +216,7 @@ def _pairs(compared: Mapping[str, Deviations]) -> tuple[np.ndarray, np.ndarray] 
 
 
 def _draw(
-    model: LinearACE,
+    model: LinearACE | EmbeddedACE,
     errors: Errors,
     calibration: tuple[np.ndarray, np.ndarray] | None,
     path: os.PathLike[str],

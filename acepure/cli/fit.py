@@ -1,11 +1,11 @@
-"""`acepure fit`: labeled structures in, a linear potential out."""
+"""`acepure fit`: labeled structures in, a potential out."""
 
 from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from functools import partial
 from importlib.util import find_spec
 from itertools import chain
@@ -34,6 +34,7 @@ from acepure.cli.parts import (
     labels_of,
     plural,
     read,
+    workers_of,
 )
 from acepure.cli.run_file import read_run_file, write_run_file
 from acepure.cli.tensors import add_target, check_target_options, fit_target, target_sets
@@ -43,9 +44,11 @@ from acepure.features.basis import ACEBasis
 from acepure.fitting import LabeledSet, LabeledStream, resolve_keys
 from acepure.fitting.checkpoints import Checkpoints
 from acepure.fitting.priors import KINDS
-from acepure.fitting.solvers import OPTIONS
+from acepure.fitting.solvers import LARGE, OPTIONS
 from acepure.fitting.tensor_labels import TensorSet
 from acepure.functions.cartesian import RANKS
+from acepure.models.embedded import EmbeddedACE
+from acepure.models.embedding import EMBEDDINGS
 from acepure.models.linear import LinearACE
 from acepure.models.repulsion import PairCore, ZBLCore
 from acepure.models.tensor import TensorModel
@@ -56,6 +59,8 @@ __all__ = ["add"]
 
 #: Of a basis of which only the cutoff, the radial functions or the species are given.
 N_FUNCTIONS = 500
+
+Model = LinearACE | EmbeddedACE | TensorModel
 
 _CHOICES = ("totaldegree", "n_max", "l_max", "n_functions")
 _HELP = {
@@ -75,6 +80,7 @@ examples:
   acepure fit Cu.toml --size 600 -o larger.ace
   acepure fit bulk.extxyz liquid.extxyz -o CuZr.ace --rcut 6 --totaldegree 20,16,12 --wL 1.5 --n-start 1
   acepure fit train.extxyz -o Si.ace --prefix dft --e0 Si=-0.79 --weights 30,1,1 --weights liquid=10,1,0
+  acepure fit train.extxyz -o Cu.ace --embedding finnis-sinclair
   acepure fit water.extxyz -o dipole.ace --target dipole --unit Debye --order 2 --totaldegree 12
   acepure fit train.extxyz -o W.ace --n-functions 2000 --core 0.8,1.8 --jobs 8 --threads 1
 
@@ -176,10 +182,14 @@ def _add_regression(group: Any) -> None:
     group.add_argument(
         "--core",
         type=_core,
-        default="zbl",
         metavar="zbl|none|INNER,OUTER",
         help="ZBL repulsion below the shortest distances of the data (default), none, or one that is switched off "
         "between two distances in Å",
+    )
+    group.add_argument(
+        "--embedding",
+        choices=EMBEDDINGS,
+        help="site energies ρ_1 + f(ρ_2), trained from the linear fit; default: linear",
     )
 
 
@@ -204,7 +214,7 @@ def _run(defaults: Mapping[str, Any], given: argparse.Namespace) -> None:
     train, test = (_labels if arguments.target is None else target_sets)(structures, arguments)
     chosen = "chosen from the structures" if basis is None else _in_words(basis)
     print(f"basis   {chosen}\n")
-    with _workers(arguments) as workers, atomic_write(figure) if figure else nullcontext() as drawn:
+    with workers_of(arguments) as workers, atomic_write(figure) if figure else nullcontext() as drawn:
         with atomic_write(arguments.output) as written:
             model = _fit(train, basis, workers, _calibration_groups(structures, arguments), arguments)
             model = model.with_report({"fitted to": arguments.train, "labels": str(train)})
@@ -260,7 +270,7 @@ def _resolved(defaults: Mapping[str, Any], given: Mapping[str, Any]) -> argparse
     return arguments
 
 
-def _run_values(arguments: argparse.Namespace, model: LinearACE | TensorModel) -> dict[str, Any]:
+def _run_values(arguments: argparse.Namespace, model: Model) -> dict[str, Any]:
     """What `_resolved` reads."""
     values = {name: x for name, x in vars(arguments).items() if name not in (*_FUNCTIONS, *_OF_WORK)}
     values["solver_option"] = dict(arguments.solver_option)
@@ -345,13 +355,16 @@ def _fit(
     workers: Any,
     calibrate_by: str | list[str] | None,
     arguments: argparse.Namespace,
-) -> LinearACE | TensorModel:
+) -> Model:
     if isinstance(train, TensorSet):
         assert basis is not None  # is chosen for potentials alone
         return fit_target(train, basis, workers, calibrate_by, arguments)
     start = perf_counter()
+    fit: Callable[..., LinearACE | EmbeddedACE] = partial(LinearACE.fit, calibrate_by=calibrate_by)
+    if arguments.embedding is not None:
+        fit = partial(EmbeddedACE.fit, embedding=arguments.embedding)
     try:
-        model = LinearACE.fit(
+        model = fit(
             train,
             basis,
             size=arguments.size,
@@ -362,9 +375,8 @@ def _fit(
             prior=arguments.prior,
             solver=arguments.solver,
             options=dict(arguments.solver_option),
-            core=None if arguments.core == "none" else arguments.core,
+            core=None if arguments.core == "none" else arguments.core or "zbl",
             checkpoint=_progress_folder(arguments),
-            calibrate_by=calibrate_by,
             workers=workers,
             num_threads=arguments.threads,
         )
@@ -383,27 +395,7 @@ def _progress_folder(arguments: argparse.Namespace) -> str:
     return f"{arguments.output}.progress"
 
 
-@contextmanager
-def _workers(arguments: argparse.Namespace) -> Iterator[Any]:
-    """The number of processes, or a client of the cluster, which stays."""
-    if arguments.scheduler is None:
-        yield arguments.jobs
-        return
-    if find_spec("distributed") is None:
-        raise ValueError('--scheduler needs Dask: pip install "acepure[dask]"')
-    from distributed import Client
-
-    try:
-        client = Client(arguments.scheduler)
-    except (OSError, ValueError) as error:
-        raise ValueError(f"--scheduler {arguments.scheduler}: no scheduler answers there: {error}") from error
-    if not client.nthreads():
-        print(f"cluster {arguments.scheduler} has no workers yet; the fit waits for them", flush=True)
-    with client:
-        yield client
-
-
-def _draw(model: LinearACE | TensorModel, errors: Sequence[Any], path: os.PathLike[str], kind: str) -> None:
+def _draw(model: Model, errors: Sequence[Any], path: os.PathLike[str], kind: str) -> None:
     from acepure.plotting import potential_figure, tensor_figure
 
     figure = tensor_figure(*errors) if isinstance(model, TensorModel) else potential_figure(model, *errors)
@@ -442,6 +434,8 @@ def _check_options(arguments: argparse.Namespace) -> None:
         if name not in allowed:
             takes = ", ".join(allowed) or "no options"
             raise ValueError(f"--solver-option {name}: solver {arguments.solver} takes {takes}")
+    if arguments.embedding is not None and arguments.solver == LARGE:
+        raise ValueError(f"--embedding needs a solver with a triangle, not --solver {LARGE}")
     if arguments.solver == "ard" and find_spec("sklearn") is None:
         raise ValueError('--solver ard needs scikit-learn: pip install "acepure[sklearn]"')
 

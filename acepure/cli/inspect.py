@@ -12,12 +12,14 @@ from typing import Any
 import numpy as np
 from scipy.optimize import minimize_scalar
 
-from acepure.cli.parts import describe, load
+from acepure.cli.parts import describe, load_potential
 from acepure.cli.tensors import inspect_tensors, is_tensor_model
 from acepure.diagnostics import coefficient_decay
 from acepure.fitting import reference_table
 from acepure.fitting.labels import text_table
+from acepure.models.embedded import EmbeddedACE
 from acepure.models.linear import LinearACE
+from acepure.models.potential import FittedPotential
 
 __all__ = ["add"]
 
@@ -45,18 +47,20 @@ def _run(arguments: argparse.Namespace) -> None:
     if is_tensor_model(arguments.model):
         inspect_tensors(arguments.model)
         return
-    model = load(arguments.model)
+    model = load_potential(arguments.model)
     megabytes = os.path.getsize(arguments.model) / 1e6
     print(f"{arguments.model}, {megabytes:.2f} MB\n\n{_basis(model)}\n\n{reference_table(model.E0s)}")
     print(f"\npairs, and minima of two atoms alone at distances in training\n{_pairs(model)}")
-    print(f"\ncoefficients θ in eV; degree is Σ (n + l)\n{coefficient_decay(model.basis, model.coefficients)}")
+    for p, theta in enumerate(model.coefficients.reshape(-1, *model.coefficients.shape[-2:]), 1):
+        unit = "in eV" if p == 1 else f"of ρ_{p}"
+        print(f"\ncoefficients θ {unit}; degree is Σ (n + l)\n{coefficient_decay(model.basis, theta)}")
     for title, value in model.report.items():
         if title in ("regression", "calibration"):
             continue  # for programs
         print(f"\n{title}\n{_indented(value)}")
 
 
-def _basis(model: LinearACE) -> str:
+def _basis(model: LinearACE | EmbeddedACE) -> str:
     basis = model.basis
     sizes = ", ".join(f"{size:,} (ν = {nu})" for nu, size in enumerate(basis.specification.sizes, 1))
     lines = {
@@ -66,8 +70,11 @@ def _basis(model: LinearACE) -> str:
         "reference": "none" if basis.reference is None else _short(basis.reference),
         "core": "none" if model.core is None else _short(model.core),
         "coefficients": f"{model.coefficients.size:,}",
-        "uncertainty": "no posterior" if model.posterior is None else model.calibration_text(),
     }
+    if isinstance(model, EmbeddedACE):
+        lines["embedding"] = repr(model.embedding)
+    else:
+        lines["uncertainty"] = "no posterior" if model.posterior is None else model.calibration_text()
     return "\n".join(f"{name:14}{text}" for name, text in lines.items())
 
 
@@ -90,7 +97,7 @@ def _indented(value: Any) -> str:
 # --- pairs --------------------------------------------------------------------------------------------------------
 
 
-def _pairs(model: LinearACE) -> str:
+def _pairs(model: FittedPotential) -> str:
     """Distances of each pair of species, and where two atoms alone are bound."""
     rows = [["pair", "cutoff (Å)", "shortest in training (Å)", "dimer minimum (Å)", "energy (eV)"]]
     holes = []
@@ -109,13 +116,13 @@ def _pairs(model: LinearACE) -> str:
     return "\n".join([text_table(rows), *holes])
 
 
-def _shortest(model: LinearACE, a: str, b: str) -> float | None:
+def _shortest(model: FittedPotential, a: str, b: str) -> float | None:
     known = model.shortest_distances or {}
     found = [known[pair] for pair in ((a, b), (b, a)) if pair in known]
     return min(found) if found else None
 
 
-def _minimum(model: LinearACE, a: str, b: str, r: np.ndarray, energies: np.ndarray) -> tuple[float, float] | None:
+def _minimum(model: FittedPotential, a: str, b: str, r: np.ndarray, energies: np.ndarray) -> tuple[float, float] | None:
     """Distance and energy of the lowest minimum on a grid, refined; None if the dimer is not bound inside of it."""
     k = int(np.argmin(energies))
     if k in (0, len(r) - 1):
@@ -124,7 +131,7 @@ def _minimum(model: LinearACE, a: str, b: str, r: np.ndarray, energies: np.ndarr
     return float(found.x), float(found.fun)
 
 
-def _holes(model: LinearACE, a: str, b: str, start: float, lowest: float) -> list[str]:
+def _holes(model: FittedPotential, a: str, b: str, start: float, lowest: float) -> list[str]:
     """A line if the dimer falls far below the lowest energy at distances in training, at distances that were not."""
     r = np.linspace(_INNER * start, start, _N_GRID)
     energies = model.dimer(a, b, r)

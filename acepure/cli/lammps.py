@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from acepure._utils.checks import number
 from acepure.cli.options import add_species, integer
-from acepure.cli.parts import load, plural
+from acepure.cli.parts import load_potential, plural
 from acepure.errors import CoverageWarning
 from acepure.interfaces.lammps import Attachment, attach, start
 from acepure.interfaces.lammps.library import communicator
@@ -97,7 +97,7 @@ def _run(arguments: argparse.Namespace) -> None:
     lmp.set_show_error(0)  # what LAMMPS says is said by us, once
 
     def attached() -> Attachment:
-        model = load(arguments.model)
+        model = load_potential(arguments.model)
         for script in arguments.run_scripts:
             _check_readable(script)
         return attach(

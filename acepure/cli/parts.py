@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib.util import find_spec
 from typing import Any
 
 from ase import Atoms
@@ -21,7 +23,6 @@ from acepure.interfaces.calculator import ACECalculator
 from acepure.models.embedded import EmbeddedACE
 from acepure.models.files import EMBEDDED, model_kind
 from acepure.models.linear import LinearACE
-from acepure.models.potential import FittedPotential
 from acepure.structures.files import StructureFiles
 
 __all__ = [
@@ -39,6 +40,7 @@ __all__ = [
     "ready_basis",
     "with_option_names",
     "with_results",
+    "workers_of",
     "writable_format",
 ]
 
@@ -181,7 +183,7 @@ def writable_format(path: str, n: int) -> str:
     return str(name)
 
 
-def load_potential(path: str | os.PathLike[str]) -> FittedPotential:
+def load_potential(path: str | os.PathLike[str]) -> LinearACE | EmbeddedACE:
     """Read a potential of whatever kind; errors say which file."""
     if os.path.isfile(path) and model_kind(path) == EMBEDDED.kind:
         return EmbeddedACE.load(path)
@@ -208,3 +210,23 @@ def load(path: str | os.PathLike[str]) -> LinearACE:
         return LinearACE.load(path)
     except FileNotFoundError as error:
         raise FileNotFoundError(f"cannot read {os.fspath(path)!r}: there is no such file") from error
+
+
+@contextmanager
+def workers_of(arguments: argparse.Namespace) -> Iterator[Any]:
+    """The number of processes, or a client of the cluster, which stays."""
+    if arguments.scheduler is None:
+        yield arguments.jobs
+        return
+    if find_spec("distributed") is None:
+        raise ValueError('--scheduler needs Dask: pip install "acepure[dask]"')
+    from distributed import Client
+
+    try:
+        client = Client(arguments.scheduler)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"--scheduler {arguments.scheduler}: no scheduler answers there: {error}") from error
+    if not client.nthreads():
+        print(f"cluster {arguments.scheduler} has no workers yet; the fit waits for them", flush=True)
+    with client:
+        yield client

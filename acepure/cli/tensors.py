@@ -38,7 +38,10 @@ __all__ = [
 ]
 
 # Options of potentials, by their names in Python.
-_OF_POTENTIALS = ("size", "folds", "core", "energy_key", "forces_key", "virial_key", "stress_key", "prefix")
+_OF_POTENTIALS = (
+    *("size", "folds", "embedding", "core"),
+    *("energy_key", "forces_key", "virial_key", "stress_key", "prefix"),
+)
 _MOST_ROWS = 20
 
 

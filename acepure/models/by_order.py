@@ -6,10 +6,7 @@ from functools import cached_property
 
 import numpy as np
 from ase import Atoms
-from numpy.typing import ArrayLike
 
-from acepure._utils.checks import distances, symbol
-from acepure.errors import SpeciesError
 from acepure.features.basis import ACEBasis, evaluate_features
 from acepure.features.body_orders import body_order_functions
 from acepure.features.change_of_basis import coordinate_map
@@ -22,28 +19,6 @@ __all__ = ["BodyOrderedModel"]
 
 class BodyOrderedModel(UncertainModel):
     """The part of `LinearACE` that takes energies apart into body orders."""
-
-    def dimer(self, center: str, neighbor: str, r: ArrayLike) -> np.ndarray:
-        """Return E(r) − E0(center) − E0(neighbor) of two atoms, in eV, shape (len(r),).
-
-        In a canonical or centered basis this is the pair potential: higher orders vanish for two atoms.
-
-        Parameters
-        ----------
-        center, neighbor : str
-            Chemical symbols.
-        r : array_like
-            Distances in Å, > 0.
-        """
-        pair = self._species("center", center) + self._species("neighbor", neighbor)
-        free = self.E0s[center] + self.E0s[neighbor]
-        values = distances("r", r)
-        return np.array([self.evaluate(Atoms(pair, [[0, 0, 0], [0, 0, d]])).energy - free for d in values])
-
-    def _species(self, name: str, value: str) -> str:
-        if symbol(name, value) not in self.basis.species:
-            raise SpeciesError(f"{name} {value!r} is not one of the species {self.basis.species}")
-        return value
 
     def energies_by_order(self, atoms: Atoms, *, num_threads: int | None = None) -> np.ndarray:
         """Return the true body orders of the energy in eV, shape (1 + order, n_atoms).

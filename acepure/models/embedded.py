@@ -98,6 +98,7 @@ class EmbeddedACE(FittedPotential):
         embedding: Embedding | str = "finnis-sinclair",
         seeds: Sequence[int] = (0,),
         steps: int = 12,
+        checkpoint: str | os.PathLike[str] | None = None,
         num_threads: int | None = None,
         progress: bool | None = None,
         verbose: bool = True,
@@ -111,8 +112,8 @@ class EmbeddedACE(FittedPotential):
 
         Parameters
         ----------
-        structures, basis, num_threads, progress, verbose
-            As for `LinearACE.fit`.
+        structures, basis, checkpoint, num_threads, progress, verbose
+            As for `LinearACE.fit`; a checkpoint holds the stages of the linear fit.
         embedding : Embedding or str
             "finnis-sinclair", "smooth-root", "even", "polynomial", "tanh", or an object, see
             `acepure.models.embedding`.
@@ -136,6 +137,7 @@ class EmbeddedACE(FittedPotential):
         >>> model.coefficients.shape[:2]
         (2, 1)
         """
+        from acepure.fitting.checkpoints import Checkpoints
         from acepure.fitting.design import Design
         from acepure.fitting.fit import fit_coefficients, labeled_data
         from acepure.fitting.train_embedded import train
@@ -146,7 +148,8 @@ class EmbeddedACE(FittedPotential):
         labeled = labeled_data(structures, **keys)
         work = {"workers": options.get("workers", 1), "num_threads": num_threads, "progress": progress}
         with shown(sys.stdout, verbose):
-            result = fit_coefficients(labeled, basis, **{**options, **work})
+            checkpoints = Checkpoints(checkpoint, () if checkpoint is None else labeled)
+            result = fit_coefficients(labeled, basis, checkpoints=checkpoints, **{**options, **work})
             if result.coordinates is None:
                 raise ValueError('embedded potentials start from a solver with a triangle, not from "cholesky"')
             design = Design(result.basis, resolve_weights(result.choices["weights"]), result.E0s, result.core)

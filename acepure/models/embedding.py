@@ -20,7 +20,7 @@ import numpy as np
 from acepure._utils.checks import count, number
 from acepure._utils.serialization import Serializable
 
-__all__ = ["Embedding", "Even", "FinnisSinclair", "Polynomial", "SmoothRoot", "Tanh", "resolve_embedding"]
+__all__ = ["EMBEDDINGS", "Embedding", "Even", "FinnisSinclair", "Polynomial", "SmoothRoot", "Tanh", "resolve_embedding"]
 
 
 class Embedding(Serializable, ABC):
@@ -157,7 +157,8 @@ class Tanh(_Separate):
         return np.asarray((t, 1 - t**2, -2 * t * (1 - t**2))[k])
 
 
-_NAMES = {
+#: Name → the embedding of two densities.
+EMBEDDINGS = {
     "finnis-sinclair": FinnisSinclair,
     "smooth-root": SmoothRoot,
     "even": Even,
@@ -174,8 +175,8 @@ def resolve_embedding(embedding: Embedding | str) -> Embedding:
     >>> resolve_embedding("finnis-sinclair")
     FinnisSinclair(n_densities=2, m=0.5)
     """
-    if isinstance(embedding, str) and embedding in _NAMES:
-        return _NAMES[embedding]()
+    if isinstance(embedding, str) and embedding in EMBEDDINGS:
+        return EMBEDDINGS[embedding]()
     if not isinstance(embedding, Embedding):
-        raise ValueError(f"embedding must be an Embedding or one of {', '.join(_NAMES)}; got {embedding!r}")
+        raise ValueError(f"embedding must be an Embedding or one of {', '.join(EMBEDDINGS)}; got {embedding!r}")
     return embedding

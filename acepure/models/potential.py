@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from ase import Atoms
+from numpy.typing import ArrayLike
 
-from acepure.errors import ModelFileError
+from acepure._utils.checks import distances, symbol
+from acepure.errors import ModelFileError, SpeciesError
 from acepure.features.basis import ACEBasis
 from acepure.features.environments import Environments
 from acepure.features.linear import EnergyAndForces
@@ -94,6 +96,29 @@ class FittedPotential(Reported):
             return EnergyAndForces(energies, result.forces, result.virial)
         core = self.core.evaluate_environments(environments, self.basis.species)
         return EnergyAndForces(energies + core.energies, result.forces + core.forces, result.virial + core.virial)
+
+    def dimer(self, center: str, neighbor: str, r: ArrayLike) -> np.ndarray:
+        """Return E(r) − E0(center) − E0(neighbor) of two atoms, in eV, shape (len(r),).
+
+        In a canonical or centered basis this is the pair potential: higher orders vanish for two atoms. With
+        an embedding it is what two atoms have.
+
+        Parameters
+        ----------
+        center, neighbor : str
+            Chemical symbols.
+        r : array_like
+            Distances in Å, > 0.
+        """
+        pair = self._species("center", center) + self._species("neighbor", neighbor)
+        free = self.E0s[center] + self.E0s[neighbor]
+        values = distances("r", r)
+        return np.array([self.evaluate(Atoms(pair, [[0, 0, 0], [0, 0, d]])).energy - free for d in values])
+
+    def _species(self, name: str, value: str) -> str:
+        if symbol(name, value) not in self.basis.species:
+            raise SpeciesError(f"{name} {value!r} is not one of the species {self.basis.species}")
+        return value
 
     def errors(
         self,

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from acepure._utils.checks import real_array
 from acepure.diagnostics import coefficient_decay
 from acepure.fitting import Errors, Predictions
-from acepure.models.linear import LinearACE
+from acepure.models.potential import FittedPotential
 from acepure.plotting.conditioning import plot_coefficient_decay
 from acepure.plotting.style import LINES, MARKERS, PALETTE, check_kind, new_axes, new_figure, tidy
 
@@ -140,7 +140,7 @@ def plot_error_distribution(errors: Errors, quantity: str = "energy", *, ax: Axe
     return tidy(ax)
 
 
-def plot_dimers(model: LinearACE, *, ax: Axes | None = None) -> Axes:
+def plot_dimers(model: FittedPotential, *, ax: Axes | None = None) -> Axes:
     """Draw the energy of two atoms alone, E(r) − ΣE0, for each pair of species.
 
     A marker shows the shortest distance of the pair in training; nearer, the curve is dotted: it is extrapolated. The
@@ -148,7 +148,7 @@ def plot_dimers(model: LinearACE, *, ax: Axes | None = None) -> Axes:
 
     Parameters
     ----------
-    model : LinearACE
+    model : LinearACE or EmbeddedACE
     ax : matplotlib.axes.Axes, optional
         Default: a new figure.
 
@@ -161,7 +161,7 @@ def plot_dimers(model: LinearACE, *, ax: Axes | None = None) -> Axes:
     TypeError
         For anything else.
     """
-    check_kind("model", model, LinearACE)
+    check_kind("model", model, FittedPotential)
     known, rcut = model.shortest_distances or {}, model.basis.rcut
     r = np.linspace(0.6 * min(known.values(), default=0.6 * rcut), 1.02 * rcut, 160)
     pairs = list(combinations_with_replacement(model.basis.species, 2))
@@ -235,7 +235,7 @@ def plot_calibration(
 
 
 def potential_figure(
-    model: LinearACE,
+    model: FittedPotential,
     errors: Errors,
     test: Errors | None = None,
     *,
@@ -245,7 +245,7 @@ def potential_figure(
 
     Parameters
     ----------
-    model : LinearACE
+    model : LinearACE or EmbeddedACE
     errors : Errors
         On the structures of the fit, or any. Alone, each config_type is shown; of many those with the largest errors,
         and all others together.
@@ -283,7 +283,8 @@ def potential_figure(
     if calibration is not None:
         plot_calibration(*calibration, ax=below)
     elif model.coefficients.any():
-        plot_coefficient_decay(coefficient_decay(model.basis, model.coefficients), ax=below)
+        first = model.coefficients.reshape(-1, *model.coefficients.shape[-2:])[0]  # ρ_1, in eV
+        plot_coefficient_decay(coefficient_decay(model.basis, first), ax=below)
         below.set_ylabel("|θ| (eV): rms (line), largest (dot)")
     else:
         below.set_axis_off()

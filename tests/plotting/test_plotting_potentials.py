@@ -193,7 +193,7 @@ def test_dimers_of_a_model_without_distances(ax):
     plot_dimers(LinearACE(basis, np.zeros(2)), ax=ax)
     draw(ax.figure)
     assert not ax.get_legend().get_title().get_text()
-    with pytest.raises(TypeError, match="model must be a LinearACE"):
+    with pytest.raises(TypeError, match="model must be a FittedPotential"):
         plot_dimers(basis)
 
 
