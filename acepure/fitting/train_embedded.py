@@ -16,6 +16,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import compress
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -220,11 +221,11 @@ def train(
     for seed in seeds:
         start = trainer.random(linear, seen, seed)
         for ridge in RIDGES:
-            state, text = _run(trainer, _State(start, ridge), seen, left_out, min(_TRIAL, steps))
+            state, text = _run(trainer, _State(start, ridge), seen, left_out, min(_TRIAL, steps), baseline)
             _log.info(f"start {seed}, ridge of other densities × {ridge:g}: {_relative(state.score, baseline)}{text}")
             trials.append((state.score, seed, state))
     best = min(trials, key=lambda trial: trial[0])[2]
-    best, text = _run(trainer, best, seen, left_out, steps - _TRIAL)
+    best, text = _run(trainer, best, seen, left_out, steps - _TRIAL, baseline)
     summary = f"errors on {int(held.sum())} structures left out, {_relative(best.score, baseline)}{text}"
     if best.score >= baseline:
         _log.info(f"{summary}: the linear potential stays")
@@ -237,13 +238,17 @@ def train(
     return Trained(np.einsum("zkn,pn->pzk", T, best.u), [summary])
 
 
-def _run(trainer: _Trainer, state: _State, seen: LabeledSet, left_out: LabeledSet, steps: int) -> tuple[_State, str]:
+def _run(
+    trainer: _Trainer, state: _State, seen: LabeledSet, left_out: LabeledSet, steps: int, baseline: float
+) -> tuple[_State, str]:
     """Go on until what is left out gains no more; return the best state there, and how many steps there were."""
-    best, waiting, done = state, 0, 0
+    best, waiting, done, begun = state, 0, 0, perf_counter()
     while done < steps and waiting < _PATIENCE:
         before, done = state, done + 1
         state = trainer.stepped(state, seen)
         state = replace(state, score=trainer.score(state.u, left_out))
+        to_go = (perf_counter() - begun) / done * (steps - done)
+        _log.info(f"    step {done}: {_relative(state.score, baseline)}; at most {to_go:.0f} s to go")
         best, waiting = (state, 0) if state.score < best.score else (best, waiting + 1)
         if state.u is before.u:
             break

@@ -6,12 +6,14 @@ import time
 import numpy as np
 import pytest
 from ase import Atoms
-from cases.yace import crystal, energies_term_by_term, finnis_sinclair, model_of
+from ase.calculators.calculator import PropertyNotImplementedError
+from cases.yace import crystal, embedded_model, energies_term_by_term, finnis_sinclair, model_of
 from oracles.structures import position_differences, strain_differences
 
 from acepure.errors import SpeciesError
 from acepure.interfaces.yace import YaceError, YacePotential, evaluator, read_yace, yace_reader
 from acepure.interfaces.yace.embeddings import FileEmbedding
+from acepure.models.embedding import FinnisSinclair
 
 # A comment, keys in another order, block style, numbers as others write them, two densities, terms m and −m.
 BY_HAND = """
@@ -144,8 +146,11 @@ def test_polynomials_by_hand(read):
     np.testing.assert_allclose(read(POLYNOMIALS).evaluate(atoms).energies, expected, rtol=1e-14)
 
 
-def test_forces_and_virial_are_derivatives(tmp_path):
-    model_of("canonical", ["Cu", "Zr"]).export_yace(tmp_path / "model.yace")
+@pytest.mark.parametrize("n_densities", [1, 2])
+def test_forces_and_virial_are_derivatives(tmp_path, n_densities):
+    species = ["Cu", "Zr"]
+    model = model_of("canonical", species) if n_densities == 1 else embedded_model(species, FinnisSinclair(m=0.7))
+    model.export_yace(tmp_path / "model.yace")
     potential, atoms = read_yace(tmp_path / "model.yace"), crystal(["Cu", "Zr"], seed=3)[[0, 1, 2, 3, 4, 7]]
     result = potential.evaluate(atoms)
     # The table's nodes are kinks of the third derivative, which limits differences of order eight.
@@ -175,6 +180,25 @@ def test_two_species_by_hand_term_by_term(tmp_path):
     )
     atoms = crystal(["Cu", "O"], seed=4)
     np.testing.assert_allclose(read_yace(path).evaluate(atoms).energies, energies_term_by_term(path, atoms), atol=1e-10)
+
+
+def test_calculator(tmp_path):
+    """Forces and stress of ASE against differences of its energies; no stress of what is not periodic."""
+    embedded_model(["Cu", "Zr"], FinnisSinclair()).export_yace(tmp_path / "model.yace", step=2e-4)
+    calculator, atoms = read_yace(tmp_path / "model.yace").calculator(), crystal(["Cu", "Zr"], seed=3, n=1)
+    atoms.calc, h = calculator, 1e-4
+    with pytest.raises(PropertyNotImplementedError, match="three periodic axes"):
+        atoms.get_stress()
+    atoms.pbc = True
+    energies = []
+    for sign in (1, -1):
+        moved = atoms.copy()
+        moved.calc = calculator
+        moved.positions[1, 2] += sign * h
+        energies.append(moved.get_potential_energy())
+    assert atoms.get_forces()[1, 2] == pytest.approx((energies[1] - energies[0]) / (2 * h), rel=1e-5, abs=1e-5)
+    virial = calculator.potential.evaluate(atoms).virial
+    np.testing.assert_allclose(atoms.get_stress(voigt=False), -(virial + virial.T) / 2 / atoms.get_volume(), atol=1e-12)
 
 
 def test_structures_that_cannot_be_evaluated(read):

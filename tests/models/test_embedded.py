@@ -1,5 +1,7 @@
 """EmbeddedACE: derivatives, the potential of an isolated atom, known embedded-atom potentials recovered, files."""
 
+import re
+
 import numpy as np
 import pytest
 from ase import Atoms
@@ -158,8 +160,9 @@ def test_recovers_an_embedded_atom_potential():
     assert linear.errors(structures).all("forces").rmse > 1e-4
 
 
-def test_linear_data_keep_the_linear_potential():
-    """Nothing is gained on what is left out: other densities are zero, and the summary says so."""
+def test_linear_data_keep_the_linear_potential(caplog):
+    """Nothing is gained on what is left out: other densities are zero, and each step says what it did."""
+    caplog.set_level("INFO", logger="acepure")
     basis = ACEBasis(["Cu"], rcut=4.0, order=1, totaldegree=3)
     linear = LinearACE(basis, np.full(len(basis), 0.05))
     _, structures = embedded_atom_data()
@@ -167,6 +170,8 @@ def test_linear_data_keep_the_linear_potential():
     found = EmbeddedACE.fit(structures, basis, steps=2, E0s=0, check=False, solver="qr", verbose=False)
     assert found.errors(structures).all("forces").rmse < 1e-8
     assert not found.coefficients[1:].any() and "they did not help" in found.report["summary"][-1]
+    step = re.compile(r"step \d: \S+ of those of the linear potential; at most \d+ s")
+    assert 2 <= sum(bool(step.search(message)) for message in caplog.messages) <= 4
 
 
 def test_files(tmp_path):

@@ -14,6 +14,7 @@ radial_tables.py      the radial functions of a basis in those of the format
 conversion.py         basis and coefficients → what a file holds
 yace_text.py          ... → text
 yaml_tree.py, yace_reader.py   text → ...
+yace_calculator.py    files in ASE
 release_check.py      whether file and model agree
 core_table.py         tables of repulsive cores
 yace_writer.py        all of it

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import numpy as np
 from ase import Atoms
@@ -24,6 +25,9 @@ from acepure.interfaces.yace.complex_harmonics import complex_harmonics
 from acepure.interfaces.yace.embeddings import FileEmbedding
 from acepure.neighbors.lists import NeighborList, neighbor_list
 from acepure.structures.gate import check_structure
+
+if TYPE_CHECKING:
+    from acepure.interfaces.yace.yace_calculator import YaceCalculator
 
 __all__ = ["Terms", "YacePotential"]
 
@@ -127,6 +131,12 @@ class YacePotential:
         np.add.at(forces, _center_of_pairs(neighbors), gradients)
         np.add.at(forces, neighbors.neighbors, -gradients)
         return EnergyAndForces(energies, forces, -gradients.T @ neighbors.vectors)
+
+    def calculator(self) -> YaceCalculator:
+        """Return an ASE calculator, as slow as `evaluate`."""
+        from acepure.interfaces.yace.yace_calculator import YaceCalculator
+
+        return YaceCalculator(self)
 
     def _species(self, atoms: Atoms) -> np.ndarray:
         unknown = sorted(set(atoms.symbols) - set(self.elements))
