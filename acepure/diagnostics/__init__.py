@@ -19,7 +19,7 @@ from acepure.diagnostics.clusters import energies_by_clusters
 from acepure.diagnostics.coefficients import CoefficientDecay, CoefficientSize, coefficient_decay
 from acepure.diagnostics.comparison import Comparison, ComparisonRow, compare_references
 from acepure.diagnostics.conditioning import SCALINGS, Conditioning, NullCombination, conditioning
-from acepure.diagnostics.physics import CrystalChecks, PhysicsReport, check_crystal, check_physics
+from acepure.diagnostics.physics import CrystalChecks, PhysicsReport, check_crystal, check_dimers, check_physics
 from acepure.diagnostics.reference_rows import CONTROL, ROWS
 from acepure.diagnostics.self_interaction import SelfInteraction, self_interaction
 
@@ -37,6 +37,7 @@ __all__ = [
     "PhysicsReport",
     "SelfInteraction",
     "check_crystal",
+    "check_dimers",
     "check_physics",
     "coefficient_decay",
     "compare_references",
