@@ -251,7 +251,8 @@ def _best_alpha(fit: _Fit, X: np.ndarray, y: np.ndarray, kinds: np.ndarray) -> t
         except np.linalg.LinAlgError:
             break
         error = np.square(X @ R.solve(fit.right) - y)
-        scores[alpha] = float(np.mean([0.5 * np.log(error[kinds == k].mean()) for k in np.unique(kinds)]))
+        means = np.array([error[kinds == k].mean() for k in np.unique(kinds)])
+        scores[alpha] = float(np.mean(0.5 * np.log(np.maximum(means, np.finfo(float).tiny))))
         _log.info(
             f"  alpha {alpha:.0e}: errors of what was left out {np.exp(scores[alpha] - max(scores.values())):.3f}"
         )
@@ -280,7 +281,7 @@ def _corrected(
             break
         r = d * gradient - lam * u
         change = R.solve(r)
-        best, least, excess = u, f, float(r @ change) / f
+        best, least, excess = u, f, float(r @ change) / f if f > 0 else 0.0
         _log.info(f"  errors exceed the least possible by {excess:.1e} of their squares, after {step} corrections")
         if excess < _EXCESS:
             break

@@ -146,6 +146,8 @@ class EmbeddedACE(FittedPotential):
         embedding = resolve_embedding(embedding)
         keys = {name: options.pop(name) for name in list(options) if name.endswith("_key") or name == "prefix"}
         labeled = labeled_data(structures, **keys)
+        if len(labeled) < 2:
+            raise ValueError("structures must be at least two: training leaves some out to know when to stop; got 1")
         work = {"workers": options.get("workers", 1), "num_threads": num_threads, "progress": progress}
         with shown(sys.stdout, verbose):
             checkpoints = Checkpoints(checkpoint, () if checkpoint is None else labeled)

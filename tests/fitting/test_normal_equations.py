@@ -152,6 +152,16 @@ def test_refusals(problem):
         LinearACE.fit(labeled_structures(), BASIS.centered(IdealGas(0.05)), solver="cholesky", verbose=False)
 
 
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+def test_labels_that_are_all_zero_have_coefficients_that_are():
+    structures = [Atoms("Cu2", [[0, 0, 0], [0, 0, d]], info={"energy": 0.0}) for d in (2.2, 2.4, 2.6)]
+    for atoms in structures:
+        atoms.arrays["forces"] = np.zeros((2, 3))
+    design = Design(BASIS, resolve_weights((30, 1, 1)), {"Cu": 0.0, "Au": 0.0})
+    found = solve_normal_equations(design, labeled_data(structures))
+    assert not found.coefficients.any() and found.noise == 0
+
+
 def test_refused_where_a_triangle_is_needed():
     """Before any work: there is nothing to read."""
     given = {"solver": "cholesky"}

@@ -185,6 +185,8 @@ def test_files(tmp_path):
 
 
 def test_refusals():
+    with pytest.raises(ValueError, match="structures must be at least two: training leaves some out"):
+        EmbeddedACE.fit(labeled_by(random_model(FinnisSinclair()), [alloy()]), ALLOY, verbose=False)
     with pytest.raises(ValueError, match="embedding must be"):
         resolve_embedding("root")
     with pytest.raises(ValueError, match="m must be between 0 and 1"):
