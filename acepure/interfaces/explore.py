@@ -149,7 +149,7 @@ def explore_dataset(
     return chemiscope.create_input(
         [Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=atoms.pbc) for atoms in chosen],
         metadata={"name": title, "description": " ".join(notes)},
-        properties=table.entries,
+        properties={name: table.entries[name] for name in (*_AXES, *table.entries)},
         environments=[(s, i, basis.rcut) for s, atoms in enumerate(chosen) for i in range(len(atoms))],
         settings=chemiscope.quick_settings(
             x="map 1",
@@ -316,6 +316,8 @@ def _evaluate(
     return np.concatenate(features)
 
 
+#: Of structures and of atoms; chemiscope shows atoms by the first numbers of them.
+_AXES = ("map 1", "map 2", "atom map 1", "atom map 2")
 #: What a page is colored by at first: the first of these that there is.
 _COLORS = ("force error", "energy error", "self-interaction")
 #: Units and descriptions.
@@ -432,6 +434,7 @@ body { margin: 0; font-family: sans-serif }
 #page { display: grid; grid-template: 100vh / 3fr 2fr; overflow: hidden }
 #page > div { display: flex; flex-direction: column; min-width: 0; min-height: 0; overflow: hidden }
 #map, #structure { flex: 1; min-height: 0; position: relative }
+#map { padding-bottom: 2.5em }
 #said { position: fixed; bottom: 0; left: 0; background: #fec; font-size: 80% }
 details { font-size: 70%; max-height: 40vh; overflow: auto }
 </style>

@@ -197,8 +197,12 @@ def test_page_in_a_browser_without_network(page, tmp_path):
         "document.title",
         "document.body.scrollWidth <= innerWidth && document.body.scrollHeight <= innerHeight",
     ]
+    atoms = (
+        "[...document.querySelectorAll('*')].map(e => e.shadowRoot?.querySelector('#atom-btn')).find(e => e).click()"
+    )
+    expressions += [atoms, "new Promise(done => setTimeout(done, 1000))", "visualizer.saveSettings().map.x.property"]
     opened = open_page(page, tmp_path, "document.body?.dataset.state === 'shown'", expressions)
-    assert opened.results == ["", "<silver> & copper", True]
+    assert opened.results == ["", "<silver> & copper", True, None, None, "atom map 1"]
     assert opened.errors == []
     assert [url for url in opened.requests if not url.startswith(("data:", "blob:"))] == [page.resolve().as_uri()]
     pixels = opened.pixels()
