@@ -193,7 +193,7 @@ def _thinned(structures: Sequence[Atoms], max_atoms: int) -> tuple[np.ndarray, l
     if n == len(sizes):
         return kept, []
     note = f"{n:,} of {len(sizes):,} structures are shown, at equal steps, for at most {max_atoms:,} atoms."
-    warnings.warn(f"{note} More with max_atoms=", stacklevel=3)
+    warnings.warn(note, stacklevel=3)
     return kept, [note]
 
 
