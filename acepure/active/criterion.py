@@ -25,9 +25,9 @@ from ase import Atoms
 
 from acepure._utils.checks import number
 from acepure.features.basis import ACEBasis, evaluate_features
-from acepure.features.environments import Environments
 from acepure.features.linear import EnergyAndForces, LinearFunction, features_of_isolated_atoms
 from acepure.models.linear import LinearACE
+from acepure.neighbors.environments import Environments
 from acepure.neighbors.lists import NeighborList
 
 __all__ = ["BiasedPotential", "relative_force_uncertainty"]

@@ -32,13 +32,13 @@ from acepure.active.guards import copied, overlap
 from acepure.features.basis import ACEBasis, check_basis, evaluate_features
 from acepure.features.derivatives import sum_gradients
 from acepure.features.directional import jvp
-from acepure.features.environments import Environments
 from acepure.features.linear import features_of_isolated_atoms
 from acepure.fitting.labels import group_of, text_table
 from acepure.fitting.priors import SmoothnessPrior
 from acepure.fitting.system import unknowns
 from acepure.fitting.weights import DEFAULT_WEIGHTS
 from acepure.models.linear import LinearACE
+from acepure.neighbors.environments import Environments
 from acepure.structures.gate import species_of, structure_list
 
 __all__ = ["Selection", "select"]

@@ -2,7 +2,6 @@
 
 basis            ACEBasis, all stages composed
 resolved         what a basis is, once its arguments are resolved
-environments     what every evaluator takes: structure, list and threads, checked once
 descriptors      descriptors(atoms, ...)
 arrays           features of centers and neighbors given as arrays, which need not be atoms
 bonds            BondBasis: bonds as centers

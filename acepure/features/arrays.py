@@ -12,7 +12,7 @@ from acepure._utils.checks import real_array
 from acepure._utils.threads import resolve_num_threads
 from acepure.errors import SpeciesError
 from acepure.features.basis import ACEBasis, check_basis, evaluate_features
-from acepure.features.environments import Environments
+from acepure.neighbors.environments import Environments
 from acepure.neighbors.lists import NeighborList
 
 __all__ = ["evaluate_environments"]

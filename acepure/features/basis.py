@@ -19,13 +19,13 @@ from acepure._utils.read_only import read_only
 from acepure.algebra.operators import Operators
 from acepure.errors import CoincidentAtomsError, SpeciesError
 from acepure.features.centers import CenterGroup, center_groups, only_group
-from acepure.features.environments import Environments
 from acepure.features.labels import FeatureLabel, feature_labels
 from acepure.features.resolved import Resolved
 from acepure.features.tables import Tables
 from acepure.functions.radial import PolynomialRadialBasis, RadialBasis
 from acepure.labels.factors import Block, ProductSet
 from acepure.labels.selection import Specification, with_default
+from acepure.neighbors.environments import Environments
 from acepure.neighbors.lists import NeighborList
 from acepure.references import Reference
 from acepure.structures.gate import structure_list

@@ -16,7 +16,7 @@ from acepure._utils.checks import number, real_array
 from acepure._utils.memory import refuse_larger
 from acepure._utils.threads import useful_threads
 from acepure.features.basis import ACEBasis, check_basis
-from acepure.features.environments import Environments
+from acepure.neighbors.environments import Environments
 from acepure.neighbors.lists import NeighborList
 
 __all__ = ["PairJacobian", "SummedGradients", "pair_jacobian", "pullback", "summed_gradients"]

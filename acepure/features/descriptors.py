@@ -14,8 +14,8 @@ from ase import Atoms
 from acepure._utils.arguments import resolve_synonyms
 from acepure.errors import LargeBasisWarning
 from acepure.features.basis import ACEBasis, evaluate_features, evaluate_structures
-from acepure.features.environments import Environments
 from acepure.functions.radial import RadialBasis
+from acepure.neighbors.environments import Environments
 from acepure.structures.gate import occurring_species, structure_list
 
 __all__ = ["descriptors"]

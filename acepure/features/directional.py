@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from acepure._utils.checks import real_array
 from acepure._utils.memory import physical_memory, refuse_larger
 from acepure.features.basis import ACEBasis, check_basis
-from acepure.features.environments import Environments
+from acepure.neighbors.environments import Environments
 from acepure.neighbors.lists import NeighborList
 
 __all__ = ["jvp"]

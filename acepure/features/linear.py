@@ -14,7 +14,7 @@ from acepure._kernels.forces import accumulate_forces
 from acepure._utils.checks import real_array, refuse_masked
 from acepure._utils.read_only import ReadOnly, read_only_array
 from acepure.features.basis import ACEBasis, check_basis
-from acepure.features.environments import Environments
+from acepure.neighbors.environments import Environments
 from acepure.neighbors.lists import NeighborList
 from acepure.stages.fused import LinearEvaluator
 

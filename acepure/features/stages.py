@@ -14,8 +14,8 @@ from acepure._kernels.forces import accumulate_forces
 from acepure._utils.checks import real_array
 from acepure.errors import SpeciesError
 from acepure.features.basis import ACEBasis, check_basis
-from acepure.features.environments import Environments
 from acepure.labels.factors import OneParticle, ProductSet
+from acepure.neighbors.environments import Environments
 from acepure.neighbors.lists import NeighborList
 from acepure.stages.single import Motion, ProductMap, SumsEvaluator
 

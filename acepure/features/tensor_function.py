@@ -17,8 +17,8 @@ from acepure._utils.checks import real_array
 from acepure.algebra.operators import Operators
 from acepure.features.basis import ACEBasis, check_basis
 from acepure.features.centers import CenterGroup
-from acepure.features.environments import Environments
 from acepure.labels.factors import OneParticle, ProductSet
+from acepure.neighbors.environments import Environments
 from acepure.neighbors.lists import NeighborList
 from acepure.stages.fused import FeatureEvaluator, LinearEvaluator, PairGeometry
 

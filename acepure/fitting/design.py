@@ -30,13 +30,13 @@ from acepure._utils.workers import (
 from acepure.features.basis import ACEBasis, evaluate_features
 from acepure.features.derivatives import sum_gradients
 from acepure.features.directional import jvp
-from acepure.features.environments import Environments
 from acepure.features.linear import EnergyAndForces, LinearFunction
 from acepure.fitting.labeled import LabeledSet
 from acepure.fitting.labels import LabeledStructure
 from acepure.fitting.reference_energies import reference_energy
 from acepure.fitting.weights import LabelWeights, Weights
 from acepure.models.repulsion import PairCore
+from acepure.neighbors.environments import Environments
 
 if TYPE_CHECKING:
     from distributed import Client

@@ -24,11 +24,11 @@ from scipy.sparse import csr_array
 from acepure.features.basis import evaluate_features
 from acepure.features.derivatives import sum_gradients
 from acepure.features.directional import jvp
-from acepure.features.environments import Environments
 from acepure.features.linear import EnergyAndForces, LinearFunction
 from acepure.fitting.design import Design
 from acepure.fitting.labels import LabeledStructure
 from acepure.models.embedding import Embedding
+from acepure.neighbors.environments import Environments
 
 __all__ = ["EmbeddedDesign"]
 

@@ -18,7 +18,6 @@ from acepure._utils.checks import count
 from acepure._utils.workers import batched, checked_workers, naming_structure, structure_bar, tree_reduce
 from acepure.errors import CoverageWarning
 from acepure.features.basis import ACEBasis, check_basis
-from acepure.features.environments import Environments
 from acepure.fitting.checkpoints import Checkpoints, inputs_of
 from acepure.fitting.consistency import check_consistency
 from acepure.fitting.design import Design, Triangle, assemble
@@ -37,6 +36,7 @@ from acepure.fitting.weights import Weights, resolve_weights
 from acepure.functions.radial import PolynomialRadialBasis
 from acepure.models.coverage import Surroundings, kinds_around, shortest_pairs
 from acepure.models.repulsion import PairCore, ZBLCore
+from acepure.neighbors.environments import Environments
 from acepure.references import RadialDensity, Reference
 from acepure.references.density import ATOMS, Histogram
 

@@ -13,7 +13,7 @@ import numpy as np
 from ase import Atoms
 
 from acepure.features.basis import ACEBasis
-from acepure.features.environments import Environments
+from acepure.neighbors.environments import Environments
 
 __all__ = ["can_be_nonzero", "neighbors_needed", "neighbors_present"]
 

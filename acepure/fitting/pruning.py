@@ -16,8 +16,8 @@ from acepure._utils.checks import number
 from acepure._utils.workers import naming_structure
 from acepure.features.basis import ACEBasis, evaluate_features
 from acepure.features.derivatives import sum_gradients
-from acepure.features.environments import Environments
 from acepure.features.linear import features_of_isolated_atoms
+from acepure.neighbors.environments import Environments
 from acepure.structures.gate import structure_list
 
 __all__ = ["without_small"]

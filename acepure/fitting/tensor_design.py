@@ -21,10 +21,10 @@ from ase import Atoms
 from acepure._utils.checks import number
 from acepure.features.basis import ACEBasis, evaluate_features
 from acepure.features.derivatives import sum_gradients
-from acepure.features.environments import Environments
 from acepure.fitting.system import Constants
 from acepure.fitting.tensor_labels import LabeledTensor, Target, components_of
 from acepure.fitting.weights import refuse_unknown
+from acepure.neighbors.environments import Environments
 
 __all__ = ["TensorDesign", "resolve_target_weights"]
 

@@ -23,7 +23,6 @@ import numpy as np
 from scipy.linalg import qr, svd
 
 from acepure._utils.workers import naming_structure
-from acepure.features.environments import Environments
 from acepure.features.linear import LinearFunction, features_of_isolated_atoms
 from acepure.fitting.design import Design, assemble
 from acepure.fitting.embedded import EmbeddedDesign
@@ -31,6 +30,7 @@ from acepure.fitting.labeled import LabeledSet
 from acepure.fitting.labels import LabeledStructure
 from acepure.fitting.recipe_triangles import interleaved_folds
 from acepure.models.embedding import Embedding
+from acepure.neighbors.environments import Environments
 
 __all__ = ["Trained", "train"]
 

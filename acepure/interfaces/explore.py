@@ -26,11 +26,11 @@ from tqdm import tqdm
 from acepure._utils.checks import count
 from acepure._utils.files import atomic_write
 from acepure.features.basis import ACEBasis, check_basis, evaluate_features
-from acepure.features.environments import Environments
 from acepure.features.linear import features_of_isolated_atoms
 from acepure.fitting.keys import LabelKeys, NoLabelsError, places, resolve_keys
 from acepure.fitting.labels import read_labels
 from acepure.models.linear import LinearACE
+from acepure.neighbors.environments import Environments
 from acepure.structures.gate import species_of, structure_list
 
 __all__ = ["explore", "explore_dataset"]

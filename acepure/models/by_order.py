@@ -10,9 +10,9 @@ from ase import Atoms
 from acepure.features.basis import ACEBasis, evaluate_features
 from acepure.features.body_orders import body_order_functions
 from acepure.features.change_of_basis import coordinate_map
-from acepure.features.environments import Environments
 from acepure.features.linear import EnergyAndForces, LinearFunction
 from acepure.models.uncertainty import UncertainModel
+from acepure.neighbors.environments import Environments
 
 __all__ = ["BodyOrderedModel"]
 

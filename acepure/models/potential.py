@@ -16,12 +16,12 @@ from numpy.typing import ArrayLike
 from acepure._utils.checks import distances, symbol
 from acepure.errors import ModelFileError, SpeciesError
 from acepure.features.basis import ACEBasis
-from acepure.features.environments import Environments
 from acepure.features.linear import EnergyAndForces
 from acepure.models.arguments import checked_energies, checked_report, checked_shortest, checked_surroundings
 from acepure.models.calibration import Reported
 from acepure.models.coverage import Surroundings
 from acepure.models.repulsion import PairCore
+from acepure.neighbors.environments import Environments
 from acepure.neighbors.lists import NeighborList
 
 if TYPE_CHECKING:  # a potential knows neither its fitter nor its interfaces; they are loaded where they are called

@@ -21,9 +21,9 @@ from acepure._kernels.forces import accumulate_forces
 from acepure._utils.checks import distances, number, real_array, symbol
 from acepure._utils.pairs import PairTable, per_pair, value_at
 from acepure._utils.serialization import Serializable
-from acepure.features.environments import Environments
 from acepure.features.linear import EnergyAndForces
 from acepure.neighbors.checks import check_list
+from acepure.neighbors.environments import Environments
 from acepure.neighbors.lists import SHORTEST_SEARCH, NeighborList, neighbor_list
 from acepure.structures.gate import check_structure
 

@@ -18,12 +18,12 @@ from acepure._utils.messages import shown
 from acepure._utils.read_only import read_only, read_only_array
 from acepure.errors import ModelFileError
 from acepure.features.basis import ACEBasis, check_basis
-from acepure.features.environments import Environments
 from acepure.features.tensor_function import TensorFunction
 from acepure.functions.cartesian import RANKS, resolve_rank, to_cartesian
 from acepure.models.arguments import checked_report
 from acepure.models.calibration import Reported
 from acepure.models.files import TENSOR, read_model, write_model
+from acepure.neighbors.environments import Environments
 from acepure.neighbors.lists import NeighborList
 from acepure.references import Reference
 

@@ -23,9 +23,9 @@ from ase import Atoms
 from acepure._utils.checks import count
 from acepure.features.basis import evaluate_features
 from acepure.features.derivatives import sum_gradients
-from acepure.features.environments import Environments
 from acepure.features.linear import EnergyAndForces, features_of_isolated_atoms
 from acepure.models.potential import FittedPotential
+from acepure.neighbors.environments import Environments
 from acepure.neighbors.lists import NeighborList
 
 if TYPE_CHECKING:  # loaded where they are called

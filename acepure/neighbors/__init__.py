@@ -1,6 +1,7 @@
 """Neighbor lists.
 
-lists    ase.Atoms → sorted list of pairs
-blocks   the same for large structures, by blocks of centers
-checks   is a list that was given fit for the kernels
+lists          ase.Atoms → sorted list of pairs
+blocks         the same for large structures, by blocks of centers
+checks         is a list that was given fit for the kernels
+environments   what every evaluator takes: structure, species, list and threads, checked once
 """

@@ -20,7 +20,7 @@ from acepure.functions.harmonics import RealSphericalHarmonics
 from acepure.functions.radial import PolynomialRadialBasis, RadialBasis
 from acepure.functions.whitened import WhitenedRadialBasis
 from acepure.labels.factors import Factor
-from acepure.neighbors.lists import neighbor_list
+from acepure.neighbors.environments import Environments
 from acepure.references.base import BasisShape, PairConstants, Reference, check_polynomial
 from acepure.references.density import RadialDensity
 
@@ -230,15 +230,18 @@ class _Sums:
         # With l = 0 a first column of ones, for the mean.
         self.factors = [[RFactor(self.n_columns + (l == 0)) for l in range(self.n_l)] for _ in self.species]
 
-    def add(self, atoms: Atoms, indices: np.ndarray | None) -> None:
+    def species_indices(self, atoms: Atoms, name: str = "atoms") -> np.ndarray:
+        """Return the species index of every atom."""
         unknown = set(atoms.get_chemical_symbols()) - set(self.species)
         if unknown:
             raise ValueError(f"structures hold {', '.join(sorted(unknown))}, but the basis is for {self.species}")
         index = {symbol: z for z, symbol in enumerate(self.species)}
-        species = np.array([index[symbol] for symbol in atoms.get_chemical_symbols()], dtype=np.int32)
-        pairs = neighbor_list(atoms, self.cutoffs, species=species, indices=indices)
-        sums = self._pool(pairs, species)
-        centers = species[pairs.centers]
+        return np.array([index[symbol] for symbol in atoms.get_chemical_symbols()], dtype=np.int32)
+
+    def add(self, atoms: Atoms, indices: np.ndarray | None) -> None:
+        environments = Environments(self, atoms, indices=indices, num_threads=1)
+        sums = self._pool(environments.neighbors, environments.species)
+        centers = environments.center_species
         for z in np.unique(centers):
             mine = sums[centers == z]
             for l, factor in enumerate(self.factors[z]):

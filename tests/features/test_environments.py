@@ -20,10 +20,10 @@ from acepure import (
     summed_gradients,
 )
 from acepure.active.selection import Rows
-from acepure.features.environments import Environments
 from acepure.fitting import label_structures
 from acepure.models.repulsion import ZBLCore
 from acepure.neighbors import blocks, lists
+from acepure.neighbors.environments import Environments
 from acepure.stages import fused
 
 BASIS = ACEBasis(["Cu", "Zr"], rcut=4.0, order=2, totaldegree=3)

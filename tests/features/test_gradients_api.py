@@ -11,8 +11,8 @@ from cases.radial import Gaussians
 import acepure.features.derivatives
 from acepure import ACEBasis, pair_jacobian, pullback, summed_gradients
 from acepure.errors import CoincidentAtomsError, SpeciesError
-from acepure.features.environments import Environments
 from acepure.functions import PolynomialRadialBasis
+from acepure.neighbors.environments import Environments
 
 # --- pair_jacobian ----------------------------------------------------------------------------------------------------
 
