@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 from ase import Atoms, units
 from ase.build import bulk
+from cases.command_line import failure, run
 from cases.emt import emt_structures
 from scipy.optimize import minimize_scalar
 
 from acepure import ACEBasis, EmbeddedACE, LinearACE
-from acepure.cli import main
 from acepure.diagnostics import check_physics
 from acepure.interfaces.yace import read_yace
 
@@ -37,20 +37,6 @@ def working_folder(folder, tmp_path, monkeypatch):
     monkeypatch.setenv("ACEPURE_NUM_THREADS", "1")
     for path in folder.iterdir():
         (tmp_path / path.name).write_bytes(path.read_bytes())
-
-
-def run(command, capsys):
-    code = main(command.split())
-    captured = capsys.readouterr()
-    return code, captured.out, captured.err
-
-
-def failure(command, capsys):
-    """The single line of an expected error."""
-    code, _, err = run(command, capsys)
-    assert code == 2
-    assert "Traceback" not in err
-    return err.rstrip("\n").splitlines()[-1]
 
 
 # --- predict ----------------------------------------------------------------------------------------------------------
