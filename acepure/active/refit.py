@@ -15,9 +15,10 @@ from acepure.errors import CoverageWarning
 from acepure.features.basis import ACEBasis
 from acepure.fitting.calibration import LEAST_LABELS, calibrate_fit
 from acepure.fitting.design import Design, assemble
-from acepure.fitting.fit import labeled_data, referred_basis, resolved_core, what_was_met
+from acepure.fitting.fit import labeled_data, referred_basis, resolved_core
 from acepure.fitting.labeled import LabeledSet
 from acepure.fitting.leave_out import leave_out
+from acepure.fitting.met import what_was_met
 from acepure.fitting.priors import SmoothnessPrior, resolve_prior
 from acepure.fitting.reference_energies import reference_energies
 from acepure.fitting.system import prior_from_evidence

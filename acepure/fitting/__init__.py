@@ -10,6 +10,7 @@ of many structures, in memory or not    labeled.py             `label_structures
 energies E0 of the species              reference_energies.py  `reference_energies`, `reference_energy`,
                                                                `reference_table`, `is_isolated`
 weights of rows per config_type         weights.py             `Weights`, `LabelWeights`, `resolve_weights`
+distances and species that are met       met.py                 `Met`, `what_was_met`
 do labels contradict each other         consistency.py         `ConsistencyReport`, `VirialCheck`, `ForceCheck`,
                                                                `check_consistency`
 rows, and their R factor                design.py              `Design`, `Triangle`, `assemble`

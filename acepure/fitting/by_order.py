@@ -30,8 +30,9 @@ from acepure._utils.checks import count
 from acepure._utils.workers import checked_workers
 from acepure.features.basis import ACEBasis, check_basis
 from acepure.fitting.design import Design, Triangle, assemble
-from acepure.fitting.fit import FitResult, resolved_core, resolved_energies, what_was_met
+from acepure.fitting.fit import FitResult, resolved_core, resolved_energies
 from acepure.fitting.labeled import LabeledSet
+from acepure.fitting.met import what_was_met
 from acepure.fitting.priors import SmoothnessPrior, resolve_prior
 from acepure.fitting.reference_energies import reference_table
 from acepure.fitting.solvers import Solution, checked_options, solve

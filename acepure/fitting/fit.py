@@ -6,7 +6,6 @@ import logging
 import warnings
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import combinations_with_replacement, islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -15,7 +14,7 @@ from ase import Atoms
 from ase.data import atomic_numbers, covalent_radii
 
 from acepure._utils.checks import count
-from acepure._utils.workers import batched, checked_workers, naming_structure, structure_bar, tree_reduce
+from acepure._utils.workers import checked_workers
 from acepure.errors import CoverageWarning
 from acepure.features.basis import ACEBasis, check_basis
 from acepure.fitting.checkpoints import Checkpoints, inputs_of
@@ -23,6 +22,7 @@ from acepure.fitting.consistency import check_consistency
 from acepure.fitting.design import Design, Triangle, assemble
 from acepure.fitting.group_choice import final_rows, held_out_text
 from acepure.fitting.labeled import LabeledSet, LabeledStream, label_structures
+from acepure.fitting.met import Met, what_was_met
 from acepure.fitting.normal_equations import is_large, solve_normal_equations
 from acepure.fitting.priors import SmoothnessPrior, resolve_prior
 from acepure.fitting.recipe import choose_basis
@@ -34,18 +34,16 @@ from acepure.fitting.system import Unknowns, prior_from_evidence, undetermined_t
 from acepure.fitting.weight_choice import ENERGY_WEIGHTS
 from acepure.fitting.weights import Weights, resolve_weights
 from acepure.functions.radial import PolynomialRadialBasis
-from acepure.models.coverage import Surroundings, kinds_around, shortest_pairs
+from acepure.models.coverage import Surroundings
 from acepure.models.repulsion import PairCore, ZBLCore
-from acepure.neighbors.environments import Environments
 from acepure.references import RadialDensity, Reference
-from acepure.references.density import ATOMS, Histogram
 
 if TYPE_CHECKING:
     from distributed import Client
 
 _log = logging.getLogger(__name__)
 
-__all__ = ["FitResult", "fit_coefficients", "labeled_data", "referred_basis", "what_was_met"]
+__all__ = ["FitResult", "fit_coefficients", "labeled_data", "referred_basis"]
 
 # Share of an ideal gas in the density of the coordinates. Without it, fits to molecules, whose distances are a few
 # narrow peaks, had errors of hundreds of eV/Å on structures a little outside; from 0.01 to 0.5 it does not matter.
@@ -170,87 +168,137 @@ def fit_coefficients(
 
         kept: dict[str, Any] = {"size": size, "canonical": canonical, "checkpoints": checkpoints, **work}
         start = _chosen(labeled, trial_design, prior, weights, excluded, tried, folds, kept)
-    basis, weights, folds, energy_weights, trial_prior, reasons = start
+    assert start.basis is not None
+    _check_species(start.basis, labeled)
+    large = solver == LARGE or (solver == "auto" and reference == "density" and is_large(start.basis))
+    prepared = _prepared(labeled, start, None if large and reference == "density" else reference, core, E0s, work)
+    if large:
+        return _by_normal_equations(labeled, prepared, options.get("alpha"), work)
+    return _by_triangle(labeled, prepared, prior, solver, options, checkpoints, work)
+
+
+@dataclass(frozen=True, eq=False)
+class _Prepared:
+    """Everything that is known before there are rows."""
+
+    start: _Start
+    design: Design
+    met: Met
+    unmet: str
+    about_E0s: str
+    n_rows: int
+
+    def result(
+        self,
+        labeled: LabeledSet,
+        solved: tuple[np.ndarray, np.ndarray | None, float],
+        reasons: list[str],
+        notes: list[str],
+        **more: Any,
+    ) -> FitResult:
+        """Complete coefficients, their posterior and the noise to the result of a fit."""
+        design, start = self.design, self.start
+        weights = more.pop("weights", start.weights)
+        assert start.basis is not None
+        return FitResult(
+            design.basis,
+            solved[0],
+            dict(design.E0s),
+            *solved[1:],
+            [
+                *reasons,
+                f"{self.n_rows:,} rows of {len(labeled):,} structures",
+                *notes,
+                f"E0 are {self.about_E0s}",
+                *_about_core(design.core, design.basis),
+            ],
+            design.core,
+            self.met.shortest,
+            self.met.surroundings,
+            {
+                "basis": start.basis.to_dict(),
+                "weights": weights.to_dict(),
+                "folds": start.folds,
+                "reasons": more.pop("why", reasons),
+            },
+            **more,
+        )
+
+
+def _prepared(
+    labeled: LabeledSet,
+    start: _Start,
+    reference: Reference | str | None,
+    core: PairCore | str | None,
+    E0s: Mapping[str, float] | str | float,
+    work: dict[str, Any],
+) -> _Prepared:
+    """Find what the structures hold; resolve the core, reference energies and coordinates."""
+    basis, workers, progress = start.basis, work["workers"], work["progress"]
     assert basis is not None
-    plain = basis
-    _check_species(basis, labeled)
-    large = solver == LARGE or (solver == "auto" and reference == "density" and is_large(basis))
-    reference = None if large and reference == "density" else reference
     met = what_was_met(basis, labeled, workers, progress)
-    shortest, surroundings = met.shortest, met.surroundings
-    unmet = unmet_text(basis, surroundings)
+    unmet = unmet_text(basis, met.surroundings)
     if unmet:
-        warnings.warn(unmet, CoverageWarning, stacklevel=3)
-    core = resolved_core(core, basis, shortest)
+        warnings.warn(unmet, CoverageWarning, stacklevel=4)
+    core = resolved_core(core, basis, met.shortest)
     about_E0s = about_reference_energies(labeled, basis, E0s)
     E0s = resolved_energies(labeled, basis, E0s)
     _log.info(f"{reference_table(E0s)}\nE0 are {about_E0s}\n")
-    basis = referred_basis(basis, reference, labeled, workers, progress, met)
-    design = Design(basis, weights, E0s, core)
+    design = Design(referred_basis(basis, reference, labeled, workers, progress, met), start.weights, E0s, core)
     n_rows = sum(design.n_rows(item) for item in labeled)
     _log.info(
         f"design matrix: {n_rows:,} × {design.n_columns:,}, {8 * n_rows * design.n_columns / 2**30:.2f} GiB, "
         f"reduced in parts to {8 * (design.n_columns + 1) ** 2 / 2**20:.1f} MiB\n"
     )
-    choices: dict[str, Any]
-    if large:
-        solved = solve_normal_equations(design, labeled, alpha=options.get("alpha"), **work)
-        _log.info("\n".join(solved.summary) + "\n")
-        unused = [] if folds is None else ["no errors of folds left out, which this solver does not have"]
-        about = [*unused, *([unmet] if unmet else []), f"E0 are {about_E0s}", *_about_core(core, basis)]
-        summary = [*reasons, f"{n_rows:,} rows of {len(labeled):,} structures", *solved.summary, *about]
-        choices = {"basis": plain.to_dict(), "weights": weights.to_dict(), "folds": folds, "reasons": reasons}
-        return FitResult(
-            basis,
-            solved.coefficients,
-            E0s,
-            solved.posterior,
-            solved.noise,
-            summary,
-            core,
-            shortest,
-            surroundings,
-            choices,
-        )
-    held_out = []
-    if folds is None:
+    return _Prepared(start, design, met, unmet, about_E0s, n_rows)
+
+
+def _by_normal_equations(
+    labeled: LabeledSet, prepared: _Prepared, alpha: float | None, work: dict[str, Any]
+) -> FitResult:
+    """Solve for thousands of unknowns."""
+    solved = solve_normal_equations(prepared.design, labeled, alpha=alpha, **work)
+    _log.info("\n".join(solved.summary) + "\n")
+    folds, unmet = prepared.start.folds, prepared.unmet
+    unused = [] if folds is None else ["no errors of folds left out, which this solver does not have"]
+    notes = [*solved.summary, *unused, *([unmet] if unmet else [])]
+    found = solved.coefficients, solved.posterior, solved.noise
+    return prepared.result(labeled, found, prepared.start.reasons, notes)
+
+
+def _by_triangle(
+    labeled: LabeledSet,
+    prepared: _Prepared,
+    prior: SmoothnessPrior,
+    solver: str,
+    options: Mapping[str, float],
+    checkpoints: Checkpoints,
+    work: dict[str, Any],
+) -> FitResult:
+    """Reduce the rows to a triangle, by folds if there are some, choose what is still open, and solve."""
+    start, design, basis = prepared.start, prepared.design, prepared.design.basis
+    weights, reasons, held_out = start.weights, start.reasons, []
+    if start.folds is None:
         stored = checkpoints.arrays("rows", inputs_of(design), lambda: assemble(design, labeled, **work).arrays())
         triangle = Triangle.from_arrays(stored)
     else:
-        offered: dict[str, Any] = {"energy_weights": energy_weights, "checkpoints": checkpoints}
-        found = final_rows(design, labeled, unknowns(basis, trial_prior), folds, **offered, **work)
+        offered: dict[str, Any] = {"energy_weights": start.energy_weights, "checkpoints": checkpoints}
+        found = final_rows(design, labeled, unknowns(basis, start.prior), start.folds, **offered, **work)
         triangle, weights, reasons = found.triangle(), found.weights, [*reasons, *found.reasons]
         _log.info("\n".join([*found.reasons, "", str(weights)]) + "\n")
     # After the weights, so that the same weights give the same prior.
     prior, about_species = prior_from_evidence(basis, prior, triangle)
     coordinates = unknowns(basis, prior)
-    if folds is not None:
+    if start.folds is not None:
         held_out.append(held_out_text(found, coordinates, design, labeled, **work))
         _log.info(f"{held_out[-1]}\n")
-    problem = coordinates.problem(triangle)
-    solution = solve(problem, solver, **options)
+    solution = solve(coordinates.problem(triangle), solver, **options)
     open_ones = undetermined_text(basis, coordinates.feature_rows(), solution)
-    notes = [text for text in (about_species, unmet, open_ones) if text]
-    _log.info("\n".join([solution.summary, *notes]) + "\n")
-    summary = [*reasons, *held_out, f"{n_rows:,} rows of {len(labeled):,} structures", solution.summary, *notes]
-    summary += [f"E0 are {about_E0s}", *_about_core(core, basis)]
-    posterior = coordinates.feature_rows() @ solution.root
-    theta = coordinates.coefficients(solution.u)
-    choices = {"basis": plain.to_dict(), "weights": weights.to_dict(), "folds": folds, "reasons": reasons}
-    return FitResult(
-        basis,
-        theta,
-        E0s,
-        posterior,
-        solution.noise,
-        summary,
-        core,
-        shortest,
-        surroundings,
-        choices,
-        coordinates,
-        solution.lam,
-    )
+    notes = [solution.summary, *(text for text in (about_species, prepared.unmet, open_ones) if text)]
+    _log.info("\n".join(notes) + "\n")
+    solved = coordinates.coefficients(solution.u), coordinates.feature_rows() @ solution.root, solution.noise
+    more = {"weights": weights, "why": reasons, "coordinates": coordinates, "lam": solution.lam}
+    return prepared.result(labeled, solved, [*reasons, *held_out], notes, **more)
 
 
 class _Start(NamedTuple):
@@ -414,62 +462,3 @@ def _about_core(core: PairCore | None, basis: ACEBasis) -> list[str]:
     pairs = combinations_with_replacement(basis.species, 2)
     ends = ", ".join(f"{a}-{b} {core.cutoff(a, b):.3f} Å" for a, b in pairs)
     return [f"{type(core).__name__} repels below {ends}"]
-
-
-class Met:
-    """What is met within the cutoffs of a basis, in some structures.
-
-    Attributes
-    ----------
-    shortest : dict
-        Shortest distance of each ordered pair of species, in Å.
-    surroundings : Surroundings
-        Which species are around one atom.
-    histogram : Histogram or None
-        Distances; None where cutoffs differ, for then one list does not hold all that the largest one reaches.
-    """
-
-    def __init__(self, basis: ACEBasis) -> None:
-        self._basis = basis
-        self.shortest: dict[tuple[str, str], float] = {}
-        self.surroundings = Surroundings()
-        self.histogram = None if np.ptp(basis.cutoffs) else Histogram(basis.rcut)
-
-    def add(self, atoms: Atoms) -> None:
-        """Take what is in a structure."""
-        environments = Environments(self._basis, atoms)
-        neighbors, species = environments.neighbors, environments.species
-        self._take(shortest_pairs(self._basis, species, neighbors))
-        for center, kinds, _ in kinds_around(self._basis, species, neighbors):
-            self.surroundings.add(center, kinds)
-        if self.histogram is not None:
-            self.histogram.count(atoms, neighbors)
-
-    def merge(self, other: Met) -> None:
-        """Take what others have met."""
-        self._take(other.shortest)
-        self.surroundings = self.surroundings.joined(other.surroundings)
-        if self.histogram is not None and other.histogram is not None:
-            self.histogram.merge(other.histogram)
-
-    def _take(self, distances: Mapping[tuple[str, str], float]) -> None:
-        for pair, r in distances.items():
-            self.shortest[pair] = min(self.shortest.get(pair, np.inf), r)
-
-
-def what_was_met(
-    basis: ACEBasis, labeled: Iterable[Any], workers: int | Client = 1, progress: bool | None = False
-) -> Met:
-    """Return what is met in all structures, in one pass."""
-    batches = batched(labeled, lambda item: len(item.atoms), ATOMS)
-    with structure_bar("distances", labeled, progress) as bar:
-        return tree_reduce(partial(_met, basis), Met.merge, batches, workers, bar=bar) or Met(basis)
-
-
-def _met(basis: ACEBasis, batch: Sequence[tuple[int, Any]]) -> Met:
-    """What is met in some structures, which come with their numbers."""
-    met = Met(basis)
-    for k, item in batch:
-        with naming_structure(k):
-            met.add(item.atoms)
-    return met

@@ -17,8 +17,9 @@ from acepure._utils.checks import number
 from acepure.features.basis import ACEBasis, check_basis
 from acepure.fitting.design import assemble
 from acepure.fitting.deviations import Deviations
-from acepure.fitting.fit import referred_basis, what_was_met
+from acepure.fitting.fit import referred_basis
 from acepure.fitting.leave_out import Part, leave_out_groups
+from acepure.fitting.met import what_was_met
 from acepure.fitting.priors import SmoothnessPrior, resolve_prior
 from acepure.fitting.solvers import checked_options, solve
 from acepure.fitting.species_prior import unmet_text

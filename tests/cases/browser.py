@@ -92,4 +92,6 @@ async def _talk(path, folder, ready, expressions):
     results = [await evaluate(text) for text in expressions]
     png = base64.b64decode((await call("Page.captureScreenshot"))["data"])
     socket.close()
+    while await socket.read_message() is not None:  # until both sides have closed: the loop ends here
+        pass
     return Opened(results, errors, requests, taken, png)

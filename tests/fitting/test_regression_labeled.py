@@ -11,7 +11,7 @@ from cases.emt import emt_structures
 from acepure import ACEBasis, LinearACE, RadialDensity
 from acepure.fitting import LabeledData, LabeledStream, LabelWarning, check_consistency, label_structures
 from acepure.fitting.cross_validation import cross_validate
-from acepure.fitting.fit import what_was_met
+from acepure.fitting.met import what_was_met
 
 QUIET = {"verbose": False, "progress": False}
 
@@ -67,7 +67,7 @@ def test_fits_to_the_same_bits(structures, basis, arguments):
 
 
 def test_passes_hold_a_few_structures_at_a_time(structures, basis, monkeypatch):
-    monkeypatch.setattr("acepure.fitting.fit.ATOMS", 1)
+    monkeypatch.setattr("acepure.fitting.met.ATOMS", 1)
     gc.disable()  # cycles may die late
     try:
         source = ReadAnew(structures)
@@ -88,7 +88,7 @@ def test_one_pass_finds_what_its_parts_and_other_passes_find(structures, basis, 
         atoms.get_all_distances(mic=True)[atoms.symbols == "Ag"][:, atoms.symbols == "Cu"] for atoms in structures
     ]
     assert whole.shortest["Ag", "Cu"] == pytest.approx(min(r.min() for r in distances if r.size), rel=1e-12)
-    monkeypatch.setattr("acepure.fitting.fit.ATOMS", 1)
+    monkeypatch.setattr("acepure.fitting.met.ATOMS", 1)
     parts = what_was_met(basis, labeled)
     assert parts.shortest == whole.shortest and parts.surroundings.to_list() == whole.surroundings.to_list()
     for pair, measure in parts.histogram.measures().items():

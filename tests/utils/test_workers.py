@@ -197,7 +197,7 @@ def test_wrong_workers(wrong):
 
 
 def test_a_fit_has_the_same_bits(monkeypatch):
-    monkeypatch.setattr("acepure.fitting.fit.ATOMS", 50)
+    monkeypatch.setattr("acepure.fitting.met.ATOMS", 50)
     design, labeled = fitted_data()
     assert math.ceil(sum(map(design.n_rows, labeled)) / (8 * design.n_columns)) > 5
     one, two = (LinearACE.fit(labeled, design.basis, workers=n, verbose=False) for n in (1, 2))
