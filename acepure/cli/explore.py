@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Sequence
+from importlib.util import find_spec
 from typing import Any
+
+from ase import Atoms
 
 from acepure.cli.options import add_index, add_threads, integer
 from acepure.cli.parts import add_labels, check_outputs, label_arguments, load, plural, read
+from acepure.models.linear import LinearACE
 
-__all__ = ["add"]
+__all__ = ["add", "check_page", "write_page"]
 
 _EPILOG = """\
 examples:
@@ -44,25 +49,29 @@ def add(commands: Any, **style: Any) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> None:
-    from acepure.interfaces.explore import explore
-
-    output = arguments.output
-    if not output.lower().endswith((".html", ".htm")):
-        raise ValueError(f"-o {output}: the name must end in .html")
-    check_outputs({"-o": output})
+    check_page("-o", arguments.output)
+    check_outputs({"-o": arguments.output})
     model = None if arguments.model is None else load(arguments.model)
     structures = [atoms for name in arguments.input for atoms in read(name, arguments.index)]
     print(f"read    {plural(len(structures), 'structure')}, {plural(sum(map(len, structures)), 'atom')}")
-    try:
-        explore(
-            structures,
-            output,
-            model=model,
-            title=", ".join(os.path.basename(name) for name in arguments.input),
-            max_atoms=arguments.max_atoms,
-            num_threads=arguments.threads,
-            **label_arguments(arguments),
-        )
-    except ImportError as error:
-        raise ValueError(str(error)) from None
+    given = {"max_atoms": arguments.max_atoms, "num_threads": arguments.threads, **label_arguments(arguments)}
+    write_page(structures, arguments.output, model, arguments.input, **given)
+
+
+def check_page(option: str, output: str) -> None:
+    """Raise before any work if a page of this name cannot be written."""
+    if not output.lower().endswith((".html", ".htm")):
+        raise ValueError(f"{option} {output}: the name must end in .html")
+    if find_spec("chemiscope") is None:
+        raise ValueError(f'{option} needs chemiscope: pip install "acepure[explore]"')
+
+
+def write_page(
+    structures: list[Atoms], output: str, model: LinearACE | None, names: Sequence[str], **arguments: Any
+) -> None:
+    """Write the page of structures from files of these names."""
+    from acepure.interfaces.explore import explore
+
+    title = ", ".join(os.path.basename(name) for name in names)
+    explore(structures, output, model=model, title=title, **arguments)
     print(f"wrote   {output}: {os.path.getsize(output) / 1e6:.1f} MB")

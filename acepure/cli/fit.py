@@ -15,6 +15,7 @@ from typing import Any
 from ase import Atoms
 
 from acepure._utils.files import atomic_write
+from acepure.cli.explore import check_page, write_page
 from acepure.cli.options import (
     RADIAL_HELP,
     SPECIFICATION,
@@ -69,7 +70,7 @@ _HELP = {
 }
 # Options that say which functions; those that change no bit; entries of run files that are no options.
 _FUNCTIONS = {*SPECIFICATION, "species", "size", "self_interacting", "transform", "envelope"}
-_OF_WORK = ("run", "jobs", "scheduler", "threads")
+_OF_WORK = ("run", "jobs", "scheduler", "threads", "report")
 _OF_RUN_FILES = ("basis", "chosen", "reasons")
 _E0_WORDS = ("auto", "isolated", "lstsq")
 
@@ -116,6 +117,7 @@ def add(commands: Any, **style: Any) -> None:
     figures = command.add_mutually_exclusive_group()
     figures.add_argument("--figure", metavar="FIG", help="default MODEL with the ending .png; .pdf and .svg work too")
     figures.add_argument("--no-figure", action="store_true", help="draw nothing")
+    command.add_argument("--report", metavar="HTML", help="also a page with a map of all structures; needs chemiscope")
     _add_regression(command.add_argument_group("regression"))
     group = command.add_argument_group(
         "functions",
@@ -198,17 +200,16 @@ def _run(defaults: Mapping[str, Any], given: argparse.Namespace) -> None:
     run_file = f"{os.path.splitext(arguments.output)[0]}.toml"
     figure, kind = _figure(arguments)
     _spare_inputs(arguments, run_file)
-    check_outputs({"-o": arguments.output, "--figure": figure, "run file": run_file})
+    check_outputs({"-o": arguments.output, "--figure": figure, "run file": run_file, "--report": arguments.report})
     _check_options(arguments)
     structures = _structures(arguments)
     species = arguments.species or species_of(chain.from_iterable(structures[name] for name in arguments.train))
     basis = _basis(species, arguments)
-    for name, found in structures.items():
-        for k, atoms in enumerate(found):
-            if basis is None:
-                _check_species(species, atoms, f"{name}[{k}]")
-            else:
-                basis.species_indices(atoms, f"{name}[{k}]")
+    for name, k, atoms in ((name, k, atoms) for name, found in structures.items() for k, atoms in enumerate(found)):
+        if basis is None:
+            _check_species(species, atoms, f"{name}[{k}]")
+        else:
+            basis.species_indices(atoms, f"{name}[{k}]")
     train: Any
     test: Any
     train, test = (_labels if arguments.target is None else target_sets)(structures, arguments)
@@ -239,6 +240,9 @@ def _run(defaults: Mapping[str, Any], given: argparse.Namespace) -> None:
             _draw(model, errors, drawn, kind)
     if figure:
         print(f"wrote   {figure}")
+    if arguments.report is not None and isinstance(model, LinearACE):
+        shown = list(chain.from_iterable(structures.values()))
+        write_page(shown, arguments.report, model, list(structures), **label_arguments(arguments))
 
 
 # --- run files ----------------------------------------------------------------------------------------------------
@@ -429,6 +433,10 @@ def _spare_inputs(arguments: argparse.Namespace, run_file: str) -> None:
 def _check_options(arguments: argparse.Namespace) -> None:
     """Raise before the work, not when it is time to solve."""
     check_target_options(arguments)
+    if arguments.report is not None:
+        check_page("--report", arguments.report)
+        if arguments.target or arguments.embedding:
+            raise ValueError("--report is for linear potentials, not together with --target or --embedding")
     allowed = OPTIONS[arguments.solver]
     for name, _ in arguments.solver_option:
         if name not in allowed:

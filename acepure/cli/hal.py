@@ -6,8 +6,10 @@ import argparse
 import importlib
 import json
 import logging
+import os
 import sys
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +17,9 @@ import acepure
 from acepure._utils.files import atomic_write
 from acepure.active import HAL, status
 from acepure.active.reference import command_reference
+from acepure.cli.explore import write_page
 from acepure.cli.options import add_threads, integer
-from acepure.cli.parts import check_outputs, read
+from acepure.cli.parts import check_outputs, load, read
 from acepure.cli.run_file import read_run_file
 from acepure.features.basis import ACEBasis
 from acepure.fitting.labels import text_table
@@ -94,7 +97,9 @@ def add(commands: Any, **style: Any) -> None:
     command.add_argument(
         "--dry-run", action="store_true", help="one trajectory from each start, without reference calculations"
     )
-    command.add_argument("--report", metavar="HTML", help="write figures and text as one page")
+    command.add_argument(
+        "--report", metavar="HTML", help="write figures and text as one page; with chemiscope another one, .map.html"
+    )
     add_threads(command)
     command.set_defaults(run=_run)
 
@@ -134,6 +139,15 @@ def _run(arguments: argparse.Namespace) -> None:
         with atomic_write(arguments.report) as written:
             written.write_text(page, encoding="utf-8")
         print(f"wrote   {arguments.report}")
+        _write_map(folder, f"{os.path.splitext(arguments.report)[0]}.map.html")
+
+
+def _write_map(folder: str, output: str) -> None:
+    """Write a page with a map of the labeled structures, if there is a potential and chemiscope is installed."""
+    model, names = Path(folder) / "model.ace", sorted((Path(folder) / "labels").glob("*.extxyz"))
+    if model.exists() and names and find_spec("chemiscope") is not None:
+        structures = [atoms for name in names for atoms in read(str(name), ":")]
+        write_page(structures, output, load(str(model)), [folder])
 
 
 def _from_file(name: str, num_threads: int | None) -> HAL:

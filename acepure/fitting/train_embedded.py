@@ -74,21 +74,24 @@ class _Part(LabeledSet):
 
 @dataclass(frozen=True, eq=False)
 class _State:
-    """Unknowns (n_densities, n_unknowns), κ, and errors of what is left out."""
+    """Unknowns (n_densities, n_unknowns), κ, errors of what is left out, and where damping begins."""
 
     u: np.ndarray
     ridge: float
     score: float = np.inf
+    rung: int = 0
 
 
 class _Trainer:
     def __init__(self, design: Design, embedding: Embedding, T: np.ndarray, lam: float, work: dict[str, Any]) -> None:
         self.design, self.embedding, self.T, self.lam, self.work = design, embedding, T, lam, work
         self.vacuum = features_of_isolated_atoms(design.basis)
+        shape = (embedding.n_densities, *T.shape[:2])
+        self._function = LinearFunction(design.basis, np.ones(shape))  # folded once, for all coefficients
 
     def embedded(self, u: np.ndarray) -> EmbeddedDesign:
         theta = np.einsum("zkn,pn->pzk", self.T, u)
-        return EmbeddedDesign(self.design, self.embedding, LinearFunction(self.design.basis, theta), self.vacuum)
+        return EmbeddedDesign(self.design, self.embedding, self._function.with_coefficients(theta), self.vacuum)
 
     def penalties(self, state: _State) -> np.ndarray:
         """λ κ_p, shape (n_densities, 1)."""
@@ -153,8 +156,9 @@ class _Trainer:
         A = (R[:, :-1].reshape(-1, P, len(self.T) * self.T.shape[1]) @ self.T.reshape(-1, n)).reshape(len(R), P * n)
         ridge = _Ridge(A, R[:, -1], np.repeat(self.penalties(state), n), state.u.ravel())
         best, least = state, self.loss(state, labeled)
-        for damping in _DAMPING:
-            trial = replace(state, u=state.u + ridge.solve(damping).reshape(P, n))
+        for rung in range(state.rung, len(_DAMPING)):
+            change = ridge.solve(_DAMPING[rung]).reshape(P, n)
+            trial = replace(state, u=state.u + change, rung=max(rung - 2, 0))  # less may do in the next step
             loss = self.loss(trial, labeled)
             if loss < least:
                 best, least = trial, loss

@@ -1,6 +1,7 @@
 """`acepure hal` runs what Python runs, goes on where it stopped, and says what is wrong with a run file."""
 
 import re
+from importlib.util import find_spec
 
 import ase.io
 import numpy as np
@@ -51,6 +52,7 @@ def test_hal_runs_what_python_runs(run_file, tmp_path, capsys):
     assert "<svg" in page and "5 labeled" in page
     # Namespaces are names, not addresses; nothing is loaded.
     assert not re.search(r"(src|href)\s*=\s*\"(?!#)", page) and "<script" not in page and "@import" not in page
+    assert (tmp_path / "page.map.html").exists() == (find_spec("chemiscope") is not None)
     assert main(["hal", "status", "small"]) == 0
     assert "5 labeled" in capsys.readouterr().out
 

@@ -50,6 +50,18 @@ def test_fit_is_the_fit_of_python(data, capsys, tmp_path):
     assert (tmp_path / "found.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_fit_with_a_page(data, capsys, tmp_path):
+    pytest.importorskip("chemiscope")
+    code, out, _ = run(
+        f"fit train.extxyz --test test.extxyz -o found.ace --no-figure --report map.html {SMALL}", capsys
+    )
+    assert code == 0 and "wrote   map.html" in out
+    page = (tmp_path / "map.html").read_text(encoding="utf-8")
+    assert "train.extxyz, test.extxyz" in page
+    for wrong in ("map.png", "map.html --embedding even"):
+        assert "--report" in failure(f"fit train.extxyz -o found.ace --report {wrong} {SMALL}", capsys)
+
+
 def test_several_files_and_a_chosen_figure(data, capsys, tmp_path):
     train = read("train.extxyz")
     ase.io.write("a.extxyz", train[:7])
