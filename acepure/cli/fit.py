@@ -210,9 +210,8 @@ def _run(defaults: Mapping[str, Any], given: argparse.Namespace) -> None:
             _check_species(species, atoms, f"{name}[{k}]")
         else:
             basis.species_indices(atoms, f"{name}[{k}]")
-    train: Any
-    test: Any
-    train, test = (_labels if arguments.target is None else target_sets)(structures, arguments)
+    sets: Any = (_labels if arguments.target is None else target_sets)(structures, arguments)
+    train, test = sets
     chosen = "chosen from the structures" if basis is None else _in_words(basis)
     print(f"basis   {chosen}\n")
     with workers_of(arguments) as workers, atomic_write(figure) if figure else nullcontext() as drawn:
