@@ -18,7 +18,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import numpy as np
 from common import machine, parser, read
-from coverage import basis_of
+from uncertainty import basis_of
 
 from acepure import LinearACE, RadialDensity
 from acepure.active import select

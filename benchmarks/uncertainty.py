@@ -4,9 +4,9 @@ Each set is fitted twice, with all kinds of its training file and without some o
 then predicted. Of everything a fixed stride is taken. Energies and forces are fitted, with default weights and the
 radial functions of fixed_basis.py, one cutoff for all pairs; nothing is chosen by these numbers.
 
-    python benchmarks/coverage.py                    # all sets, a quarter of an hour on one core
-    python benchmarks/coverage.py --sets Si Ta
-    python benchmarks/coverage.py --by config_type   # calibrate on whole groups left out
+    python benchmarks/uncertainty.py                    # all sets, a quarter of an hour on one core
+    python benchmarks/uncertainty.py --sets Si Ta
+    python benchmarks/uncertainty.py --by config_type   # calibrate on whole groups left out
 
 Printed per set, test and quantity: root mean square of the errors; of error/σ, for the posterior alone and calibrated
 (1 is right); root mean square of the errors over that of σ, calibrated; share of errors below σ and 2 σ (0.68 and 0.95
