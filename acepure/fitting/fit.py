@@ -24,6 +24,7 @@ from acepure.fitting.group_choice import final_rows, held_out_text
 from acepure.fitting.labeled import LabeledSet, LabeledStream, label_structures
 from acepure.fitting.met import Met, what_was_met
 from acepure.fitting.normal_equations import is_large, solve_normal_equations
+from acepure.fitting.occupancy import without_impossible
 from acepure.fitting.priors import SmoothnessPrior, resolve_prior
 from acepure.fitting.recipe import choose_basis
 from acepure.fitting.recipe_weights import relative_weights, without_virials
@@ -171,6 +172,8 @@ def fit_coefficients(
     assert start.basis is not None
     _check_species(start.basis, labeled)
     large = solver == LARGE or (solver == "auto" and reference == "density" and is_large(start.basis))
+    if large:
+        start = start._replace(basis=without_impossible(start.basis, (item.atoms for item in labeled)))
     prepared = _prepared(labeled, start, None if large and reference == "density" else reference, core, E0s, work)
     if large:
         return _by_normal_equations(labeled, prepared, options.get("alpha"), work)

@@ -2,7 +2,8 @@
 
 A canonical function of order ν is a sum over ν distinct neighbors. It is exactly zero at a center that has fewer
 neighbors of a species than the function has factors of that species; a self-interacting one needs one neighbor of each.
-In a molecule these are half of all functions: they need no coefficient, and no column of a fit.
+In a molecule these are half of all functions: they need no coefficient, and no column of a fit. Those that are zero
+around every species of center are not even built.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from ase import Atoms
 from acepure.features.basis import ACEBasis
 from acepure.neighbors.environments import Environments
 
-__all__ = ["can_be_nonzero", "neighbors_needed", "neighbors_present"]
+__all__ = ["can_be_nonzero", "neighbors_needed", "neighbors_present", "without_impossible"]
 
 
 def neighbors_needed(basis: ACEBasis) -> np.ndarray:
@@ -78,3 +79,27 @@ def can_be_nonzero(basis: ACEBasis, structures: Iterable[Atoms]) -> np.ndarray:
         for counts in present:
             possible |= (needed <= counts).all(axis=1)
     return result
+
+
+def without_impossible(basis: ACEBasis, structures: Iterable[Atoms]) -> ACEBasis:
+    """Return the basis without functions of more neighbors of a species than any center has, before anything is built.
+
+    Raises
+    ------
+    ValueError
+        If no function is left.
+
+    Examples
+    --------
+    >>> basis = ACEBasis(["H", "O"], rcut=4.0, order=3, totaldegree=4)
+    >>> smaller = without_impossible(basis, [Atoms("H2O", [[0, 0.76, 0.6], [0, -0.76, 0.6], [0, 0, 0]])])
+    >>> len(basis), len(smaller), smaller.specification.occupancy
+    (186, 89, Occupancy({'H': [0, 2], 'O': [0, 1]}))
+    """
+    present = np.max([counts.max(axis=0, initial=0) for counts in neighbors_present(basis, structures)], axis=0)
+    fewer = {symbol: int(n) for symbol, n in zip(basis.species, present) if n < (basis.order if basis.canonical else 1)}
+    if not fewer:
+        return basis
+    arguments = basis.specification.within(fewer).to_dict()
+    species = arguments.pop("species")
+    return ACEBasis(species, radial=basis.radial, canonical=basis.canonical, reference=basis.reference, **arguments)

@@ -50,6 +50,20 @@ class Occupancy(ReadOnly):
         self._species = tuple(species)
         self.limits = tuple(sorted(checked.items()))
 
+    def within(self, most: Mapping[str, int]) -> Occupancy:
+        """Return limits that also allow at most so many factors of each symbol.
+
+        Examples
+        --------
+        >>> Occupancy({"O": (0, 3)}, ["H", "O"]).within({"H": 2, "O": 4})
+        Occupancy({'H': [0, 2], 'O': [0, 3]})
+        """
+        given: dict[str, Any] = self.to_dict()
+        for symbol, limit in most.items():
+            low, high = given.get(symbol, (0, None))
+            given[symbol] = (low, limit if high is None else min(limit, high))
+        return Occupancy(given, self._species)
+
     def check_order(self, order: int, lowest: int) -> None:
         """Raise a ValueError unless a function of up to `order` factors, and at least `lowest`, is possible."""
         needed = max(lowest, sum(least for _, (least, _) in self.limits))

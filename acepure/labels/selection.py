@@ -260,6 +260,30 @@ class Specification:
         l_top = l_top if nu > 1 else min(l_top, self.L)
         return l_top, lambda l: math.floor(spare - self.wL * l)
 
+    def within(self, most: Mapping[str, int]) -> Specification:
+        """Return the functions that have at most so many factors of each symbol.
+
+        Raises
+        ------
+        ValueError
+            If none is left.
+
+        Examples
+        --------
+        >>> water = Specification.create(["H", "O"], 2, totaldegree=2)
+        >>> len(water), len(water.within({"O": 1}))
+        (23, 18)
+        """
+        if self.functions is None:
+            occupancy = (self.occupancy or Occupancy({}, self.species)).within(most)
+            occupancy.check_order(self.order, self.irrep.lowest_order)
+            return replace(self, occupancy=occupancy)
+        limits = Occupancy(dict.fromkeys(self.species, (0, None)), self.species).within(most)
+        functions = tuple(block for block in self.functions if limits.may_grow([factor.z for factor in block]))
+        if not functions:
+            raise ValueError(f"none of the {len(self.functions)} functions has at most {dict(most)} factors")
+        return replace(self, functions=functions, order=max(map(len, functions)))
+
     def to_dict(self) -> dict[str, Any]:
         """Return plain Python values from which `from_dict` makes an equal specification."""
         result: dict[str, Any] = {"species": list(self.species), "order": self.order, "n_start": self.n_start}

@@ -8,11 +8,12 @@ from ase.calculators.emt import EMT
 from ase.calculators.singlepoint import SinglePointCalculator
 
 from acepure import ACEBasis, BondBasis, HamiltonianModel, IdealGas, LinearACE, LinearFunction, TensorModel
+from acepure.errors import CoverageWarning
 from acepure.fitting import normal_equations, resolve_weights
 from acepure.fitting.design import Design
 from acepure.fitting.fit import labeled_data
 from acepure.fitting.normal_equations import solve_normal_equations
-from acepure.fitting.occupancy import can_be_nonzero
+from acepure.fitting.occupancy import can_be_nonzero, neighbors_needed, without_impossible
 from acepure.fitting.recipe_triangles import interleaved_folds
 
 BASIS = ACEBasis(["Cu", "Au"], rcut=4.0, order=3, totaldegree=4)
@@ -92,6 +93,59 @@ def test_possible_functions_are_those_that_are_not_zero():
             size = abs(features[species == z]).max(axis=0)
             np.testing.assert_array_equal(possible, size > 1e-12 * size.max())
             assert possible.any() and not (canonical and possible.all())
+
+
+def flat(label):
+    return label.species, label.n, label.l, label.coupling
+
+
+@pytest.mark.parametrize("explicit", [False, True])
+@pytest.mark.parametrize("canonical", [False, True])
+def test_impossible_functions_are_not_built(canonical, explicit):
+    """What is left has the same bits; what is gone is zero at all centers."""
+    structures = [molecule("CH3CH2OH"), molecule("H2O")]
+    for atoms in structures:
+        atoms.rattle(0.1, seed=1)
+    basis = ACEBasis(["C", "H", "N", "O"], rcut=5.0, order=3, totaldegree=5, canonical=canonical)
+    if explicit:
+        functions = dict.fromkeys(tuple(zip(label.species, label.n, label.l)) for label in basis.labels)
+        basis = ACEBasis(basis.species, rcut=5.0, functions=functions, canonical=canonical)
+    smaller = without_impossible(basis, structures)
+    index = {flat(label): k for k, label in enumerate(basis.labels)}
+    kept = [index[flat(label)] for label in smaller.labels]
+    assert kept == sorted(kept) and len(index) == len(basis)
+    gone = np.setdiff1d(np.arange(len(basis)), kept)
+    for atoms in structures:
+        features = basis.descriptors(atoms)
+        np.testing.assert_array_equal(smaller.descriptors(atoms), features[:, kept])
+        assert abs(features[:, gone]).max() < 1e-12 * abs(features).max()
+    # By hand: in ethanol a C has six H, an H two C and one O.
+    needed, limits = neighbors_needed(basis), [6, 2, 0, 1] if canonical else [1, 1, 0, 1]
+    np.testing.assert_array_equal(kept, np.flatnonzero((needed <= limits).all(axis=1)))
+    copper = ACEBasis(["Cu"], canonical=canonical)
+    assert without_impossible(copper, [bulk("Cu")]) is copper
+
+
+def test_bases_without_possible_functions_are_refused():
+    with pytest.raises(ValueError, match="leaves no function"):
+        without_impossible(BASIS, [Atoms("Cu")])
+    pairs = ACEBasis(["Cu"], functions=[[(0, 0), (1, 0)]])
+    with pytest.raises(ValueError, match=r"none of the 1 functions has at most \{'Cu': 1\} factors"):
+        without_impossible(pairs, [Atoms("Cu2", [[0, 0, 0], [0, 0, 2.5]])])
+
+
+def test_fits_build_no_impossible_functions():
+    """The potential is that of all functions."""
+    structures = labeled_structures(6)[::2]
+    options = {"E0s": 0, "calibrate_by": None, "verbose": False, "check": False, "core": None}
+    with pytest.warns(CoverageWarning, match="no structure holds Cu-Cu"):
+        found = LinearACE.fit(structures, BASIS, solver="cholesky", options={"alpha": 1e-6}, **options)
+    assert len(found.basis) < len(BASIS)
+    labeled = labeled_data(structures)
+    all_functions = solve_normal_equations(Design(BASIS, resolve_weights(None), found.E0s), labeled, alpha=1e-6)
+    expected = LinearACE(BASIS, all_functions.coefficients)
+    for atoms in structures:
+        np.testing.assert_allclose(found.evaluate(atoms).forces, expected.evaluate(atoms).forces, atol=1e-9)
 
 
 def test_regularization_is_chosen_on_structures_left_out(monkeypatch):
