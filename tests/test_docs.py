@@ -1,11 +1,13 @@
 """The documentation: public names have a place, links lead somewhere, code prints what is shown.
 
 A Python block after the line <!-- runs --> is run; a block of text right after it is what it prints. Blocks of a page
-run one after the other, with the same names, in an empty folder.
+run one after the other, with the same names, in an empty folder. One after <!-- runs with NAME --> is run where this
+package is installed.
 """
 
 import contextlib
 import importlib
+import importlib.util
 import inspect
 import io
 import pkgutil
@@ -26,7 +28,8 @@ PRIVATE = {"_kernels", "_utils", "cli", "stages"}
 #: Of folders for users, what serves the other files alone.
 INNER = {"algebra.radial_algebra.Terms", "algebra.radial_algebra.kept_terms", "labels.characters", "labels.counting"}
 
-RUNS = re.compile(r"<!-- runs -->\n```python\n(.*?)```\n(?:\n```text\n(.*?)```)?", re.DOTALL)
+MARK = r"<!-- runs(?: with (\w+))? -->"
+RUNS = re.compile(MARK + r"\n```python\n(.*?)```\n(?:\n```text\n(.*?)```)?", re.DOTALL)
 DIRECTIVE = re.compile(r"^\.\. auto(\w+):: (acepure[\w.]*)((?:\n   :.*)*)", re.MULTILINE)
 
 
@@ -149,7 +152,9 @@ def test_code_runs_and_prints_what_is_shown(path, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     matplotlib.use("Agg")
     names = {"__name__": "__main__"}
-    for code, shown in RUNS.findall(path.read_text(encoding="utf-8")):
+    for package, code, shown in RUNS.findall(path.read_text(encoding="utf-8")):
+        if package and importlib.util.find_spec(package) is None:
+            continue
         printed = io.StringIO()
         with contextlib.redirect_stdout(printed):
             exec(compile(code, name_of(path), "exec"), names)
@@ -159,4 +164,4 @@ def test_code_runs_and_prints_what_is_shown(path, tmp_path, monkeypatch):
 def test_marks_stand_before_code():
     for path in PAGES:
         text = path.read_text(encoding="utf-8")
-        assert len(re.findall(r"^<!-- runs -->$", text, re.MULTILINE)) == len(RUNS.findall(text)), path
+        assert len(re.findall(rf"^{MARK}$", text, re.MULTILINE)) == len(RUNS.findall(text)), path
