@@ -1,4 +1,4 @@
-"""The ASE calculator in other programs: phonons, i-PI and OpenMM against forces that were taken from the model itself."""
+"""The ASE calculator in other programs: phonons, i-PI, OpenMM against forces taken from the model itself."""
 
 import os
 import re
