@@ -171,7 +171,8 @@ def test_modules_say_what_they_are(path):
     module = importlib.import_module(f"acepure.{name}" if name else "acepure")
     exported = getattr(module, "__all__", [])
     assert len(exported) == len(set(exported))
-    for public in exported:
+    defined = [key for key, value in vars(module).items() if getattr(value, "__module__", "") == module.__name__]
+    for public in {*exported, *(key for key in defined if not key.startswith("_"))}:
         thing = getattr(module, public)
         alias = get_origin(thing) is not None  # of types; Python 3.10 takes one for a class
         if (inspect.isclass(thing) and not alias) or inspect.isfunction(thing):

@@ -6,8 +6,6 @@ import difflib
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["SYNONYMS", "resolve_synonyms"]
-
 #: Spelling elsewhere → name here.
 SYNONYMS = {
     "cutoff": "rcut",

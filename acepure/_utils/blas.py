@@ -6,8 +6,6 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import Any
 
-__all__ = ["one_blas_thread"]
-
 
 def one_blas_thread() -> Any:
     """Return a context in which BLAS has one thread: sums by several may end in other bits.

@@ -17,8 +17,6 @@ from numpy.typing import ArrayLike
 
 from acepure._utils.memory import physical_memory, refuse_larger
 
-__all__ = ["count", "distances", "number", "real_array", "refuse_masked", "symbol"]
-
 
 def number(name: str, value: Any, *, above: float = -math.inf, least: float = -math.inf, reason: str = "") -> float:
     """Return `value` as a finite float that is > `above` and >= `least`; `reason` ends the message."""

@@ -13,8 +13,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["atomic_write", "check_writable"]
-
 # Most systems take names of 255 bytes; a character has up to 4.
 _LONGEST_ENDING = 48
 # No space, beyond a quota, larger than allowed.

@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 import os
 
-__all__ = ["physical_memory", "refuse_larger"]
-
 
 def refuse_larger(name: str, shape: tuple[int, ...], limit: float, advice: str) -> None:
     """Raise unless a float64 array fits into `limit` bytes, before it is made.

@@ -7,8 +7,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TextIO
 
-__all__ = ["shown"]
-
 _PACKAGE = logging.getLogger("acepure")
 
 

@@ -11,8 +11,6 @@ from typing import Any
 from acepure._utils.checks import symbol
 from acepure._utils.read_only import ReadOnlyArrays
 
-__all__ = ["PairTable", "per_pair", "value_at"]
-
 
 class PairTable(ReadOnlyArrays, Mapping[tuple[str, str], Any]):
     """An immutable, hashable mapping (center, neighbor) -> value; a pair given once serves both orders.

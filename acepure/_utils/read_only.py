@@ -10,8 +10,6 @@ from scipy.sparse import issparse
 
 from acepure._utils.checks import real_array
 
-__all__ = ["ReadOnly", "ReadOnlyArrays", "read_only", "read_only_array"]
-
 
 class ReadOnlyArrays:
     """Base of classes with read-only arrays, which are so in copies too; NumPy forgets it."""

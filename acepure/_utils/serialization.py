@@ -11,8 +11,6 @@ import numpy as np
 from acepure._utils.pairs import PairTable
 from acepure._utils.read_only import ReadOnlyArrays
 
-__all__ = ["Serializable"]
-
 T = TypeVar("T", bound="Serializable")
 
 

@@ -16,8 +16,6 @@ from scipy.linalg import lapack
 from acepure._utils.blas import one_blas_thread
 from acepure._utils.checks import count, real_array
 
-__all__ = ["RFactor", "jacobi_svd", "singular_values"]
-
 # Rows that are reduced at a time, and columns per block of reflectors. More of either is no faster, as reflectors skip
 # the zeros of R.
 _CHUNK, _BLOCK = 256, 32

@@ -6,8 +6,6 @@ import os
 
 from acepure._utils.checks import count
 
-__all__ = ["CENTERS_PER_THREAD", "resolve_num_threads", "useful_threads"]
-
 #: Fewer centers than this are done sooner by one thread than another one wakes up.
 CENTERS_PER_THREAD = 64
 

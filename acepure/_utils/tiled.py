@@ -18,8 +18,6 @@ from scipy.linalg import solve_triangular
 from acepure._utils.blas import one_blas_thread
 from acepure._utils.checks import count
 
-__all__ = ["TiledMatrix"]
-
 #: Rows and columns of a tile.
 TILE = 512
 

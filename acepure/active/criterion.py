@@ -30,8 +30,6 @@ from acepure.models.linear import LinearACE
 from acepure.neighbors.environments import Environments
 from acepure.neighbors.lists import NeighborList
 
-__all__ = ["BiasedPotential", "relative_force_uncertainty"]
-
 
 def relative_force_uncertainty(
     model: LinearACE,

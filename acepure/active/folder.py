@@ -29,8 +29,6 @@ from ase import Atoms
 
 from acepure._utils.files import atomic_write
 
-__all__ = ["Folder"]
-
 _PARTS = ("predictions", "pending", "labels", "failed", "trajectories", "fits")
 
 

@@ -10,8 +10,6 @@ from ase.data import covalent_radii
 
 from acepure.features.basis import ACEBasis
 
-__all__ = ["copied", "overlap"]
-
 # Atoms nearer than this part of the sum of their covalent radii overlap; their labels would rule a fit, if any came.
 _OVERLAP = 0.55
 # Structures whose atoms all lie within this distance (Å) are copies.

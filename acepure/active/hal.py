@@ -31,8 +31,6 @@ from acepure.fitting.labels import group_of
 from acepure.models.linear import LinearACE
 from acepure.structures.gate import structure_list
 
-__all__ = ["HAL"]
-
 _log = logging.getLogger("acepure.active")
 # Trajectories in turn without a new label, after which a run ends.
 _MOST_IN_VAIN = 10

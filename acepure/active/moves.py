@@ -17,8 +17,6 @@ import numpy as np
 from ase import Atoms, units
 from scipy.linalg import expm
 
-__all__ = ["move_cell", "swap"]
-
 
 def swap(atoms: Atoms, temperature: float, rng: np.random.Generator) -> bool:
     """Let two atoms of different species exchange their positions, or not; return whether they did.

@@ -14,8 +14,6 @@ from acepure.active.trajectory import Dynamics, Trajectory
 from acepure.fitting.labels import text_table
 from acepure.models.linear import LinearACE
 
-__all__ = ["log_line", "predictions", "status"]
-
 
 def predictions(
     model: LinearACE, trajectory: Trajectory, dynamics: Dynamics, num_threads: int | None

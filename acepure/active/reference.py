@@ -14,8 +14,6 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 
-__all__ = ["ReferenceFailure", "command_reference", "labeled_by"]
-
 #: Labels of a structure as the results of its calculator.
 Reference = Callable[[Atoms], Atoms]
 

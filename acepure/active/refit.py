@@ -27,8 +27,6 @@ from acepure.models.calibration import Calibration, ErrorLaw
 from acepure.models.linear import LinearACE
 from acepure.models.repulsion import PairCore
 
-__all__ = ["FitChoices", "Refit", "information_gain", "left_out_ratios"]
-
 # Share of normal errors below σ.
 _ONE_SIGMA = 0.6827
 

@@ -41,8 +41,6 @@ from acepure.models.linear import LinearACE
 from acepure.neighbors.environments import Environments
 from acepure.structures.gate import species_of, structure_list
 
-__all__ = ["Selection", "select"]
-
 METHODS = ("d-optimal", "farthest", "random")
 # Of a basis that is chosen here.
 _N_FUNCTIONS = 200

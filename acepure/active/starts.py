@@ -15,8 +15,6 @@ from acepure.active.reference import has_labels
 from acepure.active.trajectory import Dynamics
 from acepure.features.basis import ACEBasis
 
-__all__ = ["check_E0s", "check_calculator", "check_starts", "fingerprint"]
-
 # Least squares of reference energies need so many structures more than species.
 _SPARE = 5
 

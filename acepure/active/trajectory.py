@@ -17,8 +17,6 @@ from acepure.active.moves import move_cell, swap
 from acepure.interfaces.calculator import ACECalculator
 from acepure.models.linear import LinearACE
 
-__all__ = ["Dynamics", "Trajectory", "bare", "explore"]
-
 # Hotter than this many times the thermostat is broken.
 _HOT = 10.0
 # Arrays that belong to the question, not to the answer.

@@ -12,8 +12,6 @@ from acepure.cli.options import RADIAL_HELP, add_specification
 from acepure.cli.parts import describe, ready_basis
 from acepure.features.basis import ACEBasis
 
-__all__ = ["add"]
-
 _EPILOG = f"""\
 examples:
   acepure basis --species Cu --order 3 --totaldegree 12

@@ -19,8 +19,6 @@ from acepure.diagnostics.environments import environments_by_species
 from acepure.features.basis import ACEBasis
 from acepure.structures.gate import species_of
 
-__all__ = ["add"]
-
 _FUNCTIONS = ("rcut", "order", "totaldegree")
 _ENOUGH = 10  # environments for each column
 _SIZE = (7.2, 6.4)  # inches; twelve rows

@@ -34,18 +34,6 @@ from acepure.features.basis import ACEBasis
 from acepure.neighbors.lists import NeighborList, neighbor_list
 from acepure.structures.gate import check_structure
 
-__all__ = [
-    "Comparison",
-    "Sample",
-    "add",
-    "compare",
-    "demo_structures",
-    "format_table",
-    "hard_sphere_fluid",
-    "neighbor_mean",
-    "run",
-]
-
 RCUT = 5.0
 #: The basis of the demo.
 ARGUMENTS: Mapping[str, Any] = {"species": ["Cu"], "rcut": RCUT, "order": 3, "totaldegree": 12}

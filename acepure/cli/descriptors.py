@@ -24,8 +24,6 @@ from acepure.features.store import FeatureStore, write_features
 from acepure.structures.files import StructureFiles
 from acepure.structures.gate import species_of
 
-__all__ = ["add"]
-
 _EXTENDED_XYZ = (".extxyz", ".xyz")
 _STORE = ".zarr"
 _ENDINGS = (".npz", _STORE, *_EXTENDED_XYZ)

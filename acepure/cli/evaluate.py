@@ -28,8 +28,6 @@ from acepure.models.embedded import EmbeddedACE
 from acepure.models.linear import LinearACE
 from acepure.models.uncertainty import Uncertainty
 
-__all__ = ["add"]
-
 _ENDINGS = (".extxyz", ".xyz")
 #: What is written for each structure.
 _NAMES = (

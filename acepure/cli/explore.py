@@ -14,8 +14,6 @@ from acepure.cli.options import add_index, add_threads, integer
 from acepure.cli.parts import add_labels, check_outputs, label_arguments, load, plural, read
 from acepure.models.linear import LinearACE
 
-__all__ = ["add", "check_page", "write_page"]
-
 _EPILOG = """\
 examples:
   acepure explore train.extxyz -o map.html

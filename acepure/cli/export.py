@@ -9,8 +9,6 @@ from typing import Any
 from acepure.cli.options import real
 from acepure.cli.parts import check_outputs, load_potential
 
-__all__ = ["add"]
-
 _EPILOG = """\
 examples:
   acepure export Cu.ace -o Cu.yace

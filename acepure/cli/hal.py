@@ -24,8 +24,6 @@ from acepure.cli.run_file import read_run_file
 from acepure.features.basis import ACEBasis
 from acepure.fitting.labels import text_table
 
-__all__ = ["add"]
-
 _EPILOG = """\
 examples:
   acepure hal run.toml

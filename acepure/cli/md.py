@@ -19,8 +19,6 @@ from ase.md.verlet import VelocityVerlet
 from acepure.cli.options import add_strict, add_threads, integer, real
 from acepure.cli.parts import calculator, check_outputs, plural, read, with_results
 
-__all__ = ["add"]
-
 _ENDINGS = (".extxyz", ".xyz", ".traj")
 
 _EPILOG = """\

@@ -14,22 +14,6 @@ from acepure.functions.envelopes import KERNEL_ENVELOPES
 from acepure.functions.radial import PolynomialRadialBasis
 from acepure.functions.transforms import KERNEL_TRANSFORMS
 
-__all__ = [
-    "RADIAL_HELP",
-    "SPECIFICATION",
-    "add_functions",
-    "add_index",
-    "add_radial",
-    "add_self_interacting",
-    "add_species",
-    "add_specification",
-    "add_strict",
-    "add_threads",
-    "integer",
-    "real",
-    "with_radial",
-]
-
 #: Names in Python of the options of `add_specification`.
 SPECIFICATION = ("rcut", "order", "totaldegree", "wL", "n_max", "l_max", "n_functions", "n_start")
 

@@ -25,25 +25,6 @@ from acepure.models.files import EMBEDDED, model_kind
 from acepure.models.linear import LinearACE
 from acepure.structures.files import StructureFiles
 
-__all__ = [
-    "add_labels",
-    "basis_arguments",
-    "calculator",
-    "check_outputs",
-    "describe",
-    "label_arguments",
-    "labels_of",
-    "load",
-    "load_potential",
-    "plural",
-    "read",
-    "ready_basis",
-    "with_option_names",
-    "with_results",
-    "workers_of",
-    "writable_format",
-]
-
 
 def check_outputs(outputs: Mapping[str, str | None]) -> None:
     """Raise before the work if a file cannot be written; `outputs` are option → path, None for none."""

@@ -9,8 +9,6 @@ from acepure.cli.options import add_index
 from acepure.cli.parts import load, plural, read
 from acepure.diagnostics.physics import check_physics
 
-__all__ = ["add"]
-
 _EPILOG = """\
 examples:
   acepure physics Cu.ace crystals.extxyz

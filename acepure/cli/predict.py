@@ -14,8 +14,6 @@ from acepure.cli.options import add_index, add_strict, add_threads
 from acepure.cli.parts import calculator, check_outputs, plural, with_results
 from acepure.structures.files import StructureFiles
 
-__all__ = ["add"]
-
 #: Results of files, which ASE keeps apart from `info` and `arrays`.
 _ENDINGS = (".extxyz", ".xyz")
 

@@ -16,8 +16,6 @@ from acepure.cli.options import add_index, add_strict, add_threads, integer, rea
 from acepure.cli.parts import calculator, check_outputs, plural, read, with_results, writable_format
 from acepure.fitting.labels import text_table
 
-__all__ = ["add"]
-
 _OPTIMIZERS = {"lbfgs": LBFGS, "bfgs": BFGS, "fire": FIRE}
 
 _EPILOG = """\

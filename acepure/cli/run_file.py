@@ -16,8 +16,6 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-__all__ = ["read_run_file", "write_run_file"]
-
 _HEAD = "# `acepure fit` with this file makes the same model again; options given with it come first.\n"
 _NONE = "none"
 _BARE = re.compile(r"[A-Za-z0-9_-]+")

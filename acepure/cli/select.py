@@ -13,8 +13,6 @@ from acepure.active.selection import METHODS, select
 from acepure.cli.options import add_index, add_threads, integer
 from acepure.cli.parts import check_outputs, load, plural, read
 
-__all__ = ["add"]
-
 _EPILOG = """\
 examples:
   acepure select pool.extxyz -n 50 -o chosen.extxyz

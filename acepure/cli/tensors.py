@@ -26,17 +26,6 @@ from acepure.models.files import model_kind
 from acepure.models.tensor import TensorModel
 from acepure.structures.files import StructureFiles
 
-__all__ = [
-    "add_target",
-    "check_target_options",
-    "evaluate_tensors",
-    "fit_target",
-    "inspect_tensors",
-    "is_tensor_model",
-    "target_of",
-    "target_sets",
-]
-
 # Options of potentials, by their names in Python.
 _OF_POTENTIALS = (
     *("size", "folds", "embedding", "core"),

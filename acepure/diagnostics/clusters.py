@@ -14,8 +14,6 @@ from tqdm import tqdm
 from acepure._utils.checks import count
 from acepure.structures.gate import check_structure
 
-__all__ = ["energies_by_clusters"]
-
 
 def energies_by_clusters(
     calculator: Calculator,

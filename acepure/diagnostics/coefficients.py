@@ -16,8 +16,6 @@ from acepure._utils.checks import real_array
 from acepure.features.basis import ACEBasis
 from acepure.features.labels import FeatureLabel
 
-__all__ = ["CoefficientDecay", "CoefficientSize", "coefficient_decay"]
-
 
 class CoefficientSize(NamedTuple):
     """Size of a group of coefficients: how many, root mean square and largest |θ|, in units of the coefficients."""

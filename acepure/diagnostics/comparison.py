@@ -29,8 +29,6 @@ from acepure.references import Reference
 from acepure.references.base import check_polynomial
 from acepure.structures.gate import species_of, structure_list
 
-__all__ = ["Comparison", "ComparisonRow", "compare_references"]
-
 
 @dataclass(frozen=True, eq=False)
 class ComparisonRow:

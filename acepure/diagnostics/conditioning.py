@@ -32,8 +32,6 @@ from acepure.diagnostics.orders import feature_orders
 if TYPE_CHECKING:
     from distributed import Client
 
-__all__ = ["SCALINGS", "Conditioning", "NullCombination", "conditioning"]
-
 SCALINGS = ("raw", "scaled", "standardized")
 
 _EPS = float(np.finfo(np.float64).eps)

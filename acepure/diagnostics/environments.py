@@ -12,8 +12,6 @@ from tqdm import tqdm
 
 from acepure._utils.checks import count
 
-__all__ = ["chosen_centers", "environments_by_species", "feature_rows"]
-
 _END = object()
 
 

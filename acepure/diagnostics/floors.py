@@ -16,8 +16,6 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.linalg import solve_triangular, svdvals
 
-__all__ = ["held_out_floors", "lower_orders_off"]
-
 
 def lower_orders_off(R: ArrayLike, orders: ArrayLike) -> float:
     """Return the condition number after every order is reduced by its regression on all lower ones, in sample.

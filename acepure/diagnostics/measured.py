@@ -21,8 +21,6 @@ from acepure.diagnostics.floors import held_out_floors, lower_orders_off
 from acepure.diagnostics.orders import feature_orders
 from acepure.features.basis import ACEBasis
 
-__all__ = ["Measured", "measure"]
-
 # Canonical features below this part of the self-interacting ones vanish: what is left is rounding.
 _VANISHING = 1e-11
 

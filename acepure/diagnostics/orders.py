@@ -6,8 +6,6 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["feature_orders"]
-
 
 def feature_orders(basis: Any) -> np.ndarray:
     """Return the correlation order of every feature of a basis, shape (n_features,), from its `order_slices`.

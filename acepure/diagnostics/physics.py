@@ -29,8 +29,6 @@ from acepure.errors import ExtrapolationWarning
 from acepure.fitting.labels import text_table
 from acepure.models.linear import LinearACE
 
-__all__ = ["CrystalChecks", "PhysicsReport", "check_crystal", "check_dimers", "check_physics"]
-
 # Structures of more atoms, and more crystals, would take too long.
 _MOST_ATOMS = 128
 _MOST_CRYSTALS = 6

@@ -30,8 +30,6 @@ from ase import Atoms
 from acepure.features.basis import ACEBasis
 from acepure.references import IdealGas, MeanCovariance, RadialDensity, Reference
 
-__all__ = ["CONTROL", "ROWS", "BasisRow", "chosen_rows", "reference_maker", "row_basis"]
-
 
 class BasisRow(NamedTuple):
     """One of the bases: names of its radial functions and kind, and what it is made of."""

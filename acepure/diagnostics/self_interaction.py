@@ -14,8 +14,6 @@ from acepure.diagnostics.environments import chosen_centers, feature_rows
 from acepure.diagnostics.orders import feature_orders
 from acepure.features.basis import ACEBasis, check_basis
 
-__all__ = ["SelfInteraction", "self_interaction"]
-
 
 @dataclass(frozen=True, eq=False)
 class SelfInteraction:

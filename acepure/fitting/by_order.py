@@ -46,8 +46,6 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-__all__ = ["fit_orders"]
-
 
 def fit_orders(
     labeled: LabeledSet,

@@ -24,15 +24,6 @@ from acepure.models.uncertainty import UncertainModel
 
 _log = logging.getLogger(__name__)
 
-__all__ = [
-    "LEAST_LABELS",
-    "LEAST_STRUCTURES",
-    "calibrate_fit",
-    "calibrate_on",
-    "calibration_by",
-    "fit_error_law",
-]
-
 #: Fewer structures say too little about errors, ...
 LEAST_STRUCTURES = 20
 #: ... and so do fewer numbers of a quantity.

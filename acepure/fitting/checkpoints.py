@@ -23,8 +23,6 @@ from acepure._utils.workers import naming_structure
 from acepure.fitting.design import Design
 from acepure.fitting.labels import LabeledStructure
 
-__all__ = ["Checkpoints", "bits_of", "inputs_of"]
-
 _ENDING = ".safetensors"
 _HASH = 16
 

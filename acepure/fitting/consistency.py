@@ -29,8 +29,6 @@ from scipy.spatial import cKDTree
 from acepure._utils.checks import number
 from acepure.fitting.labels import LabeledStructure, LabelWarning, text_table
 
-__all__ = ["ConsistencyReport", "ForceCheck", "VirialCheck", "check_consistency"]
-
 # Fractional coordinates, relative to the first atom's, that differ by no more than this are the same.
 _SAME_FRACTIONAL = 1e-4
 # Cell vectors that differ by no more than this are the same, in Å.

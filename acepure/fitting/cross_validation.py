@@ -21,8 +21,6 @@ from acepure.models.linear import LinearACE
 if TYPE_CHECKING:
     from distributed import Client
 
-__all__ = ["CrossValidation", "cross_validate"]
-
 
 @dataclass(frozen=True, eq=False, repr=False)
 class CrossValidation:

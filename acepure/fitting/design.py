@@ -41,8 +41,6 @@ from acepure.neighbors.environments import Environments
 if TYPE_CHECKING:
     from distributed import Client
 
-__all__ = ["Design", "Misfit", "Rows", "Triangle", "assemble"]
-
 _UPPER = np.triu_indices(3)
 # Rows of a batch, in numbers of columns: merging two R factors then costs a tenth of making them.
 _ROWS_PER_COLUMN = 8

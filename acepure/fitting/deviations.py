@@ -12,8 +12,6 @@ from acepure.features.linear import EnergyAndForces
 from acepure.fitting.labels import LabeledStructure, name_of_all, text_table
 from acepure.models.uncertainty import Uncertainty
 
-__all__ = ["QUANTITIES", "Coverage", "Deviations", "compare_deviations", "coverage_table"]
-
 #: Independent numbers in a label.
 QUANTITIES = {"energy": 1, "forces": 3, "virial": 6}
 # Variances below this part of the mean are zero by symmetry: such rows say nothing.

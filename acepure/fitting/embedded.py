@@ -30,8 +30,6 @@ from acepure.fitting.labels import LabeledStructure
 from acepure.models.embedding import Embedding
 from acepure.neighbors.environments import Environments
 
-__all__ = ["EmbeddedDesign"]
-
 
 @dataclass(frozen=True, eq=False)
 class EmbeddedDesign:

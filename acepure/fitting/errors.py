@@ -28,8 +28,6 @@ from acepure.fitting.labels import LabeledStructure, name_of_all, text_table
 if TYPE_CHECKING:
     from distributed import Client
 
-__all__ = ["Errors", "Predictions", "evaluate_errors"]
-
 _QUANTITIES = ("energy", "forces", "virial", "stress")
 # Off-diagonal components of the upper triangle xx, xy, xz, yy, yz, zz.
 _SHEAR = (1, 2, 4)

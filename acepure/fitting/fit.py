@@ -44,8 +44,6 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-__all__ = ["FitResult", "fit_coefficients", "labeled_data", "referred_basis"]
-
 # Share of an ideal gas in the density of the coordinates. Without it, fits to molecules, whose distances are a few
 # narrow peaks, had errors of hundreds of eV/Å on structures a little outside; from 0.01 to 0.5 it does not matter.
 _BACKGROUND = 0.1
@@ -379,6 +377,7 @@ def _compare_labels(labeled: LabeledSet) -> tuple[str, ...]:
 
 
 def resolved_energies(labeled: LabeledSet, basis: ACEBasis, E0s: Mapping[str, float] | str | float) -> dict[str, float]:
+    """Energies in eV of isolated atoms, from the source that E0s names, for all species of the basis."""
     E0s = _source_of_reference_energies(labeled, basis, E0s)
     return reference_energies(labeled, E0s, cutoff=basis.rcut, species=basis.species)
 

@@ -22,8 +22,6 @@ from acepure._utils.checks import number, real_array
 from acepure.fitting.errors import Errors
 from acepure.fitting.weights import LabelWeights, Weights
 
-__all__ = ["group_residuals", "group_sizes", "group_weights", "student_factors"]
-
 # Residuals below this share of the root mean square of their kind are zero by symmetry, such as forces in a crystal.
 _ZERO = 1e-6
 _FEWEST = 5

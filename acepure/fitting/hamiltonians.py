@@ -20,8 +20,6 @@ from acepure.fitting.keys import LabelError
 from acepure.fitting.priors import SmoothnessPrior
 from acepure.fitting.solvers import SolverProblem, solve
 
-__all__ = ["fit_blocks", "matrices_of"]
-
 # Labels within so much of a constant, of the largest element, are constant.
 _CONSTANT = 1e-12
 # Elements may differ from those of the transpose by so much of the largest, as self-consistent fields do.

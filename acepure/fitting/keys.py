@@ -14,8 +14,6 @@ from typing import Any, Literal
 
 from ase import Atoms
 
-__all__ = ["LabelError", "LabelKeys", "NoLabelsError", "places", "resolve_keys"]
-
 Key = str | Literal[False] | None
 
 KINDS = ("energy", "forces", "virial", "stress")

@@ -30,8 +30,6 @@ from acepure.fitting.labels import (
 from acepure.structures.files import StructureFiles
 from acepure.structures.gate import check_structure, species_of, structure_list
 
-__all__ = ["LabeledData", "LabeledSet", "LabeledStream", "label_structures", "starts_anew"]
-
 
 @dataclass(frozen=True)
 class _Census:

@@ -22,18 +22,6 @@ from acepure._utils.checks import real_array
 from acepure.fitting.keys import LabelError, LabelKeys, places
 from acepure.structures.gate import check_structure
 
-__all__ = [
-    "LabelWarning",
-    "LabeledStructure",
-    "group_of",
-    "name_of_all",
-    "read_labels",
-    "read_quietly",
-    "stored_value",
-    "text_table",
-    "virial_without_volume",
-]
-
 # Two tensors agree if they differ by no more than this stress, or by this share of the largest component.
 _STRESS_TOLERANCE = 0.01 * GPa
 _ASYMMETRY = 1e-4

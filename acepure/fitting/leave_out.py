@@ -30,8 +30,6 @@ from acepure.fitting.labels import LabeledStructure
 from acepure.fitting.weights import resolve_weights
 from acepure.models.uncertainty import UncertainModel
 
-__all__ = ["group_names", "leave_out", "leave_out_groups", "left_out"]
-
 # Smallest 1 − leverage that rounding leaves any digits of; below, the rest of the data does not determine the rows.
 _LEAST = 1e-10
 

@@ -18,8 +18,6 @@ from acepure.references.density import ATOMS, Histogram
 if TYPE_CHECKING:
     from distributed import Client
 
-__all__ = ["Met", "what_was_met"]
-
 
 class Met:
     """What is met within the cutoffs of a basis, in some structures.

@@ -39,8 +39,6 @@ from acepure.fitting.recipe_triangles import interleaved_folds
 
 _log = logging.getLogger(__name__)
 
-__all__ = ["NormalSolution", "is_large", "solve_normal_equations"]
-
 # Coefficients above which these equations are the default: a singular value decomposition takes minutes then.
 _LARGE = 4000
 

@@ -16,8 +16,6 @@ from ase import Atoms
 from acepure.features.basis import ACEBasis
 from acepure.neighbors.environments import Environments
 
-__all__ = ["can_be_nonzero", "neighbors_needed", "neighbors_present", "without_impossible"]
-
 
 def neighbors_needed(basis: ACEBasis) -> np.ndarray:
     """Return how many neighbors of each species a function needs, shape (n_features, n_species).

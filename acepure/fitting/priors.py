@@ -21,8 +21,6 @@ from acepure._utils.checks import number
 from acepure._utils.serialization import Serializable
 from acepure.features.basis import ACEBasis
 
-__all__ = ["SmoothnessPrior", "resolve_prior"]
-
 KINDS = ("none", "algebraic", "exponential")
 
 

@@ -20,8 +20,6 @@ from acepure.features.linear import features_of_isolated_atoms
 from acepure.neighbors.environments import Environments
 from acepure.structures.gate import structure_list
 
-__all__ = ["without_small"]
-
 
 def without_small(
     basis: ACEBasis,

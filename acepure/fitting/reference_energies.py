@@ -20,8 +20,6 @@ from acepure.fitting.labels import LabeledStructure, LabelWarning, text_table
 from acepure.neighbors.lists import neighbor_list
 from acepure.structures.gate import species_of
 
-__all__ = ["is_isolated", "reference_energies", "reference_energy", "reference_table"]
-
 # Two energies of an isolated atom that differ by more than this contradict each other, in eV.
 _SAME_ENERGY = 1e-6
 # Singular values of the compositions below this share of the largest count as zero.

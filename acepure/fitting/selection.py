@@ -16,8 +16,6 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.sparse import csr_array
 
-__all__ = ["select_groups"]
-
 # Groups of whose columns less than this share of the square is left are combinations of what was selected.
 _DEPENDENT = 1e-10
 

@@ -27,8 +27,6 @@ from scipy.sparse.linalg import lsqr
 
 from acepure._utils.checks import number
 
-__all__ = ["LARGE", "OPTIONS", "SOLVERS", "Solution", "SolverProblem", "checked_options", "largest_evidence", "solve"]
-
 #: The solver that takes no triangle.
 LARGE = "cholesky"
 # Singular values below this part of the largest are rounding.

@@ -34,8 +34,6 @@ from acepure.fitting.priors import SmoothnessPrior
 from acepure.fitting.solvers import Solution, SolverProblem, largest_evidence
 from acepure.fitting.species_prior import correlations, exchangeable, has_common_functions, root_of_correlation
 
-__all__ = ["Constants", "Unknowns", "prior_from_evidence", "undetermined_text", "unknowns"]
-
 #: θ_0 of each species: bound by the energy of an isolated atom, free, or none.
 Constants = Literal["bound", "free", "none"]
 

@@ -26,8 +26,6 @@ from acepure.fitting.tensor_labels import LabeledTensor, Target, components_of
 from acepure.fitting.weights import refuse_unknown
 from acepure.neighbors.environments import Environments
 
-__all__ = ["TensorDesign", "resolve_target_weights"]
-
 #: w and w' of groups that no weights are given for.
 DEFAULT = (1.0, 1.0)
 

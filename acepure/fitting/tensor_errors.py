@@ -20,8 +20,6 @@ from acepure.functions.cartesian import cartesian_shape, to_cartesian
 if TYPE_CHECKING:
     from distributed import Client
 
-__all__ = ["TensorErrors", "evaluate_tensor_errors"]
-
 
 class Model(Protocol):
     """What is needed of a model here."""

@@ -23,8 +23,6 @@ from acepure.fitting.labels import group_of, stored_value
 from acepure.functions.cartesian import RANKS, cartesian_shape, from_cartesian, resolve_rank
 from acepure.structures.gate import checked_structures, species_of
 
-__all__ = ["LabeledTensor", "Target", "TensorSet", "components_of", "composition", "label_tensors"]
-
 PER = ("structure", "atom")
 # What Born effective charges may sum to, relative to the largest: calculations do not satisfy the sum rule exactly.
 _SUM_RULE = 0.2

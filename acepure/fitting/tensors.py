@@ -34,8 +34,6 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-__all__ = ["TensorFit", "fit_tensor", "leave_out_tensors", "with_irrep"]
-
 
 @dataclass(frozen=True, eq=False)
 class TensorFit:

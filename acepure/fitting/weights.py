@@ -20,8 +20,6 @@ from typing import Any, NamedTuple
 from acepure._utils.checks import count, number
 from acepure.fitting.labels import text_table
 
-__all__ = ["DEFAULT_WEIGHTS", "LabelWeights", "Weights", "refuse_unknown", "resolve_weights"]
-
 #: Other spelling → name here.
 SYNONYMS = {"E": "energy", "F": "forces", "V": "virial"}
 

@@ -18,8 +18,6 @@ from numpy.typing import ArrayLike
 
 from acepure._utils.checks import real_array
 
-__all__ = ["RANKS", "cartesian_shape", "from_cartesian", "resolve_rank", "to_cartesian"]
-
 #: Name of a rank → the irreps it is made of, in the order of their components.
 RANKS = {
     "scalar": ("0e",),

@@ -18,8 +18,6 @@ from acepure._kernels import radial as kernel
 from acepure._utils.checks import distances, number
 from acepure._utils.serialization import Serializable
 
-__all__ = ["CosineEnvelope", "Envelope", "PolynomialEnvelope", "SmoothEnvelope"]
-
 FORCES = "forces are discontinuous at the cutoff otherwise"
 
 

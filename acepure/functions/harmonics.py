@@ -10,8 +10,6 @@ from numpy.typing import ArrayLike
 from acepure._kernels import harmonics as kernel
 from acepure._utils.checks import count, real_array
 
-__all__ = ["RealSphericalHarmonics"]
-
 
 @dataclass(frozen=True)
 class RealSphericalHarmonics:

@@ -17,8 +17,6 @@ from acepure._utils.pairs import per_pair, value_at
 from acepure._utils.read_only import read_only_array
 from acepure._utils.serialization import Serializable
 
-__all__ = ["Chebyshev", "Legendre", "Measure", "Orthonormal", "Polynomials", "chebyshev_coefficients"]
-
 Coordinates = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]  # r -> x(r), f(r)
 
 SMALLEST_STEP = 1e-8  # rounding of x moves P_n by eps/step; below sqrt(eps) half of the digits are gone
@@ -224,6 +222,7 @@ class Orthonormal(Polynomials):
 
 
 def checked_measure(name: str, value: object) -> Measure:
+    """The value itself, if it is a Measure; a TypeError says what it is otherwise."""
     if not isinstance(value, Measure):
         raise TypeError(f"{name} must be a Measure(nodes, weights); got {value!r}")
     return value

@@ -19,8 +19,6 @@ from acepure.functions.envelopes import KERNEL_ENVELOPES, Envelope, KernelEnvelo
 from acepure.functions.polynomials import Chebyshev, Polynomials, chebyshev_coefficients
 from acepure.functions.transforms import KERNEL_TRANSFORMS, AgnesiTransform, KernelTransform, Transform
 
-__all__ = ["PolynomialRadialBasis", "RadialBasis"]
-
 ROUNDING = 1e-12  # how far a user's own x(r) may leave [-1, 1]
 
 

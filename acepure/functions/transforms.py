@@ -20,8 +20,6 @@ from acepure._utils.checks import distances, number, symbol
 from acepure._utils.pairs import per_pair, value_at
 from acepure._utils.serialization import Serializable
 
-__all__ = ["AgnesiTransform", "InverseTransform", "LinearTransform", "PowerTransform", "Transform"]
-
 HEAVIEST_WITH_COVALENT_RADIUS = 96  # ASE fills in 0.2 Å beyond curium
 
 

@@ -14,8 +14,6 @@ from acepure._utils.pairs import PairTable, value_at
 from acepure.algebra.radial_algebra import GradedAlgebra, RadialAlgebra
 from acepure.functions.radial import PolynomialRadialBasis, RadialBasis
 
-__all__ = ["WhitenedRadialBasis"]
-
 
 @dataclass(frozen=True)
 class WhitenedRadialBasis(RadialBasis):

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["hal_figure", "hal_page", "plot_criteria", "plot_predictions"]
-
 # More curves than this hide each other: the first and the last trajectories are drawn.
 _MOST_CURVES = 8
 

@@ -15,8 +15,6 @@ from acepure.plotting.style import PALETTE, check_kind, color_sequence, mark_ord
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["plot_purification", "plot_radial"]
-
 # Operators larger than this are drawn in fewer cells; a cell is dark if any entry falls into it.
 _LARGEST_IMAGE = 500
 

@@ -16,8 +16,6 @@ from acepure.plotting.style import LINES, PALETTE, check_kind, new_axes, tidy
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["plot_orders", "plot_trimer_map"]
-
 # Of each order ν; the sum is black.
 _ORDER_COLORS = PALETTE[:6]
 # Points of an axis whose atom would be nearer to another than this part of their distance are left out.

@@ -14,8 +14,6 @@ from acepure.plotting.style import BAR_COLORS, LINES, PALETTE, check_kind, color
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["plot_coefficient_decay", "plot_comparison", "plot_condition_numbers", "plot_gram", "plot_spectrum"]
-
 _ALL_INFINITE = "all are infinite: columns are dependent"
 
 

@@ -14,8 +14,6 @@ from acepure.plotting.style import BAR_COLORS, LINES, MARKERS, PALETTE, new_axes
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["plot_correlations", "plot_curves", "plot_distributions"]
-
 # Markers on more points than this run into each other.
 _MOST_MARKERS = 25
 # A legend of more names hides curves, and goes beside them.

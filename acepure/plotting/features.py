@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["features_figure", "plot_map", "plot_self_interaction", "principal_components"]
-
 _MARKERS = ("o", "x", "s", "^", "D", "v")
 
 

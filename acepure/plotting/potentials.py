@@ -20,15 +20,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = [
-    "plot_calibration",
-    "plot_dimers",
-    "plot_error_distribution",
-    "plot_parity",
-    "potential_figure",
-    "survival",
-]
-
 
 class _Quantity(NamedTuple):
     """Its name in words, and units (with the factor from eV and Å) of values and of errors."""

@@ -11,21 +11,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = [
-    "BAR_COLORS",
-    "LINES",
-    "MARKERS",
-    "PALETTE",
-    "check_kind",
-    "color_sequence",
-    "figure_format",
-    "figure_formats",
-    "mark_orders",
-    "new_axes",
-    "new_figure",
-    "tidy",
-]
-
 #: Colors that people with any kind of color vision tell apart, and that differ in gray (Okabe and Ito, 2008).
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 #: Colors of large areas.

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["plot_tensor_parity", "tensor_figure"]
-
 _PANEL = (3.9, 3.5)  # inches
 
 

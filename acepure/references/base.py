@@ -14,8 +14,6 @@ from acepure.functions.radial import PolynomialRadialBasis, RadialBasis
 from acepure.labels.factors import Factor
 from acepure.labels.selection import Specification
 
-__all__ = ["PairConstants", "Reference", "check_polynomial"]
-
 PairConstants = Callable[[Factor, Factor], float]
 
 

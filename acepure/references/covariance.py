@@ -27,8 +27,6 @@ from acepure.references.density import RadialDensity
 if TYPE_CHECKING:
     from distributed import Client
 
-__all__ = ["MeanCovariance"]
-
 # A diagonal entry of R below this part of its column: the sum depends linearly on the ones before it.
 _DEPENDENT = 1e-10
 # Centers of a batch, in numbers of columns: merging two R factors then costs a tenth of making them.

@@ -40,8 +40,6 @@ from acepure.structures.gate import checked_structures
 if TYPE_CHECKING:
     from distributed import Client
 
-__all__ = ["DensityReference", "IdealGas", "RadialDensity"]
-
 #: Intervals of distances.
 N_BINS = 2000
 _QUADRATURE_NODES = 400

@@ -23,8 +23,6 @@ from numpy.typing import ArrayLike
 
 from acepure.testing.comparison import DEFAULT_TOLERANCE, Comparison, Function, check_rows, values_of
 
-__all__ = ["assert_body_order", "assert_no_self_interaction"]
-
 #: Neighbors that are taken from a structure at most: 2^n calls.
 MAX_NEIGHBORS = 10
 

@@ -13,8 +13,6 @@ from ase import Atoms
 from acepure._utils.checks import count
 from acepure.testing.comparison import Comparison, Function, check_call, reproduction, values_of
 
-__all__ = ["assert_deterministic", "assert_inputs_unchanged"]
-
 
 def assert_inputs_unchanged(function: Function, atoms: Atoms) -> None:
     """Assert that a call leaves its structure alone, and hands out values of its own.

@@ -12,8 +12,6 @@ from acepure._utils.checks import count
 from acepure.testing.comparison import DEFAULT_TOLERANCE, Function, Move, check_moves
 from acepure.testing.moves import lattice_change, with_lattice_basis
 
-__all__ = ["assert_cell_choice", "assert_supercell"]
-
 
 def assert_supercell(
     function: Function,

@@ -16,19 +16,6 @@ from numpy.typing import ArrayLike
 
 from acepure._utils.checks import number
 
-__all__ = [
-    "DEFAULT_TOLERANCE",
-    "Comparison",
-    "Function",
-    "Move",
-    "calculated",
-    "check_call",
-    "check_moves",
-    "check_rows",
-    "reproduction",
-    "values_of",
-]
-
 #: From a structure to an array (or a number).
 Function = Callable[[Atoms], ArrayLike]
 

@@ -12,8 +12,6 @@ from numpy.typing import ArrayLike
 from acepure._utils.checks import count, number
 from acepure.testing.comparison import DEFAULT_TOLERANCE, Function, Move, check_moves, reproduction, values_of
 
-__all__ = ["assert_local", "assert_smooth_at_cutoff"]
-
 # How far from an integer a measured power of the distance to the cutoff may be.
 _POWER_MARGIN = 0.25
 # Differences count when they are so many roundings of the values.

@@ -9,8 +9,6 @@ from acepure._utils.checks import count, number
 from acepure.testing.comparison import Comparison, Function, reproduction, values_of
 from acepure.testing.moves import transformed, translated
 
-__all__ = ["assert_gradients"]
-
 # f'(0) ≈ Σ_k w_k f(k h)/h, k = ±1 ... ±4, with an error of h⁸ f⁽⁹⁾/630.
 _POINTS = np.array([-4, -3, -2, -1, 1, 2, 3, 4])
 _WEIGHTS = np.array([3, -32, 168, -672, 672, -168, 32, -3]) / 840

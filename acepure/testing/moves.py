@@ -11,17 +11,6 @@ from numpy.typing import ArrayLike
 
 from acepure._utils.checks import real_array
 
-__all__ = [
-    "SPECIAL_ORTHOGONAL",
-    "lattice_change",
-    "moved_to_images",
-    "orthogonal_matrix",
-    "random_orthogonal",
-    "transformed",
-    "translated",
-    "with_lattice_basis",
-]
-
 #: The 48 elements of O(3) that map the axes onto themselves, rotations first; the identity is number 0.
 SPECIAL_ORTHOGONAL: tuple[np.ndarray, ...] = tuple(
     sorted(

@@ -23,8 +23,6 @@ from acepure.functions import (
 from acepure.labels.selection import Specification
 from acepure.testing.optional import st
 
-__all__ = ["polynomial_radial_bases", "specifications"]
-
 # Functions are taken away from the largest order until so many are left.
 _MAX_FUNCTIONS = 300
 

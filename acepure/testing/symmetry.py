@@ -25,8 +25,6 @@ from acepure.testing.moves import (
     translated,
 )
 
-__all__ = ["assert_equivariant", "assert_invariant", "assert_permutation_invariant"]
-
 #: From values and a matrix Q to the values of the transformed structure.
 Action = Callable[[np.ndarray, np.ndarray], np.ndarray]
 

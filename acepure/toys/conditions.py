@@ -18,8 +18,6 @@ from acepure.toys.moments import condition_number
 from acepure.toys.particles import ROWS, ParticleBasis, compared_bases
 from acepure.toys.tables import Table
 
-__all__ = ["condition_table", "environment_table", "sparsity_table"]
-
 
 def condition_table(
     family: str = "chebyshev",

@@ -12,8 +12,6 @@ from acepure._utils.checks import count, number, symbol
 from acepure.structures.gate import structure_list
 from acepure.toys.laws import one_of
 
-__all__ = ["KINDS", "PACKING", "ball_volume", "joined_environments", "random_environments"]
-
 #: How neighbors are drawn.
 KINDS = ("poisson", "ball", "hard")
 #: Part of the ball within the cutoff that hard spheres would fill.

@@ -10,8 +10,6 @@ from numpy.typing import ArrayLike
 from acepure._utils.checks import number, real_array
 from acepure.toys.particles import ParticleBasis
 
-__all__ = ["ParticleFit", "fit_particles", "scaled_features"]
-
 
 @dataclass(frozen=True, eq=False)
 class ParticleFit:

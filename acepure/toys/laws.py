@@ -15,8 +15,6 @@ import numpy as np
 
 from acepure._utils.checks import count
 
-__all__ = ["FAMILIES", "LAWS", "OWN_LAW", "mean_values", "norms", "one_of", "random_particles", "resolved_law"]
-
 FAMILIES = ("chebyshev", "legendre")
 LAWS = ("uniform", "arcsine")
 #: The law for which a family is orthogonal.

@@ -24,8 +24,6 @@ import numpy as np
 
 from acepure.algebra.linearization import Algebra
 
-__all__ = ["canonical_expansion", "canonical_gram", "canonical_means", "condition_number"]
-
 Index = tuple[int, ...]
 
 

@@ -20,8 +20,6 @@ from acepure.algebra.recursion import mean_pairs, purification
 from acepure.toys.laws import FAMILIES, mean_values, norms, one_of, resolved_law
 from acepure.toys.moments import canonical_expansion, canonical_gram, canonical_means
 
-__all__ = ["ROWS", "ParticleBasis", "compared_bases", "particle_indices"]
-
 #: The bases compared, by (canonical, with a mean).
 ROWS = {
     (False, False): "self-interacting",

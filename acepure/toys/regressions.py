@@ -27,8 +27,6 @@ from acepure.toys.particles import ROWS, ParticleBasis, compared_bases
 from acepure.toys.tables import Table
 from acepure.toys.targets import runge, target_name
 
-__all__ = ["decay_table", "iteration_table", "learning_table", "truncation_table"]
-
 Target = Callable[[np.ndarray], np.ndarray]
 
 _LSQR_TOLERANCE = 1e-10

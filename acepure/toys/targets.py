@@ -14,8 +14,6 @@ from numpy.typing import ArrayLike
 
 from acepure._utils.checks import number, real_array
 
-__all__ = ["runge", "spread", "target_name", "triplets"]
-
 
 def runge(x: ArrayLike, c: float = 1.0) -> np.ndarray:
     """Return 1 / (1 + c Σ_i x_i²), shape (n_samples,).

@@ -14,8 +14,6 @@ from tqdm import tqdm
 
 from acepure._utils.messages import shown
 
-__all__ = ["batched", "naming_structure", "structure_bar"]
-
 _log = logging.getLogger(__name__)
 
 Item = TypeVar("Item")

@@ -11,8 +11,6 @@ from acepure._utils.checks import count
 if TYPE_CHECKING:
     from distributed import Client
 
-__all__ = ["checked_workers", "kernel_threads"]
-
 Threads = TypeVar("Threads", int, "int | None")
 
 

@@ -21,8 +21,6 @@ from weakref import WeakSet
 if TYPE_CHECKING:
     from distributed import Client, Future
 
-__all__ = ["Cluster"]
-
 # Seconds without workers after which the user hears of it.
 _PATIENCE = 30.0
 

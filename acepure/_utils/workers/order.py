@@ -22,8 +22,6 @@ from acepure._utils.workers.processes import Processes
 if TYPE_CHECKING:
     from distributed import Client
 
-__all__ = ["ordered_map", "tree_reduce"]
-
 Result = TypeVar("Result")
 
 # So many batches per worker are with the workers, or on the way to and from them.

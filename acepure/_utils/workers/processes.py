@@ -11,8 +11,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from multiprocessing.connection import Connection
 from typing import Any
 
-__all__ = ["Processes"]
-
 _LOST = (
     "a worker process ended without an answer. Was it killed for want of memory? Then fewer workers help. "
     'Or is it the script\'s entry point that is not protected by `if __name__ == "__main__":`?'
