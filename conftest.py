@@ -4,6 +4,7 @@ import os
 from importlib.util import find_spec
 
 collect_ignore = [] if find_spec("zarr") else ["acepure/features/store/reader.py"]  # Python 3.10 has no Zarr 3
+collect_ignore_glob = [] if find_spec("torch") else ["acepure/layers/*"]  # large, and of no use to most
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # the cores are taken; before NumPy is loaded
     os.environ.setdefault("OMP_NUM_THREADS", "1")

@@ -14,6 +14,7 @@ Data flows one way; nothing imports from its right:
     features/       ACEBasis, BondBasis, descriptors, derivatives, linear functions, Verlet lists, features on disk
     models/         potentials, repulsive cores, tensors, Hamiltonians, their files
     fitting/        from labeled structures to coefficients: labels, rows, weights, prior, solvers, cross-validation
+    layers/         messages between atoms over distinct neighbors, stacked and trained; needs PyTorch
     diagnostics/    conditioning, self-interaction, decay of coefficients
     toys/           the toy problems of the purification paper
     interfaces/     ASE calculator, scikit-learn, .yace files and LAMMPS

@@ -198,7 +198,7 @@ def test_version_is_that_of_the_distribution():
 
 def test_import_is_light():
     """What only some need is loaded by those: figures, databases of ASE, YAML, SciPy."""
-    heavy = "matplotlib", "ase", "scipy", "yaml", "tqdm", "vesin", "sklearn", "distributed", "zarr"
+    heavy = "matplotlib", "ase", "scipy", "yaml", "tqdm", "vesin", "sklearn", "distributed", "zarr", "torch"
     code = f"import sys, acepure; print(*[name for name in {heavy!r} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []
