@@ -34,7 +34,7 @@ class TiledMatrix:
     folder : Path, optional
         The tiles are in a file there, not in memory; whoever gives the folder removes it.
     tile : int
-        Rows and columns of a tile.
+        Largest number of rows and columns of a tile.
 
     Examples
     --------
@@ -46,14 +46,49 @@ class TiledMatrix:
     """
 
     def __init__(self, n: int, folder: Path | None = None, tile: int = TILE) -> None:
-        self.n, self.tile, self.folder = count("n", n), tile, folder
-        self.n_tiles = -(-n // tile)
-        shape = (self.n_tiles * (self.n_tiles + 1) // 2, tile, tile)
+        self.n, self.folder = count("n", n), folder
+        self.tile = min(tile, n)
+        self.n_tiles = -(-n // self.tile)
+        shape = (self.n_tiles * (self.n_tiles + 1) // 2, self.tile, self.tile)
         if folder is None:
             self._tiles = np.zeros(shape)
         else:
             number = sum(1 for _ in folder.glob("*.tiles"))
             self._tiles = np.memmap(folder / f"{number}.tiles", np.float64, "w+", shape=shape)
+
+    @classmethod
+    def from_tiles(cls, n: int, tiles: np.ndarray) -> TiledMatrix:
+        """Return the matrix of n rows that has these `tiles`, which are not copied.
+
+        Raises
+        ------
+        ValueError
+            If they are not as many as n rows have.
+        """
+        result = cls.__new__(cls)
+        result.n, result.folder = count("n", n), None
+        result.tile = tiles.shape[-1] if tiles.ndim == 3 else 0
+        result.n_tiles = -(-n // max(result.tile, 1))
+        needed = (result.n_tiles * (result.n_tiles + 1) // 2, result.tile, result.tile)
+        if tiles.shape != needed:
+            raise ValueError(f"{n} rows have tiles of shape (any, k, k), here {needed}; got {tiles.shape}")
+        result._tiles = tiles
+        return result
+
+    @classmethod
+    def from_dense(cls, matrix: np.ndarray, tile: int = TILE) -> TiledMatrix:
+        """Return the upper triangle of a square matrix in tiles, with ones behind the last column."""
+        result = cls(len(matrix), tile=tile)
+        for i, j in result._pairs():
+            part = matrix[result.part(i), result.part(j)]
+            result[i, j][: len(part), : part.shape[1]] = np.triu(part) if i == j else part
+        result._fill_behind()
+        return result
+
+    @property
+    def tiles(self) -> np.ndarray:
+        """All tiles, row by row, shape (any, tile, tile)."""
+        return self._tiles
 
     @property
     def nbytes(self) -> int:
@@ -136,10 +171,8 @@ class TiledMatrix:
         R = TiledMatrix(self.n, self.folder, self.tile) if out is None else out
         R._tiles[:] = self._tiles
         for i in range(R.n_tiles):
-            corner = R[i, i]
-            corner[np.diag_indices(R.tile)] += shift
-            filled = len(range(*R.part(i).indices(R.n)))
-            np.fill_diagonal(corner[filled:, filled:], 1.0)  # behind the last column
+            R[i, i][np.diag_indices(R.tile)] += shift
+        R._fill_behind()
         with _side_by_side(num_threads) as run:
             for k in range(R.n_tiles):
                 R[k, k][:] = np.linalg.cholesky(R[k, k].T).T
@@ -147,6 +180,11 @@ class TiledMatrix:
                 rest = [(k, i, j) for j in range(k + 1, R.n_tiles) for i in range(k + 1, j + 1)]
                 run(R._subtract_tile, rest)
         return R
+
+    def _fill_behind(self) -> None:
+        """Make the corner behind the last column 1, so that it can be solved with."""
+        filled = self.n - (self.n_tiles - 1) * self.tile
+        np.fill_diagonal(self[self.n_tiles - 1, self.n_tiles - 1][filled:, filled:], 1.0)
 
     def _solve_tile(self, k: int, j: int) -> None:
         self[k, j][:] = solve_triangular(self[k, k], self[k, j], trans="T", check_finite=False)

@@ -27,6 +27,7 @@ from acepure._utils.checks import number
 from acepure.features.basis import ACEBasis, evaluate_features
 from acepure.features.linear import EnergyAndForces, LinearFunction, features_of_isolated_atoms
 from acepure.models.linear import LinearACE
+from acepure.models.posterior import dense_root
 from acepure.neighbors.environments import Environments
 from acepure.neighbors.lists import NeighborList
 
@@ -103,7 +104,8 @@ class BiasedPotential:
             raise ValueError("the model has no posterior; fit it with uncertainty=True")
         self.model, self.tau = model, number("tau", tau, least=0)
         self._function = LinearFunction(model.basis, model.coefficients)  # arranged once, weighted anew every time
-        self._root = model.posterior.reshape(-1, model.posterior.shape[2])
+        root = dense_root(model.posterior)
+        self._root = root.reshape(-1, root.shape[2])
         self._vacuum = features_of_isolated_atoms(model.basis)
         self._E0s = np.array([model.E0s[s] for s in model.basis.species])
 

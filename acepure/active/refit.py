@@ -25,6 +25,7 @@ from acepure.fitting.system import prior_from_evidence
 from acepure.fitting.weights import Weights, resolve_weights
 from acepure.models.calibration import Calibration, ErrorLaw
 from acepure.models.linear import LinearACE
+from acepure.models.posterior import dense_root
 from acepure.models.repulsion import PairCore
 
 # Share of normal errors below σ.
@@ -142,7 +143,7 @@ def information_gain(model: LinearACE, atoms: Atoms, num_threads: int | None = N
     """Return log det(1 + W P⁻¹ Wᵀ): what energy and forces of a structure would add to those of the fit."""
     assert model.posterior is not None
     weights = model.report["regression"]["weights"]["default"]
-    root = model.posterior * (weights[1] / model.report["regression"]["noise"])
+    root = dense_root(model.posterior) * (weights[1] / model.report["regression"]["noise"])
     rows = Rows(model.basis, root, True, weights[0] / weights[1], num_threads)
     return information(np.eye(rows.n_unknowns), rows.of(atoms))
 

@@ -38,6 +38,7 @@ from acepure.fitting.priors import SmoothnessPrior
 from acepure.fitting.system import unknowns
 from acepure.fitting.weights import DEFAULT_WEIGHTS
 from acepure.models.linear import LinearACE
+from acepure.models.posterior import dense_root
 from acepure.neighbors.environments import Environments
 from acepure.structures.gate import species_of, structure_list
 
@@ -176,7 +177,7 @@ def _root_of(model: LinearACE) -> np.ndarray:
         raise TypeError(f"model must be a LinearACE; got {model!r} of type {type(model).__name__}")
     if model.posterior is None or not model.report.get("regression", {}).get("noise"):
         raise ValueError("the model has no posterior of a fit; fit it with uncertainty=True, or give basis")
-    return model.posterior / model.report["regression"]["noise"]
+    return dense_root(model.posterior) / model.report["regression"]["noise"]
 
 
 class Rows:

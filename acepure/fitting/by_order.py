@@ -39,6 +39,7 @@ from acepure.fitting.solvers import Solution, checked_options, solve
 from acepure.fitting.system import Unknowns, prior_from_evidence, unknowns
 from acepure.fitting.weights import Weights, resolve_weights
 from acepure.models.linear import LinearACE
+from acepure.models.posterior import dense_root
 from acepure.models.repulsion import PairCore
 
 if TYPE_CHECKING:
@@ -99,7 +100,9 @@ def fit_orders(
     T = unknowns(basis, prior).T[:, np.tile(free, len(basis.species))]
     solution = solve(Unknowns(T, len(basis.species)).problem(reduced), solver, **options)
     theta = np.where(free, (T @ solution.u).reshape(len(basis.species), -1)[:, 1:], theta)
-    root = _posterior(triangle, T, solution, None if given is None else given.posterior, free)
+    root = _posterior(
+        triangle, T, solution, None if given is None or given.posterior is None else dense_root(given.posterior), free
+    )
     before = [] if given is None else list(given.report.get("summary", []))
     text = f"{which}: {triangle.n_rows:,} rows of {len(labeled):,} structures; {solution.summary}"
     _log.info("\n".join([text, *([about_species] if about_species else [])]) + "\n")

@@ -20,6 +20,7 @@ from acepure.fitting.deviations import QUANTITIES, Deviations, compare_deviation
 from acepure.fitting.labeled import LabeledSet
 from acepure.fitting.leave_out import leave_out
 from acepure.models.calibration import Calibration, ErrorLaw
+from acepure.models.posterior import posterior_arrays
 from acepure.models.uncertainty import UncertainModel
 
 _log = logging.getLogger(__name__)
@@ -111,7 +112,10 @@ def calibrate_fit(
         found = calibration_by(leave, len(labeled), by)
         return None if found is None else found.to_dict()
 
-    inputs = [by if isinstance(by, str) else list(by), bits_of(model.coefficients, model.posterior)]
+    inputs = [
+        by if isinstance(by, str) else list(by),
+        bits_of(model.coefficients, *posterior_arrays(model.posterior).values()),
+    ]
     stored = checkpoints.value("calibration", inputs, make)
     return None if stored is None else Calibration.from_dict(stored)
 

@@ -36,6 +36,7 @@ from acepure.fitting.weight_choice import ENERGY_WEIGHTS
 from acepure.fitting.weights import Weights, resolve_weights
 from acepure.functions.radial import PolynomialRadialBasis
 from acepure.models.coverage import Surroundings
+from acepure.models.posterior import Posterior
 from acepure.models.repulsion import PairCore, ZBLCore
 from acepure.references import RadialDensity, Reference
 
@@ -69,7 +70,7 @@ class FitResult:
         θ in eV.
     E0s : dict
         eV.
-    posterior : numpy.ndarray, shape (n_species, n_features, n_unknowns), or None
+    posterior : numpy.ndarray, shape (n_species, n_features, n_unknowns), FactoredPosterior or None
         S: the covariance of θ is S Sᵀ.
     noise : float
         σ, of the weighted rows.
@@ -91,7 +92,7 @@ class FitResult:
     basis: ACEBasis
     coefficients: np.ndarray
     E0s: dict[str, float]
-    posterior: np.ndarray | None
+    posterior: Posterior | None
     noise: float
     summary: list[str]
     core: PairCore | None
@@ -192,7 +193,7 @@ class _Prepared:
     def result(
         self,
         labeled: LabeledSet,
-        solved: tuple[np.ndarray, np.ndarray | None, float],
+        solved: tuple[np.ndarray, Posterior | None, float],
         reasons: list[str],
         notes: list[str],
         **more: Any,

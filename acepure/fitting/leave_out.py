@@ -28,6 +28,7 @@ from acepure.fitting.deviations import QUANTITIES, Deviations
 from acepure.fitting.labeled import LabeledSet
 from acepure.fitting.labels import LabeledStructure
 from acepure.fitting.weights import resolve_weights
+from acepure.models.posterior import whitened
 from acepure.models.uncertainty import UncertainModel
 
 # Smallest 1 − leverage that rounding leaves any digits of; below, the rest of the data does not determine the rows.
@@ -222,8 +223,9 @@ def _whitened(
     rows = design.rows(item, num_threads)
     X = rows[:, :-1].reshape(len(rows), *(vacuum.shape + np.array([0, 1])))
     features = X[:, :, 1:] - X[:, :, :1] * vacuum
-    flat, root = features.reshape(len(rows), vacuum.size), np.asarray(model.posterior)
-    return flat @ root.reshape(vacuum.size, -1), rows[:, -1] - flat @ model.coefficients.ravel()
+    assert model.posterior is not None
+    flat = features.reshape(len(rows), vacuum.size)
+    return whitened(model.posterior, flat), rows[:, -1] - flat @ model.coefficients.ravel()
 
 
 def _collect(

@@ -36,6 +36,7 @@ from acepure.fitting.labeled import LabeledSet
 from acepure.fitting.labels import LabeledStructure
 from acepure.fitting.occupancy import can_be_nonzero
 from acepure.fitting.recipe_triangles import interleaved_folds
+from acepure.models.posterior import FactoredPosterior
 
 _log = logging.getLogger(__name__)
 
@@ -54,8 +55,10 @@ _SAME = 1e-13
 # Parts of f by which it may exceed its least value: corrected above the first, given up above the second.
 _EXCESS, _UNTRUSTED = 1e-3, 1e-2
 _CORRECTIONS = 6
-# Of physical memory for the two matrices, before they go to a file, and bytes of a posterior that is kept.
-_SHARE, _POSTERIOR = 0.6, 2**30
+# Of physical memory for the two matrices, before they go to a file.
+_SHARE = 0.6
+# Bytes of a posterior above which its size is said.
+_ANNOUNCED = 2**27
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,15 +68,15 @@ class NormalSolution:
     Attributes
     ----------
     coefficients : numpy.ndarray, shape (n_species, n_features)
-    posterior : numpy.ndarray, shape (n_species, n_features, n_unknowns), or None
-        S, where it takes less than 1 GiB.
+    posterior : FactoredPosterior, or None
+        S, unless the triangle is in a file.
     noise : float
     n_rows : int
     summary : list of str
     """
 
     coefficients: np.ndarray
-    posterior: np.ndarray | None
+    posterior: FactoredPosterior | None
     noise: float
     n_rows: int
     summary: list[str]
@@ -303,9 +306,15 @@ def _gradient(fit: _Fit, labeled: LabeledSet, theta: np.ndarray, progress: bool 
     return squares, total[fit.possible]
 
 
-def _posterior(fit: _Fit, R: TiledMatrix, noise: float, summary: list[str]) -> np.ndarray | None:
-    """S = σ d R⁻¹ by functions, or None where it is too large."""
-    if 8 * fit.possible.size * fit.gram.n > _POSTERIOR:
-        summary.append("no standard deviations: their matrix would be larger than 1 GiB")
+def _posterior(fit: _Fit, R: TiledMatrix, noise: float, summary: list[str]) -> FactoredPosterior | None:
+    """S = σ d R⁻¹ by functions, or None where R goes with its file."""
+    if R.folder is not None:
+        summary.append("no standard deviations: the triangle that they need is in a file, for want of memory")
         return None
-    return fit.coefficients(noise * fit.d[:, None] * R.solve_triangular(np.eye(fit.gram.n)))
+    found = FactoredPosterior(R, np.flatnonzero(fit.possible), noise * fit.d, *fit.possible.shape)
+    if found.nbytes > _ANNOUNCED:
+        summary.append(
+            f"standard deviations take {found.nbytes / 2**30:.2f} GiB, in files too: save(posterior=False) leaves them "
+            "out"
+        )
+    return found

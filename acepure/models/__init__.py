@@ -6,6 +6,7 @@ uncertainty     the part of it that needs a posterior
 embedded        EmbeddedACE: nonlinear site energies
 embedding       functions of densities for it
 potential       what both have in common
+posterior       roots of the covariance of coefficients: arrays, and triangles of large fits
 calibration     how errors grow with what a posterior says
 coverage        what the structures of a fit hold, and what lies outside of it
 tensor          TensorModel: vectors and tensors

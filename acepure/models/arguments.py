@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from copy import deepcopy
 from typing import Any
 
-import numpy as np
 from numpy.typing import ArrayLike
 
 from acepure._utils.checks import number
@@ -14,6 +13,7 @@ from acepure._utils.pairs import PairTable
 from acepure._utils.read_only import read_only_array
 from acepure.features.basis import ACEBasis
 from acepure.models.coverage import Surroundings
+from acepure.models.posterior import FactoredPosterior, Posterior
 
 __all__: list[str] = []  # of no use outside
 
@@ -48,6 +48,10 @@ def checked_report(report: Mapping[str, Any] | None) -> dict[str, Any]:
     return deepcopy(dict(report or {}))
 
 
-def checked_posterior(basis: ACEBasis, posterior: ArrayLike) -> np.ndarray:
+def checked_posterior(basis: ACEBasis, posterior: ArrayLike | FactoredPosterior) -> Posterior:
     """Return a read-only root of the covariance of θ."""
+    if isinstance(posterior, FactoredPosterior):
+        if posterior.shape[:2] != (len(basis.species), len(basis)):
+            raise ValueError(f"posterior is of {posterior.shape[:2]} coefficients, and the basis has others")
+        return posterior
     return read_only_array("posterior", posterior, (len(basis.species), len(basis), None))

@@ -11,6 +11,7 @@ from acepure.features.basis import ACEBasis, evaluate_features
 from acepure.features.body_orders import body_order_functions
 from acepure.features.change_of_basis import coordinate_map
 from acepure.features.linear import EnergyAndForces, LinearFunction
+from acepure.models.posterior import dense_root
 from acepure.models.uncertainty import UncertainModel
 from acepure.neighbors.environments import Environments
 
@@ -95,7 +96,7 @@ class BodyOrderedModel(UncertainModel):
     @cached_property
     def _canonical_root(self) -> tuple[ACEBasis, np.ndarray]:
         """The canonical basis of these radial functions, and the root of the posterior in it."""
-        basis, root = self.basis, self._root()
+        basis, root = self.basis, dense_root(self._root())
         if not basis.canonical:
             raise ValueError("a self-interacting basis does not write its body orders in its own functions")
         if basis.reference is None:

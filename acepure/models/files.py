@@ -84,8 +84,14 @@ class ModelSchema:
 LINEAR = ModelSchema(
     "linear",
     ("basis", "E0s", "core", "shortest", "surroundings", "report"),
-    {"coefficients": np.float64, "posterior": np.float64},
-    optional=("posterior",),
+    {
+        "coefficients": np.float64,
+        "posterior": np.float64,
+        "posterior factor": np.float64,
+        "posterior columns": np.int64,
+        "posterior scales": np.float64,
+    },
+    optional=("posterior", "posterior factor", "posterior columns", "posterior scales"),
 )
 
 #: Files of `TensorModel`.

@@ -15,12 +15,11 @@ from numpy.typing import ArrayLike
 from acepure._utils.messages import shown
 from acepure.features.basis import ACEBasis, check_basis
 from acepure.features.linear import EnergyAndForces, LinearFunction
-from acepure.models.arguments import (
-    checked_posterior,
-)
+from acepure.models.arguments import checked_posterior
 from acepure.models.by_order import BodyOrderedModel
 from acepure.models.coverage import Surroundings
 from acepure.models.files import LINEAR, read_model, write_model
+from acepure.models.posterior import FactoredPosterior, posterior_arrays, posterior_from_arrays
 from acepure.models.repulsion import PairCore
 from acepure.neighbors.lists import NeighborList
 from acepure.references import Reference
@@ -53,7 +52,7 @@ class LinearACE(BodyOrderedModel):
         Energies of isolated atoms in eV; default 0.
     core : PairCore, optional
         A repulsive core, for example `acepure.models.repulsion.ZBLCore`.
-    posterior : array_like, shape (n_species, n_features, any), optional
+    posterior : array_like, shape (n_species, n_features, any), or FactoredPosterior, optional
         S: the covariance of θ is S Sᵀ. Needed for uncertainties.
     shortest : mapping of (str, str) to float, optional
         Shortest distances the potential was made for, in Å; the calculator warns below them.
@@ -84,7 +83,7 @@ class LinearACE(BodyOrderedModel):
         E0s: Mapping[str, float] | None = None,
         *,
         core: PairCore | None = None,
-        posterior: ArrayLike | None = None,
+        posterior: ArrayLike | FactoredPosterior | None = None,
         shortest: Mapping[tuple[str, str], float] | None = None,
         surroundings: Surroundings | None = None,
         report: Mapping[str, Any] | None = None,
@@ -410,10 +409,17 @@ class LinearACE(BodyOrderedModel):
 
     # --- files --------------------------------------------------------------------------------------------
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the model to one file of the format safetensors, exact."""
-        posterior = {} if self.posterior is None else {"posterior": self.posterior}
-        write_model(path, LINEAR, self._entries(), {"coefficients": self.coefficients, **posterior})
+    def save(self, path: str | os.PathLike[str], *, posterior: bool = True) -> None:
+        """Write the model to one file of the format safetensors, exact.
+
+        Parameters
+        ----------
+        path : str or os.PathLike
+        posterior : bool
+            False leaves standard deviations out, which take 4 n² bytes for n unknowns of a large fit, else 8 n².
+        """
+        root = posterior_arrays(self.posterior if posterior else None)
+        write_model(path, LINEAR, self._entries(), {"coefficients": self.coefficients, **root})
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> LinearACE:
@@ -426,8 +432,12 @@ class LinearACE(BodyOrderedModel):
             For a file that is damaged, of another kind, or newer than this version understands.
         """
         entries, arrays = read_model(path, LINEAR)
-        theta, root = arrays["coefficients"], arrays.get("posterior")
-        return cls._restored(path, entries, lambda basis, given: cls(basis, theta, posterior=root, **given))
+
+        def made(basis: ACEBasis, given: dict[str, Any]) -> LinearACE:
+            root = posterior_from_arrays(arrays, (len(basis.species), len(basis)))
+            return cls(basis, arrays["coefficients"], posterior=root, **given)
+
+        return cls._restored(path, entries, made)
 
     def __repr__(self) -> str:
         return f"LinearACE({', '.join(self.basis.species)}; {len(self.basis)} features, order {self.basis.order})"

@@ -24,6 +24,7 @@ from acepure._utils.checks import count
 from acepure.features.basis import evaluate_features
 from acepure.features.derivatives import sum_gradients
 from acepure.features.linear import EnergyAndForces, features_of_isolated_atoms
+from acepure.models.posterior import Posterior, whitened, whitened_features
 from acepure.models.potential import FittedPotential
 from acepure.neighbors.environments import Environments
 from acepure.neighbors.lists import NeighborList
@@ -69,7 +70,7 @@ class UncertainModel(FittedPotential):
     """The part of `LinearACE` that needs a posterior."""
 
     coefficients: np.ndarray
-    posterior: np.ndarray | None
+    posterior: Posterior | None
 
     def calibration_text(self) -> str:
         """What standard deviations come from, in words."""
@@ -99,14 +100,14 @@ class UncertainModel(FittedPotential):
             For a model without posterior.
         """
         root = self._root()
-        flat = root.reshape(-1, root.shape[2])
         environments = Environments(self.basis, atoms, neighbors=neighbors, num_threads=num_threads)
         gradients = sum_gradients(self.basis, environments)
         spread = self._spread(environments)
 
         def variances(rows: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-            found = np.moveaxis(rows.reshape(len(root), -1, rows.shape[-1]), 0, 1).reshape(-1, len(flat)) @ flat
-            return np.square(found).sum(axis=1).reshape(shape)
+            n_species, n_features, _ = root.shape
+            by_row = np.moveaxis(rows.reshape(n_species, -1, n_features), 0, 1).reshape(-1, n_species * n_features)
+            return np.square(whitened(root, by_row)).sum(axis=1).reshape(shape)
 
         forces = np.sqrt(variances(gradients.positions, (len(atoms), 3)).mean(axis=1))
         virial = float(np.sqrt(variances(gradients.strain, (9,)).mean()))
@@ -168,7 +169,7 @@ class UncertainModel(FittedPotential):
         """Return n models whose coefficients are drawn from the posterior, spread by `Calibration.committee`."""
         n, rng, root = count("n", n), np.random.default_rng(count("seed", seed, least=0)), self._root()
         scale = 1.0 if self.calibration is None else self.calibration.committee
-        draws = (scale * (root @ rng.standard_normal(root.shape[2])) for _ in range(n))
+        draws = (scale * np.asarray(root @ np.asarray(rng.standard_normal(root.shape[2]))) for _ in range(n))
         return [self._with_coefficients(self.coefficients + draw) for draw in draws]
 
     def leave_out(
@@ -242,7 +243,7 @@ class UncertainModel(FittedPotential):
         """Return energies, forces and the virial."""
         raise NotImplementedError
 
-    def _root(self) -> np.ndarray:
+    def _root(self) -> Posterior:
         if self.posterior is None:
             raise ValueError("the model has no posterior; fit it with uncertainty=True")
         return self.posterior
@@ -254,12 +255,9 @@ class UncertainModel(FittedPotential):
 
     def _spread(self, environments: Environments) -> np.ndarray:
         """Sᵀ (B(i) − B(∅)) of each center, shape (n_centers, n_unknowns)."""
-        root, species = self._root(), environments.center_species
+        species = environments.center_species
         features = evaluate_features(self.basis, environments) - self._vacuum[species]
-        result = np.empty((len(features), root.shape[2]))
-        for z in range(len(self.basis.species)):
-            result[species == z] = features[species == z] @ root[z]
-        return result
+        return whitened_features(self._root(), features, species)
 
     def _with_coefficients(self, coefficients: np.ndarray) -> UncertainModel:
         """The same potential with other coefficients, and nothing known of its errors."""

@@ -63,7 +63,7 @@ def test_equal_to_ridge_in_scaled_columns(problem):
     np.testing.assert_allclose(Z @ (found.coefficients.ravel()[kept] * length[kept]), Z @ u, atol=1e-8 * abs(y).max())
     np.testing.assert_allclose(found.coefficients.ravel(), expected, atol=1e-6 * abs(expected).max())
     covariance = np.linalg.inv(Z.T @ Z + alpha * n * np.eye(len(kept))) / np.outer(length[kept], length[kept])
-    S = found.posterior.reshape(X.shape[1], -1)[kept]
+    S = found.posterior.dense().reshape(X.shape[1], -1)[kept]
     np.testing.assert_allclose(S @ S.T / found.noise**2, covariance, atol=1e-6 * abs(covariance).max())
 
 

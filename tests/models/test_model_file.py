@@ -372,7 +372,7 @@ def test_no_entry_has_a_default(tmp_path):
     model = LinearACE(basis, np.ones(len(basis)), {"Cu": -3.0}, core=ZBLCore(0.7, 1.4))
     model.save(tmp_path / "model")
     entries, arrays = read_model(tmp_path / "model", LINEAR)
-    schema, text = replace(LINEAR, optional=(*LINEAR.entries, "posterior")), json.dumps(entries)
+    schema, text = replace(LINEAR, optional=(*LINEAR.entries, *LINEAR.optional)), json.dumps(entries)
     atoms = bulk("Cu", cubic=True)
     assert LinearACE.load(tmp_path / "model").evaluate(atoms).energy == model.evaluate(atoms).energy
     n = 0
