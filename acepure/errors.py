@@ -40,7 +40,7 @@ class ExtrapolationWarning(CoverageWarning):
 
 
 class LargeBasisWarning(UserWarning):
-    """A basis has very many functions, and nobody asked for so many; the message names a smaller choice."""
+    """A basis has more functions than was asked for, or than memory allows to fit well; the message says what to do."""
 
 
 class ModelFileError(ValueError):

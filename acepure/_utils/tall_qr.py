@@ -39,6 +39,8 @@ class RFactor:
     Parameters
     ----------
     n_columns : int
+    ridge : array_like of float64, shape (n_columns,), optional
+        The diagonal to begin with, as if the rows of diag(ridge) had been added; they are not counted.
 
     Examples
     --------
@@ -50,9 +52,11 @@ class RFactor:
            [0.        , 1.07703296]])
     """
 
-    def __init__(self, n_columns: int) -> None:
+    def __init__(self, n_columns: int, ridge: ArrayLike | None = None) -> None:
         self.n_columns = count("n_columns", n_columns)
         self._reduced = np.zeros((self.n_columns, self.n_columns), order="F")
+        if ridge is not None:
+            np.fill_diagonal(self._reduced, real_array("ridge", ridge, (self.n_columns,)))
         self._waiting = np.empty((_CHUNK, self.n_columns), order="F")
         self._n_waiting = 0
         self._n_rows = 0

@@ -8,7 +8,7 @@ from ase.calculators.emt import EMT
 from ase.calculators.singlepoint import SinglePointCalculator
 
 from acepure import ACEBasis, BondBasis, HamiltonianModel, IdealGas, LinearACE, LinearFunction, TensorModel
-from acepure.errors import CoverageWarning
+from acepure.errors import CoverageWarning, LargeBasisWarning
 from acepure.fitting import normal_equations, resolve_weights
 from acepure.fitting.design import Design
 from acepure.fitting.fit import labeled_data
@@ -65,6 +65,46 @@ def test_equal_to_ridge_in_scaled_columns(problem):
     covariance = np.linalg.inv(Z.T @ Z + alpha * n * np.eye(len(kept))) / np.outer(length[kept], length[kept])
     S = found.posterior.dense().reshape(X.shape[1], -1)[kept]
     np.testing.assert_allclose(S @ S.T / found.noise**2, covariance, atol=1e-6 * abs(covariance).max())
+
+
+@pytest.mark.parametrize("reason", ["not positive", "lost digits"])
+def test_falls_back_to_qr(problem, monkeypatch, reason):
+    """Least squares of all rows in scaled columns, with a ridge too small for G."""
+    labeled, design, rows = problem
+    alpha = 1e-30 if reason == "not positive" else 1e-9
+    if reason == "lost digits":
+        monkeypatch.setattr(normal_equations, "_UNTRUSTED", -1.0)
+    found = solve_normal_equations(design, labeled, alpha=alpha, num_threads=1)
+    text = next(line for line in found.summary if line.startswith("QR of all rows, because of"))
+    assert reason in text
+    S = found.posterior
+    columns = np.concatenate([[False], np.ones(len(BASIS), dtype=bool)])
+    X, y = rows[:, :-1][:, np.tile(columns, 2)][:, S.columns], rows[:, -1]
+    d, lam = S.scales / found.noise, alpha * S.shape[2]
+    Z = X * d
+    stacked = np.vstack([Z, np.sqrt(lam) * np.eye(len(d))])
+    u = np.linalg.lstsq(stacked, np.append(y, np.zeros(len(d))), rcond=1e-18)[0]
+    theta = found.coefficients.ravel()[S.columns]
+    least = np.sum((y - Z @ u) ** 2) + lam * u @ u
+    assert found.noise**2 * found.n_rows == pytest.approx(least, rel=1e-6)
+    assert np.sum((y - X @ theta) ** 2) <= least * (1 + 1e-6)
+    if reason == "lost digits":
+        np.testing.assert_allclose(X @ theta, Z @ u, rtol=0, atol=1e-8 * abs(y).max())
+        P = Z.T @ Z + lam * np.eye(len(d))
+        root = S.dense().reshape(-1, len(d))[S.columns]
+        covariance = found.noise**2 * np.linalg.inv(P) * np.outer(d, d)
+        np.testing.assert_allclose(root @ root.T, covariance, rtol=0, atol=1e-5 * abs(covariance).max())
+
+
+def test_says_what_to_do_where_memory_is_short_for_qr(problem, monkeypatch):
+    labeled, design, _ = problem
+    monkeypatch.setattr(normal_equations, "_SHARE", 0.0)
+    with pytest.raises(np.linalg.LinAlgError, match="not positive for this alpha; QR of the rows would need"):
+        solve_normal_equations(design, labeled, alpha=1e-30)
+    monkeypatch.setattr(normal_equations, "_UNTRUSTED", -1.0)
+    with pytest.warns(LargeBasisWarning, match="digits lost in the normal equations matter: .* take fewer functions"):
+        found = solve_normal_equations(design, labeled, alpha=1e-6)
+    assert found.posterior is None and "is in a file, for want of memory" in found.summary[-1]
 
 
 def test_gradient_from_structures_equals_that_of_rows(problem):
