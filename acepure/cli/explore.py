@@ -11,7 +11,8 @@ from typing import Any
 from ase import Atoms
 
 from acepure.cli.options import add_index, add_threads, integer
-from acepure.cli.parts import add_labels, check_outputs, label_arguments, load, plural, read
+from acepure.cli.parts import add_labels, check_outputs, label_arguments, load_potential, plural, read
+from acepure.models.embedded import EmbeddedACE
 from acepure.models.linear import LinearACE
 
 _EPILOG = """\
@@ -49,7 +50,7 @@ def add(commands: Any, **style: Any) -> None:
 def _run(arguments: argparse.Namespace) -> None:
     check_page("-o", arguments.output)
     check_outputs({"-o": arguments.output})
-    model = None if arguments.model is None else load(arguments.model)
+    model = None if arguments.model is None else load_potential(arguments.model)
     structures = [atoms for name in arguments.input for atoms in read(name, arguments.index)]
     print(f"read    {plural(len(structures), 'structure')}, {plural(sum(map(len, structures)), 'atom')}")
     given = {"max_atoms": arguments.max_atoms, "num_threads": arguments.threads, **label_arguments(arguments)}
@@ -65,7 +66,7 @@ def check_page(option: str, output: str) -> None:
 
 
 def write_page(
-    structures: list[Atoms], output: str, model: LinearACE | None, names: Sequence[str], **arguments: Any
+    structures: list[Atoms], output: str, model: LinearACE | EmbeddedACE | None, names: Sequence[str], **arguments: Any
 ) -> None:
     """Write the page of structures from files of these names."""
     from acepure.interfaces.explore import explore

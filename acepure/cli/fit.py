@@ -224,7 +224,7 @@ def _run(defaults: Mapping[str, Any], given: argparse.Namespace) -> None:
         if test:
             print(f"\nerrors on structures that were not fitted: {', '.join(arguments.test)}\n{errors[1]}")
         tables = {f"errors, {name}": str(found) for name, found in zip(("training", "test"), errors)}
-        if isinstance(model, LinearACE):
+        if not isinstance(model, TensorModel):
             physics = str(check_physics(model, (item.atoms for item in train)))
             print(f"\n{physics}")
             tables |= {"physics": physics}
@@ -239,7 +239,7 @@ def _run(defaults: Mapping[str, Any], given: argparse.Namespace) -> None:
             _draw(model, errors, drawn, kind)
     if figure:
         print(f"wrote   {figure}")
-    if arguments.report is not None and isinstance(model, LinearACE):
+    if arguments.report is not None and not isinstance(model, TensorModel):
         shown = list(chain.from_iterable(structures.values()))
         write_page(shown, arguments.report, model, list(structures), **label_arguments(arguments))
 
@@ -434,8 +434,8 @@ def _check_options(arguments: argparse.Namespace) -> None:
     check_target_options(arguments)
     if arguments.report is not None:
         check_page("--report", arguments.report)
-        if arguments.target or arguments.embedding:
-            raise ValueError("--report is for linear potentials, not together with --target or --embedding")
+        if arguments.target:
+            raise ValueError("--report is for potentials, not together with --target")
     allowed = OPTIONS[arguments.solver]
     for name, _ in arguments.solver_option:
         if name not in allowed:

@@ -6,7 +6,7 @@ import argparse
 from typing import Any
 
 from acepure.cli.options import add_index
-from acepure.cli.parts import load, plural, read
+from acepure.cli.parts import load_potential, plural, read
 from acepure.diagnostics.physics import check_physics
 
 _EPILOG = """\
@@ -36,7 +36,7 @@ def add(commands: Any, **style: Any) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> None:
-    model = load(arguments.model)
+    model = load_potential(arguments.model)
     structures = [] if arguments.input is None else read(arguments.input, arguments.index)
     for k, atoms in enumerate(structures):
         model.basis.species_indices(atoms, f"{arguments.input}[{k}]")

@@ -27,6 +27,7 @@ from ase.units import GPa
 
 from acepure.errors import ExtrapolationWarning
 from acepure.fitting.labels import text_table
+from acepure.models.embedded import EmbeddedACE
 from acepure.models.linear import LinearACE
 
 # Structures of more atoms, and more crystals, would take too long.
@@ -112,12 +113,12 @@ class PhysicsReport:
         return "\n".join(parts)
 
 
-def check_physics(model: LinearACE, structures: Iterable[Atoms] = ()) -> PhysicsReport:
+def check_physics(model: LinearACE | EmbeddedACE, structures: Iterable[Atoms] = ()) -> PhysicsReport:
     """Return what a potential says of the crystals among the structures, and of pairs of atoms.
 
     Parameters
     ----------
-    model : LinearACE
+    model : LinearACE or EmbeddedACE
     structures : iterable of ase.Atoms
         Where crystals are looked for; gone through once, without labels.
 
@@ -175,7 +176,7 @@ def check_crystal(atoms: Atoms, calculator: Calculator) -> CrystalChecks:
     return CrystalChecks(name, len(atoms), float(volume), bulk, slope, C.tolist(), vacancy, odd)
 
 
-def check_dimers(model: LinearACE) -> tuple[list[list[str]], list[str]]:
+def check_dimers(model: LinearACE | EmbeddedACE) -> tuple[list[list[str]], list[str]]:
     """Return rows of a table of dimers, and warnings of holes below the shortest distances of the data."""
     rows, holes = [], []
     known = model.shortest_distances or {}

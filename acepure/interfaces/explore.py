@@ -26,9 +26,9 @@ from tqdm import tqdm
 from acepure._utils.checks import count
 from acepure._utils.files import atomic_write
 from acepure.features.basis import ACEBasis, check_basis, evaluate_features
-from acepure.features.linear import features_of_isolated_atoms
 from acepure.fitting.keys import LabelKeys, NoLabelsError, places, resolve_keys
 from acepure.fitting.labels import read_labels
+from acepure.models.embedded import EmbeddedACE
 from acepure.models.linear import LinearACE
 from acepure.neighbors.environments import Environments
 from acepure.structures.gate import species_of, structure_list
@@ -76,7 +76,7 @@ def explore(structures: Iterable[Atoms], path: str | os.PathLike[str], **argumen
 def explore_dataset(
     structures: Iterable[Atoms],
     *,
-    model: LinearACE | None = None,
+    model: LinearACE | EmbeddedACE | None = None,
     basis: ACEBasis | None = None,
     title: str = "acepure explore",
     max_atoms: int = _MOST_ATOMS,
@@ -89,15 +89,16 @@ def explore_dataset(
     The axes of the maps are principal components of x − mean(x). For an atom i, x is
 
         B_k(i) / std(B_k)                   without a model: features, each in units of its spread,
-        θ_{z_i k} (B_k(i) − B_k(∅))         with a model: what each feature adds to the energy of the atom, in eV;
+        θ_{z_i k} (B_k(i) − B_k(∅))         with a model: what each feature adds to the energy of the atom, in eV, with
+                                            an embedding to first order, see `LinearACE.energies_by_feature`;
 
     for a structure, Σ_i x(i) / N over the centers of each species, one species after the other.
 
     Parameters
     ----------
     structures : iterable of ase.Atoms
-    model : LinearACE, optional
-        Adds energies of atoms, its errors where there are labels, and its standard deviations.
+    model : LinearACE or EmbeddedACE, optional
+        Adds energies of atoms, its errors where there are labels, and its standard deviations if it has them.
     basis : ACEBasis, optional
         Instead of a model; without both, 200 functions for the species of the structures.
     title : str
@@ -128,8 +129,8 @@ def explore_dataset(
     """
     chemiscope = _chemiscope()
     every, max_atoms = structure_list(structures), count("max_atoms", max_atoms)
-    if model is not None and not isinstance(model, LinearACE):
-        raise TypeError(f"model must be a LinearACE; got {type(model).__name__}")
+    if model is not None and not isinstance(model, (LinearACE, EmbeddedACE)):
+        raise TypeError(f"model must be a LinearACE or EmbeddedACE; got {type(model).__name__}")
     if model is not None and basis is not None:
         raise ValueError("model and basis exclude each other: the model has its basis")
     if basis is None:
@@ -264,7 +265,7 @@ def _evaluate(
     table: _Properties,
     structures: Sequence[Atoms],
     basis: ACEBasis,
-    model: LinearACE | None,
+    model: LinearACE | EmbeddedACE | None,
     keys: LabelKeys,
     num_threads: int | None,
     progress: bool | None,
@@ -296,7 +297,7 @@ def _evaluate(
             missed = np.full((n, 3), np.nan) if item.forces is None else result.forces - item.forces
             atom["atom force error"] = np.linalg.norm(missed, axis=1)
             structure["force error"] = float(np.sqrt(np.mean(missed**2)))
-            if model.posterior is not None:
+            if isinstance(model, LinearACE) and model.posterior is not None:
                 sigma = model.uncertainty(atoms, **given)
                 structure["energy σ"] = sigma.energy / n
                 atom["atom force σ"] = sigma.forces
@@ -343,12 +344,16 @@ def _share(difference: np.ndarray, plain: np.ndarray, axis: int | None) -> np.nd
 
 
 def _maps(
-    table: _Properties, structures: Sequence[Atoms], basis: ACEBasis, model: LinearACE | None, rows: np.ndarray
+    table: _Properties,
+    structures: Sequence[Atoms],
+    basis: ACEBasis,
+    model: LinearACE | EmbeddedACE | None,
+    rows: np.ndarray,
 ) -> list[str]:
     """Add the axes of both maps; return what they are."""
     species = np.concatenate([basis.species_indices(atoms) for atoms in structures])
     if model is not None:
-        rows = model.coefficients[species] * (rows - features_of_isolated_atoms(basis)[species])
+        rows = model.energies_by_feature(rows, species)
     sizes = np.array([len(atoms) for atoms in structures])
     starts = np.cumsum(sizes) - sizes
     kinds = range(len(basis.species))

@@ -17,16 +17,23 @@ except ImportError:
 
 __all__ = ["ACETransformer"]
 
-_REDUCTIONS: dict[str, Any] = {"mean": np.mean, "sum": np.sum}
+_REDUCTIONS = ("mean", "sum")
 
 
 class ACETransformer(TransformerMixin, BaseEstimator):
-    """One row of features per structure: the mean or the sum over its atoms.
+    """One row of features per structure: sums over its atoms, of each species of center by itself.
+
+        x = (Σ_{i of species 1} B(i), Σ_{i of species 2} B(i), ...) / N
+
+    So a linear function of x has coefficients for each species of center, as a potential has.
 
     Parameters
     ----------
     basis : ACEBasis
     reduction : {"mean", "sum"}
+        "mean": N is the number of all atoms of the structure; "sum": N = 1.
+    by_center : bool
+        False: one block, the sum over all atoms whatever their species.
     num_threads : int, optional
 
     Examples
@@ -34,13 +41,18 @@ class ACETransformer(TransformerMixin, BaseEstimator):
     >>> from ase.build import bulk
     >>> from acepure import ACEBasis
     >>> from acepure.interfaces.scikit_learn import ACETransformer
-    >>> ACETransformer(ACEBasis(["Cu"], order=2)).fit_transform([bulk("Cu"), bulk("Cu", a=3.7)]).shape
-    (2, 37)
+    >>> basis = ACEBasis(["Cu", "Au"], order=1)
+    >>> X = ACETransformer(basis).fit_transform([bulk("Cu"), bulk("CuAu", "rocksalt", a=5.5)])
+    >>> len(basis), X.shape
+    (14, (2, 28))
     """
 
-    def __init__(self, basis: ACEBasis, reduction: str = "mean", num_threads: int | None = None) -> None:
+    def __init__(
+        self, basis: ACEBasis, reduction: str = "mean", by_center: bool = True, num_threads: int | None = None
+    ) -> None:
         self.basis = basis
         self.reduction = reduction
+        self.by_center = by_center
         self.num_threads = num_threads
 
     def fit(self, X: Sequence[Atoms], y: Any = None) -> ACETransformer:
@@ -51,14 +63,24 @@ class ACETransformer(TransformerMixin, BaseEstimator):
         return self
 
     def transform(self, X: Sequence[Atoms]) -> np.ndarray:
-        """Return the features of structures, shape (n_structures, n_features)."""
+        """Return the features of structures, shape (n_structures, n_columns)."""
         self.fit(X)
-        features = self.basis.descriptors(list(X), num_threads=self.num_threads)
-        return np.array([_REDUCTIONS[self.reduction](rows, axis=0) for rows in features])
+        structures = list(X)
+        features = self.basis.descriptors(structures, num_threads=self.num_threads)
+        return np.array([self._row(atoms, rows) for atoms, rows in zip(structures, features)])
+
+    def _row(self, atoms: Atoms, rows: np.ndarray) -> np.ndarray:
+        kinds = self.basis.species_indices(atoms) if self.by_center else np.zeros(len(atoms), dtype=int)
+        n_kinds = len(self.basis.species) if self.by_center else 1
+        row = np.concatenate([rows[kinds == z].sum(axis=0) for z in range(n_kinds)])
+        return row / len(atoms) if self.reduction == "mean" else row
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
-        """Return the labels of the features."""
-        return np.array([str(label) for label in self.basis.labels], dtype=object)
+        """Return the labels of the features, behind the species of center unless there is but one block."""
+        names = [str(label) for label in self.basis.labels]
+        if self.by_center and len(self.basis.species) > 1:
+            names = [f"{symbol}: {name}" for symbol in self.basis.species for name in names]
+        return np.array(names, dtype=object)
 
     def __sklearn_is_fitted__(self) -> bool:
         return True

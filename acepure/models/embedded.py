@@ -187,6 +187,13 @@ class EmbeddedACE(FittedPotential):
         rho = self._function.evaluate(atoms, num_threads=num_threads)
         return np.asarray(rho - self._at_rest[self.basis.species_indices(atoms)])
 
+    def energies_by_feature(self, features: np.ndarray, species: np.ndarray) -> np.ndarray:
+        """Return what each feature adds to the energies of atoms, to first order, in eV, see `FittedPotential`."""
+        theta = self.coefficients[:, species]
+        beyond = features - features_of_isolated_atoms(self.basis)[species]
+        slopes = self.embedding.gradient(np.einsum("pik,ik->ip", theta, beyond))
+        return np.einsum("ip,pik->ik", slopes, theta) * beyond
+
     def _embedding(self) -> Embedding:
         return self.embedding
 

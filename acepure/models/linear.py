@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 
 from acepure._utils.messages import shown
 from acepure.features.basis import ACEBasis, check_basis
-from acepure.features.linear import EnergyAndForces, LinearFunction
+from acepure.features.linear import EnergyAndForces, LinearFunction, features_of_isolated_atoms
 from acepure.models.arguments import checked_posterior
 from acepure.models.by_order import BodyOrderedModel
 from acepure.models.coverage import Surroundings
@@ -398,14 +398,9 @@ class LinearACE(BodyOrderedModel):
         known: dict[str, Any] = {"shortest": self.shortest_distances, "surroundings": self.surroundings}
         return LinearACE(self.basis, coefficients, self.E0s, core=self.core, **known)
 
-    def explore(self, structures: Iterable[Atoms], path: str | os.PathLike[str], **arguments: Any) -> None:
-        """Write a page that links a map of structures by this model with the structures in 3-D.
-
-        Arguments as `acepure.interfaces.explore.explore_dataset`; needs chemiscope, the extra "explore".
-        """
-        from acepure.interfaces.explore import explore
-
-        explore(structures, path, model=self, **arguments)
+    def energies_by_feature(self, features: np.ndarray, species: np.ndarray) -> np.ndarray:
+        """Return what each feature adds to the energies of atoms, to first order, in eV, see `FittedPotential`."""
+        return self.coefficients[species] * (features - features_of_isolated_atoms(self.basis)[species])
 
     # --- files --------------------------------------------------------------------------------------------
 

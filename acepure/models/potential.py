@@ -83,6 +83,24 @@ class FittedPotential(Reported):
     ) -> EnergyAndForces:
         """Return energies (eV), forces (eV/Å) and the virial (eV)."""
 
+    @abstractmethod
+    def energies_by_feature(self, features: np.ndarray, species: np.ndarray) -> np.ndarray:
+        """Return what each feature adds to the energies of atoms, to first order, in eV.
+
+            e_k(i) = Σ_p ∂F/∂ρ_p(i) θ_{p z_i k} (B_k(i) − B_k(∅)),      θ_{z_i k} (B_k(i) − B_k(∅)) without embedding
+
+        Parameters
+        ----------
+        features : numpy.ndarray, shape (n_atoms, n_features)
+            B, as `ACEBasis.descriptors` returns them.
+        species : numpy.ndarray of int, shape (n_atoms,)
+            z, as `ACEBasis.species_indices` returns them.
+
+        Returns
+        -------
+        numpy.ndarray, shape (n_atoms, n_features)
+        """
+
     def _environments(self, atoms: Atoms, neighbors: NeighborList | None, num_threads: int | None) -> Environments:
         environments = Environments(self.basis, atoms, neighbors=neighbors, num_threads=num_threads)
         if self.core is not None:
@@ -137,6 +155,15 @@ class FittedPotential(Reported):
         model = copy(self)
         vars(model)["posterior"] = None  # large, and of no use to workers
         return evaluate_errors(model, labeled, workers=workers, num_threads=num_threads, progress=progress)
+
+    def explore(self, structures: Iterable[Atoms], path: str | os.PathLike[str], **arguments: Any) -> None:
+        """Write a page that links a map of structures by this model with the structures in 3-D.
+
+        Arguments as `acepure.interfaces.explore.explore_dataset`; needs chemiscope, the extra "explore".
+        """
+        from acepure.interfaces.explore import explore
+
+        explore(structures, path, model=self, **arguments)
 
     def calculator(self, **arguments: Any) -> ACECalculator:
         """Return an ASE calculator; arguments as `ACECalculator`."""

@@ -53,6 +53,12 @@ def test_evaluate_and_inspect(fitted, capsys):
     assert "embedding     SmoothRoot(n_densities=2)" in out and "coefficients θ of ρ_2" in out
 
 
+def test_explore(fitted, capsys):
+    pytest.importorskip("chemiscope")
+    assert main(f"explore {fitted}/test.extxyz --model {fitted}/a.ace -o {fitted}/map.html".split()) == 0
+    assert "wrote" in capsys.readouterr().out and (fitted / "map.html").stat().st_size > 1e6
+
+
 @pytest.mark.parametrize(
     "command, message",
     [

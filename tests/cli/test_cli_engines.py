@@ -223,6 +223,19 @@ def test_physics(capsys):
     assert "none of the structures is a crystal" in run("physics pair.ace molecule.xyz", capsys)[1]
 
 
+def test_physics_of_an_embedded_potential(capsys):
+    pair = LinearACE.load("pair.ace")
+    theta = np.stack([pair.coefficients, 0.02 * pair.coefficients])
+    model = EmbeddedACE(pair.basis, theta, "smooth-root", pair.E0s, core=pair.core, shortest=pair.shortest_distances)
+    model.save("dense.ace")
+    ase.io.write("crystals.extxyz", bulk("Cu", a=3.7))
+    code, out, err = run("physics dense.ace crystals.extxyz", capsys)
+    assert (code, err) == (0, "")
+    found = minimize_scalar(lambda a: model.evaluate(bulk("Cu", a=a)).energy, bounds=(3.4, 4.2), method="bounded")
+    row = next(line for line in out.splitlines() if line.startswith("Cu "))
+    assert float(row.split()[1]) == pytest.approx(found.x**3 / 4, rel=1e-3)
+
+
 # --- help -------------------------------------------------------------------------------------------------------------
 
 

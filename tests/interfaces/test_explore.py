@@ -12,7 +12,7 @@ import pytest
 from cases.browser import CHROMIUM, open_page
 from cases.emt import emt_structures
 
-from acepure import ACEBasis, LinearACE
+from acepure import ACEBasis, EmbeddedACE, LinearACE
 from acepure.cli import main
 from acepure.interfaces.explore import explore_dataset
 
@@ -42,12 +42,12 @@ def scores_by_svd(points):
     return U[:, :3] * s[:3], (s**2 / (s**2).sum())[:3]
 
 
-def same_map(dataset, name, points):
+def same_map(dataset, name, points, tolerance=1e-9):
     expected, shares = scores_by_svd(points)
     for k in range(3):
         found = values(dataset, f"{name} {k + 1}")
         sign = np.sign(found @ expected[:, k])
-        np.testing.assert_allclose(found, sign * expected[:, k], atol=1e-9 * np.abs(expected).max())
+        np.testing.assert_allclose(found, sign * expected[:, k], atol=tolerance * np.abs(expected).max())
         described = dataset["properties"][f"{name} {k + 1}"]["description"]
         assert f"{100 * shares[k]:.0f} %" in described
 
@@ -83,6 +83,27 @@ def test_map_of_a_model_is_that_of_its_energy_parts(structures, model):
     np.testing.assert_allclose(np.concatenate(rows).sum(axis=1) + E0s, np.concatenate(energies), atol=1e-9)
     same_map(dataset, "atom map", np.concatenate(rows))
     same_map(dataset, "map", by_structure(structures, rows))
+
+
+def test_map_of_an_embedded_model_is_first_order(structures, model):
+    """e_k = dE/ds of the atom's energy when coefficients of k alone are scaled by 1 + s, by finite differences."""
+    theta = np.stack([model.coefficients, 0.3 * model.coefficients])
+    embedded = EmbeddedACE(model.basis, theta, "smooth-root", model.E0s)
+    dataset = explore_dataset(structures, model=embedded)
+    h, rows = 1e-5, np.empty((sum(map(len, structures)), len(model.basis)))
+    for k in range(len(model.basis)):
+        sides = []
+        for sign in (1, -1):
+            scaled = theta.copy()
+            scaled[..., k] *= 1 + sign * h
+            other = EmbeddedACE(model.basis, scaled, "smooth-root", model.E0s)
+            sides.append(np.concatenate([other.evaluate(atoms).energies for atoms in structures]))
+        rows[:, k] = (sides[0] - sides[1]) / (2 * h)
+    kinds = np.concatenate([model.basis.species_indices(atoms) for atoms in structures])
+    features = np.concatenate(model.basis.descriptors(structures))
+    np.testing.assert_allclose(embedded.energies_by_feature(features, kinds), rows, atol=1e-7 * abs(rows).max())
+    same_map(dataset, "atom map", rows, 1e-6)
+    assert "force σ" not in dataset["properties"] and "force error" in dataset["properties"]
 
 
 def test_errors_deviations_and_self_interaction(structures, model):
@@ -148,7 +169,7 @@ def test_one_structure_is_a_map_of_one_point(structures):
 def test_refusals(structures, model):
     with pytest.raises(ValueError, match="model and basis exclude each other"):
         explore_dataset(structures, model=model, basis=BASIS)
-    with pytest.raises(TypeError, match="model must be a LinearACE; got str"):
+    with pytest.raises(TypeError, match="model must be a LinearACE or EmbeddedACE; got str"):
         explore_dataset(structures, model="m.ace")
     with pytest.raises(ValueError, match="basis must hold invariants"):
         explore_dataset(structures, basis=ACEBasis(["Cu", "Ag"], order=2, totaldegree=4, L=1))
