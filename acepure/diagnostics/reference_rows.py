@@ -21,7 +21,7 @@ ideal gas has as many neighbors of each species inside the cutoff as the structu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -137,6 +137,7 @@ def reference_maker(
 
 def _ideal_gas(density: RadialDensity, basis: ACEBasis) -> IdealGas:
     """The ideal gas with the mean numbers of neighbors inside the cutoffs: N = 4π Σ w = ρ 4π rcut³ / 3."""
+    assert isinstance(density.measures, Mapping)  # of each pair
     densities = {}
     for center, neighbor in density.measures:
         cutoff = basis.radial.cutoff(center, neighbor)

@@ -426,7 +426,8 @@ def referred_basis(
             return basis
         common = len(basis.species) > 1 and not np.ptp(basis.cutoffs)
         if met is not None and met.histogram is not None:
-            reference = RadialDensity(met.histogram.measures(), basis.rcut, _BACKGROUND, common)
+            measures = met.histogram.mean_measure() if common else met.histogram.measures()
+            reference = RadialDensity(measures, basis.rcut, _BACKGROUND)
         else:
             structures = (item.atoms for item in labeled)
             options: dict[str, Any] = {"background": _BACKGROUND, "common": common}

@@ -22,7 +22,7 @@ from ase import Atoms
 from scipy.special import roots_legendre
 
 from acepure._utils.checks import count, number
-from acepure._utils.pairs import PairTable, per_pair, value_at
+from acepure._utils.pairs import per_pair, value_at
 from acepure._utils.workers import (
     batched,
     checked_workers,
@@ -118,13 +118,15 @@ class IdealGas(DensityReference):
 
 @dataclass(frozen=True)
 class RadialDensity(DensityReference):
-    """The distances of neighbors as they are in structures, for each ordered pair of species.
+    """The distances of neighbors as they are in structures, for each ordered pair of species or the same for all.
 
     Parameters
     ----------
-    measures : mapping of (str, str) to Measure
+    measures : mapping of (str, str) to Measure, or Measure
         dN / (4π): the histogram of distances from a center of the first species to neighbors of the second, divided
-        by 4π and the number of centers.
+        by 4π and the number of centers. One for all pairs is their mean: then equal n mean like functions, and
+        centered features of different species are alike in their means too, so that what is known of some species
+        serves others.
     rcut : float
         How far distances were counted, in Å.
     background : float
@@ -133,10 +135,6 @@ class RadialDensity(DensityReference):
         bonds of a molecule, say, where the next structure may have some. Means are those of the structures alone.
         With a background, a pair that no structure holds within its cutoff is served too: its means are 0, and its
         functions are orthonormal for an ideal gas with as many neighbors as the pairs that are there have on average.
-
-    common : bool
-        Make the radial functions of all pairs orthonormal for the mean of their densities, so that equal n mean like
-        functions. Means are those of each pair still.
 
     Examples
     --------
@@ -150,17 +148,16 @@ class RadialDensity(DensityReference):
     True
     """
 
-    measures: Mapping[tuple[str, str], Measure]
+    measures: Mapping[tuple[str, str], Measure] | Measure
     rcut: float
     background: float = 0.0
-    common: bool = False
 
     def __post_init__(self) -> None:
         background = number("background", self.background, least=0)
         if background >= 1:
             raise ValueError(f"background must be a share, 0 <= background < 1; got {background:g}")
         object.__setattr__(self, "background", background)
-        object.__setattr__(self, "measures", PairTable("measures", self.measures, checked_measure))
+        object.__setattr__(self, "measures", per_pair("measures", self.measures, checked_measure))
         object.__setattr__(self, "rcut", number("rcut", self.rcut, above=0))
 
     @classmethod
@@ -187,7 +184,7 @@ class RadialDensity(DensityReference):
         background : float
             Share of an ideal gas in what radial functions are orthonormal for.
         common : bool
-            The same radial functions for all pairs.
+            The mean density for all pairs.
         n_bins : int
             Distances are kept as the counts and mean distances of so many intervals of equal length.
         workers : int or dask.distributed.Client
@@ -210,18 +207,19 @@ class RadialDensity(DensityReference):
             batches = batched(checked_structures(structures), len, ATOMS)
             total = tree_reduce(collect, Histogram.merge, batches, workers, bar=bar)
         assert total is not None  # no structure at all is an error
-        return cls(total.measures(), rcut, background, common)
+        return cls(total.mean_measure() if common else total.measures(), rcut, background)
 
     def __repr__(self) -> str:
-        pairs = ", ".join(f"{a}-{b}" for a, b in self.measures)
+        measures = self.measures
+        pairs = "all pairs" if isinstance(measures, Measure) else ", ".join(f"{a}-{b}" for a, b in measures)
         background = f", background={self.background:g}" if self.background else ""
-        common = ", common=True" if self.common else ""
-        return f"RadialDensity({pairs}; rcut={self.rcut:g}{background}{common})"
+        return f"RadialDensity({pairs}; rcut={self.rcut:g}{background})"
 
     def orthonormality(self, center: str, neighbor: str, cutoff: float) -> Measure:
         """Return the density that radial functions are orthonormal for: that of the data and β of an ideal gas."""
         gas = IdealGas(1.0).measure(center, neighbor, cutoff)
         if self._is_unseen(center, neighbor, cutoff):
+            assert isinstance(self.measures, Mapping)
             n_neighbors = np.mean([measure.weights.sum() for measure in self.measures.values()])
             return Measure(gas.nodes, gas.weights * (n_neighbors / gas.weights.sum()))
         data = self.measure(center, neighbor, cutoff)
@@ -244,20 +242,15 @@ class RadialDensity(DensityReference):
         return super().means(radial, center, neighbor, labels)
 
     def radial(self, radial: RadialBasis, species: Sequence[str]) -> PolynomialRadialBasis:
-        if not self.common:
+        if isinstance(self.measures, Mapping):
             return super().radial(radial, species)
         functions = check_polynomial(radial)
         cutoff = max(functions.cutoff(a, b) for a in species for b in species)
-        measures = list(self.measures.values())
-        mean = Measure(
-            np.concatenate([measure.nodes for measure in measures]),
-            np.concatenate([measure.weights for measure in measures]) / len(measures),
-        )
-        return replace(functions, polynomials=Orthonormal(self._with_background(mean, cutoff)))
+        return replace(functions, polynomials=Orthonormal(self.orthonormality(species[0], species[0], cutoff)))
 
     def _is_unseen(self, center: str, neighbor: str, cutoff: float) -> bool:
         """Whether a pair is left to the background alone."""
-        if not self.background or cutoff > self.rcut * (1 + 1e-12):
+        if isinstance(self.measures, Measure) or not self.background or cutoff > self.rcut * (1 + 1e-12):
             return False
         pair = (center, neighbor)
         return pair not in self.measures or not self.measures[pair].weights[self.measures[pair].nodes < cutoff].any()
@@ -266,6 +259,8 @@ class RadialDensity(DensityReference):
         """Return the measure of an ordered pair."""
         if cutoff > self.rcut * (1 + 1e-12):
             raise ValueError(f"rcut of the reference is {self.rcut:g} Å, but the radial functions reach {cutoff:g} Å")
+        if isinstance(self.measures, Measure):
+            return self.measures
         if (center, neighbor) not in self.measures:
             raise ValueError(
                 f"the structures of the reference hold no neighbor {neighbor} of {center} within {self.rcut:g} Å; "
@@ -309,13 +304,25 @@ class Histogram:
             self._sums[pair] = self._sums[pair] + sums if pair in self._sums else sums.copy()
 
     def measures(self) -> dict[tuple[str, str], Measure]:
-        if not self._sums:
-            raise ValueError(f"structures hold no two atoms within {self.rcut:g} Å; a radial density needs some")
+        """Return the measure of each ordered pair that is met."""
+        self._check()
         result = {}
         for (a, b), (counts, distances) in self._sums.items():
             seen = counts > 0
             result[a, b] = Measure(distances[seen] / counts[seen], counts[seen] / (4 * np.pi * self._centers[a]))
         return result
+
+    def mean_measure(self) -> Measure:
+        """Return the mean over all ordered pairs of the species, with none where a pair is not met."""
+        self._check()
+        per_center = sum(sums / self._centers[a] for (a, _), sums in self._sums.items())
+        counts, distances = np.asarray(per_center) / len(self._centers) ** 2
+        seen = counts > 0
+        return Measure(distances[seen] / counts[seen], counts[seen] / (4 * np.pi))
+
+    def _check(self) -> None:
+        if not self._sums:
+            raise ValueError(f"structures hold no two atoms within {self.rcut:g} Å; a radial density needs some")
 
 
 def _histogram(rcut: float, n_bins: int, batch: Sequence[tuple[int, Atoms]], num_threads: int) -> Histogram:

@@ -155,16 +155,26 @@ def test_which_functions_are_common():
     assert not has_common_functions(ACEBasis(["Cu", "Zr"], {("Cu", "Cu"): 4, ("Cu", "Zr"): 4, ("Zr", "Zr"): 5}))
 
 
-def test_common_functions_are_orthonormal_for_the_mean_of_all_pairs():
-    structures = strained_crystals(["Cu", "Zr"], 6)
-    density = RadialDensity.from_structures(structures, 4.0, common=True)
+def test_one_density_for_all_pairs_is_their_mean():
+    """Functions are orthonormal for it, and means are its means, those of a pair that is not met too."""
+    elements = strained_crystals(["Cu", "Zr"], 9)[2:]
+    for k, atoms in enumerate(elements):
+        atoms.symbols = ("Cu8", "Zr8")[k % 2]
+    density = RadialDensity.from_structures(elements, 4.0, common=True)
+    pairs = RadialDensity.from_structures(elements, 4.0)
+    assert set(pairs.measures) == {("Cu", "Cu"), ("Zr", "Zr")}
     radial = density.radial(PolynomialRadialBasis(4.0, AgnesiTransform(r0=2.5)), ["Cu", "Zr"])
-    gram = np.zeros((4, 4))
-    for measure in density.measures.values():
+    gram, means = np.zeros((4, 4)), np.zeros(4)
+    for measure in pairs.measures.values():  # of four ordered pairs
         R = radial.evaluate(measure.nodes, "Cu", "Zr", 4)
         gram += R.T @ (measure.weights[:, None] * R) / 4
-    np.testing.assert_allclose(gram, np.eye(4), atol=1e-10)
+        means += np.sqrt(4 * np.pi) * measure.weights @ R / 4
+    np.testing.assert_allclose(gram, np.eye(4), atol=2e-5)  # of distances in bins
     np.testing.assert_array_equal(R, radial.evaluate(measure.nodes, "Zr", "Zr", 4))
+    labels = [radial.algebra("Cu", ["Cu", "Zr"], 4).basis_label(q, 0) for q in range(4)]
+    for pair in (("Cu", "Cu"), ("Cu", "Zr"), ("Zr", "Cu")):
+        np.testing.assert_allclose(density.means(radial, *pair, labels), means, atol=1e-4)
+    assert np.abs(means).max() > 1.0
 
 
 def test_combinations_that_never_met():
