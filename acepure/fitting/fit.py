@@ -27,6 +27,7 @@ from acepure.fitting.normal_equations import is_large, solve_normal_equations
 from acepure.fitting.occupancy import without_impossible
 from acepure.fitting.priors import SmoothnessPrior, resolve_prior
 from acepure.fitting.recipe import choose_basis
+from acepure.fitting.recipe_large import LARGE_SIZE, choose_large_basis
 from acepure.fitting.recipe_weights import relative_weights, without_virials
 from acepure.fitting.reference_energies import is_isolated, reference_energies, reference_table
 from acepure.fitting.solvers import LARGE, checked_options, solve
@@ -156,7 +157,16 @@ def fit_coefficients(
     contradictions = _compare_labels(labeled) if check else ()
     work: dict[str, Any] = {"workers": workers, "num_threads": num_threads, "progress": progress}
     start = _Start(basis, weights, folds, (), prior, [])
-    if basis is None:
+    if size is not None and size > LARGE_SIZE and solver in ("auto", LARGE) and reference == "density":
+        weights = weights if given else without_virials(weights, contradictions, labeled.config_types)
+
+        def plain(trial: ACEBasis) -> Design:
+            fixed = resolved_core(core, trial, {}) if isinstance(core, PairCore) else None
+            return Design(trial, weights, resolved_energies(labeled, trial, E0s), fixed)
+
+        basis, reasons = choose_large_basis(labeled, plain, size, canonical=canonical, checkpoints=checkpoints, **work)
+        start, solver = _Start(basis, weights, folds, (), prior, reasons), LARGE
+    elif basis is None:
         tried: Sequence[float] = () if given else ENERGY_WEIGHTS
         excluded = () if given else contradictions
         folds = min(_FOLDS if folds is None else folds, len(labeled))
@@ -352,6 +362,8 @@ def _check_choice(
         check_basis(basis)
         if size is not None:
             raise ValueError(f"size={size!r} is for a basis that is chosen here; the basis given has its own size")
+    elif size is not None:
+        count("size", size, least=len(labeled.species))
     if not isinstance(canonical, (bool, np.bool_)):
         raise TypeError(f"canonical must be True or False, got {canonical!r}")
     if folds is not None and count("folds", folds, least=2) > len(labeled):

@@ -18,6 +18,7 @@ from __future__ import annotations
 import logging
 import tempfile
 import warnings
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -37,7 +38,7 @@ from acepure.errors import LargeBasisWarning
 from acepure.features.basis import ACEBasis
 from acepure.features.linear import LinearFunction, features_of_isolated_atoms
 from acepure.fitting.design import Design
-from acepure.fitting.labeled import LabeledSet
+from acepure.fitting.labeled import LabeledData, LabeledSet
 from acepure.fitting.labels import LabeledStructure
 from acepure.fitting.occupancy import can_be_nonzero
 from acepure.fitting.recipe_triangles import interleaved_folds
@@ -137,6 +138,43 @@ def solve_normal_equations(
         return _solved(fit, labeled, run, alpha, progress)
 
 
+def held_out_score(
+    design: Design,
+    labeled: LabeledSet,
+    *,
+    thinning: int = 1,
+    workers: Any = 1,
+    num_threads: int | None = None,
+    progress: bool | None = None,
+) -> tuple[float, int]:
+    """Return the mean logarithm of root mean square errors of energies, forces and virials on structures left out.
+
+    And how many columns there were. At the best λ; see `solve_normal_equations` for the structures.
+
+    Parameters
+    ----------
+    design, labeled, workers, num_threads, progress
+        As for `solve_normal_equations`.
+    thinning : int
+        Every first, second, ... structure of each group counts.
+    """
+    turns: Counter[str] = Counter()
+    kept = []
+    for item in labeled:
+        if turns[item.config_type] % thinning == 0:
+            kept.append(item)
+        turns[item.config_type] += 1
+    some = LabeledData(tuple(kept), labeled.keys)
+    possible = can_be_nonzero(design.basis, (item.atoms for item in some))
+    with _room(int(possible.sum())) as folder:
+        fit = _Fit(design, possible, folder, resolve_num_threads(num_threads))
+        run = partial(fit.rows_of, some, workers=workers, num_threads=num_threads, progress=progress)
+        held, kinds = _assembled(fit, some, run, True, len(some) * len(fit.columns))
+        n_same = fit.scale_columns(held[:, :-1])
+        scores = _scores(fit, held[:, :-1] * fit.d, held[:, -1], kinds)
+    return min(scores.values()), fit.gram.n - n_same
+
+
 @contextmanager
 def _room(n: int) -> Iterator[Path | None]:
     """A folder for tiles where memory is short, else None."""
@@ -216,7 +254,7 @@ def _rows(
 
 
 def _solved(fit: _Fit, labeled: LabeledSet, run: Any, alpha: float | None, progress: bool | None) -> NormalSolution:
-    held, held_kinds = _assembled(fit, labeled, run, alpha is None)
+    held, held_kinds = _assembled(fit, labeled, run, alpha is None, fit.gram.n)
     n_same = fit.scale_columns(held[:, :-1])
     summary = [
         f"{fit.possible.size:,} coefficients, {fit.possible.size - fit.gram.n:,} of them of functions that are zero in "
@@ -224,8 +262,9 @@ def _solved(fit: _Fit, labeled: LabeledSet, run: Any, alpha: float | None, progr
     ]
     if alpha is None:
         X = held[:, :-1] * fit.d
-        alpha, text = _best_alpha(fit, X, held[:, -1], held_kinds)
-        summary.append(text)
+        scores = _scores(fit, X, held[:, -1], held_kinds)
+        alpha = min(scores, key=scores.__getitem__)
+        summary.append(f"alpha {alpha:.0e} chosen by {len(held):,} rows of structures left out, of {len(scores)} tried")
         fit.add(np.column_stack([X, held[:, -1]]))
     R, u, f, text = _minimum(fit, labeled, run, alpha * fit.gram.n, progress)
     noise = float(np.sqrt(f / fit.n_rows))
@@ -274,15 +313,15 @@ def _by_qr(fit: _Fit, run: Any, lam: float) -> tuple[TiledMatrix, np.ndarray, fl
     return TiledMatrix.from_dense(R[:n, :n]), u, float(R[n, n] ** 2)
 
 
-def _assembled(fit: _Fit, labeled: LabeledSet, run: Any, hold: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Add the rows of most structures; return those left out, with their kinds."""
+def _assembled(fit: _Fit, labeled: LabeledSet, run: Any, hold: bool, most: int) -> tuple[np.ndarray, np.ndarray]:
+    """Add the rows of most structures; return those left out, about `most` rows, with their kinds."""
     left_out = np.zeros(len(labeled), dtype=bool)
     if hold:
         left_out = interleaved_folds([item.config_type for item in labeled], min(_ONE_OF, len(labeled)))[0] == 0
     held, kinds, n_held = [np.empty((0, len(fit.columns)))], [np.empty(0, dtype=np.int64)], 0
     for rows, kind, structure in run():
         out = left_out[structure]
-        if n_held > fit.gram.n:
+        if n_held > most:
             out[:] = False
         fit.add(rows[~out])
         held.append(rows[out])
@@ -291,8 +330,8 @@ def _assembled(fit: _Fit, labeled: LabeledSet, run: Any, hold: bool) -> tuple[np
     return np.concatenate(held), np.concatenate(kinds)
 
 
-def _best_alpha(fit: _Fit, X: np.ndarray, y: np.ndarray, kinds: np.ndarray) -> tuple[float, str]:
-    """α of the least product of root mean square errors of the kinds of labels, from the largest α on."""
+def _scores(fit: _Fit, X: np.ndarray, y: np.ndarray, kinds: np.ndarray) -> dict[float, float]:
+    """Mean logarithm of root mean square errors of the kinds of labels, by α, from the largest α on while it falls."""
     scores: dict[float, float] = {}
     R = None
     for alpha in ALPHAS:
@@ -310,8 +349,7 @@ def _best_alpha(fit: _Fit, X: np.ndarray, y: np.ndarray, kinds: np.ndarray) -> t
             break
     if not scores:
         raise np.linalg.LinAlgError(f"the normal equations are not positive for any alpha up to {ALPHAS[0]:g}")
-    best = min(scores, key=scores.__getitem__)
-    return best, f"alpha {best:.0e} chosen by {len(y):,} rows of structures left out, of {len(scores)} tried"
+    return scores
 
 
 def _corrected(

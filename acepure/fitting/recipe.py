@@ -56,8 +56,8 @@ _REACHES = (2.1, 2.5, 2.9)  # in nearest-neighbor distances
 _GROWTH = 1.16  # from each to the next
 # A longer cutoff costs more: the sum of the logarithms of errors must fall by this.
 _WORTH = 0.01
-# The degrees of the functions: an l counts 1.5, radial functions from n = 1.
-_SHAPE: dict[str, Any] = {"wL": 1.5, "n_start": 1}
+#: The degrees of the functions: an l counts 1.5, radial functions from n = 1.
+SHAPE: dict[str, Any] = {"wL": 1.5, "n_start": 1}
 _ORDER = 3
 _POOL, _MOST_POOL = 3.5, 4000  # functions to select from, in numbers of selected ones; unknowns at most
 _LEAST_POOL = 1.2
@@ -201,7 +201,7 @@ class _Search:
         self.energy_weights, self.canonical, self.folds = energy_weights, canonical, folds
         self.work = work
         self.checkpoints = Checkpoints() if checkpoints is None else checkpoints
-        self.census = _Census.from_list(self.checkpoints.value("census", None, lambda: _take_census(labeled).to_list()))
+        self.census = _Census.from_list(self.checkpoints.value("census", None, lambda: take_census(labeled).to_list()))
         self.tried, self.contradiction = False, ""
 
     def basis(self, n_functions: int, cutoff: float, kind: int) -> ACEBasis:
@@ -209,7 +209,7 @@ class _Search:
         radial = PolynomialRadialBasis(cutoff, *RADIAL[kind])
         for order in range(_ORDER, 0, -1):
             try:
-                chosen = Specification.create(self.labeled.species, order, n_functions=n_functions, **_SHAPE)
+                chosen = Specification.create(self.labeled.species, order, n_functions=n_functions, **SHAPE)
             except ValueError:
                 if order == 1:
                     raise
@@ -273,7 +273,7 @@ class _Search:
         def tried(reach: float, kind: int) -> _Trial:
             if (reach, kind) not in trials:
                 found = trials[reach, kind] = self.trial(n_functions, reach * self.census.nearest, kind)
-                _log.info(f"cutoff {found.cutoff:.2f} Å, {_named(kind)}: {found.choice.errors}")
+                _log.info(f"cutoff {found.cutoff:.2f} Å, {named(kind)}: {found.choice.errors}")
             return trials[reach, kind]
 
         _log.info(
@@ -293,7 +293,7 @@ class _Search:
                 break  # by chance
             reaches.append(reaches[-1] * _GROWTH)
         chosen = min((tried(reaches[best], k) for k in (0, 1)), key=lambda t: t.choice.score)
-        _log.info(f"chosen: cutoff {chosen.cutoff:.3f} Å, {_named(chosen.kind)}\n")
+        _log.info(f"chosen: cutoff {chosen.cutoff:.3f} Å, {named(chosen.kind)}\n")
         return chosen
 
     @staticmethod
@@ -311,7 +311,7 @@ class _Search:
         """The basis of the best trial with functions selected from a pool."""
         n_species = len(self.labeled.species)
         head = (
-            f"cutoff {best.cutoff:.3f} Å and {_named(best.kind)} by errors of folds left out ({best.choice.errors}, "
+            f"cutoff {best.cutoff:.3f} Å and {named(best.kind)} by errors of folds left out ({best.choice.errors}, "
             f"with about half of the functions)"
         )
         heads = [self.contradiction, head] if self.contradiction else [head]
@@ -339,7 +339,7 @@ class _Search:
         basis = ACEBasis(
             self.labeled.species,
             functions=functions,
-            n_start=_SHAPE["n_start"],
+            n_start=SHAPE["n_start"],
             radial=radial,
             canonical=self.canonical,
         )
@@ -382,7 +382,8 @@ class _Search:
         return [list(f) for f, _ in families.values()], [np.array(k) for _, k in families.values()]
 
 
-def _named(kind: int) -> str:
+def named(kind: int) -> str:
+    """Return the radial functions in words."""
     transform, envelope = RADIAL[kind]
     return f"Agnesi({transform.p:g}, {transform.q:g}) with exponent {envelope.exponent:g}"
 
@@ -408,7 +409,7 @@ def _needs(basis: ACEBasis, groups: Sequence[np.ndarray]) -> csr_array:
     return needs
 
 
-def _take_census(labeled: LabeledSet) -> _Census:
+def take_census(labeled: LabeledSet) -> _Census:
     """One pass over the structures."""
     counts = np.zeros(int(_SEARCHED * _BINS_PER_ANGSTROM) + 1, dtype=np.int64)
     met: set[frozenset[str]] = set()

@@ -10,7 +10,7 @@ from scipy.sparse import csr_array
 
 from acepure import ACEBasis, LinearACE
 from acepure.fitting import label_structures
-from acepure.fitting.recipe import _needs, _Search, _take_census, default_size
+from acepure.fitting.recipe import _needs, _Search, default_size, take_census
 from acepure.structures.files import StructureFiles
 
 QUIET = {"progress": False, "verbose": False, "num_threads": 1}
@@ -93,7 +93,7 @@ def test_virials_that_contradict_energies_are_not_used():
 
 def test_census_against_distances_one_by_one():
     structures = structures_of(["Cu", "Ag"], 5)
-    census = _take_census(label_structures(structures))
+    census = take_census(label_structures(structures))
     nearest = []
     for atoms in structures:
         distances = (atoms * 3).get_all_distances(mic=True)[: len(atoms)]
