@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from ase import Atoms
@@ -25,12 +25,9 @@ from numpy.typing import ArrayLike
 from acepure._utils.checks import count, number, real_array
 from acepure._utils.tall_qr import RFactor, jacobi_svd, singular_values
 from acepure._utils.threads import resolve_num_threads
-from acepure._utils.workers import batched, checked_workers, kernel_threads, structure_bar, tree_reduce
+from acepure._utils.workers import Workers, batched, checked_workers, kernel_threads, structure_bar, tree_reduce
 from acepure.diagnostics.environments import chosen_centers, feature_rows
 from acepure.diagnostics.orders import feature_orders
-
-if TYPE_CHECKING:
-    from distributed import Client
 
 SCALINGS = ("raw", "scaled", "standardized")
 
@@ -50,7 +47,7 @@ def conditioning(
     indices: Iterable[Any] | None = None,
     atoms_per_structure: int | None = None,
     seed: int = 0,
-    workers: int | Client = 1,
+    workers: Workers = 1,
     num_threads: int | None = None,
     progress: bool | None = None,
 ) -> Conditioning:

@@ -22,12 +22,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from acepure._utils.checks import count
-from acepure._utils.workers import checked_workers
+from acepure._utils.workers import Workers, checked_workers
 from acepure.features.basis import ACEBasis, check_basis
 from acepure.fitting.design import Design, Triangle, assemble
 from acepure.fitting.fit import FitResult, resolved_core, resolved_energies
@@ -41,9 +41,6 @@ from acepure.fitting.weights import Weights, resolve_weights
 from acepure.models.linear import LinearACE
 from acepure.models.posterior import dense_root
 from acepure.models.repulsion import PairCore
-
-if TYPE_CHECKING:
-    from distributed import Client
 
 _log = logging.getLogger(__name__)
 
@@ -60,7 +57,7 @@ def fit_orders(
     solver: str,
     options: Mapping[str, float] | None,
     core: PairCore | str | None,
-    workers: int | Client,
+    workers: Workers,
     num_threads: int | None,
     progress: bool | None,
 ) -> FitResult:

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from ase import Atoms
 from tqdm import tqdm
 
 from acepure._utils.checks import count
+from acepure._utils.workers import Workers
 from acepure.features.basis import ACEBasis
 from acepure.fitting.errors import Errors, Predictions
 from acepure.fitting.fit import labeled_data
 from acepure.fitting.labeled import LabeledData
 from acepure.fitting.labels import text_table
 from acepure.models.linear import LinearACE
-
-if TYPE_CHECKING:
-    from distributed import Client
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -61,7 +59,7 @@ def cross_validate(
     *,
     folds: int = 5,
     seed: int = 0,
-    workers: int | Client = 1,
+    workers: Workers = 1,
     num_threads: int | None = None,
     progress: bool | None = None,
     **arguments: Any,

@@ -14,12 +14,13 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
 from acepure._utils.tall_qr import RFactor
 from acepure._utils.workers import (
+    Workers,
     batched,
     checked_workers,
     kernel_threads,
@@ -37,9 +38,6 @@ from acepure.fitting.reference_energies import reference_energy
 from acepure.fitting.weights import LabelWeights, Weights
 from acepure.models.repulsion import PairCore
 from acepure.neighbors.environments import Environments
-
-if TYPE_CHECKING:
-    from distributed import Client
 
 _UPPER = np.triu_indices(3)
 # Rows of a batch, in numbers of columns: merging two R factors then costs a tenth of making them.
@@ -258,7 +256,7 @@ def assemble(
     design: Rows,
     labeled: Collection[Any] | LabeledSet,
     *,
-    workers: int | Client = 1,
+    workers: Workers = 1,
     num_threads: int | None = None,
     progress: bool | None = None,
 ) -> Triangle:

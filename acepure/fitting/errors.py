@@ -7,13 +7,14 @@ from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from ase import Atoms
 from ase.units import GPa
 
 from acepure._utils.workers import (
+    Workers,
     batched,
     checked_workers,
     kernel_threads,
@@ -24,9 +25,6 @@ from acepure._utils.workers import (
 from acepure.features.linear import EnergyAndForces
 from acepure.fitting.labeled import LabeledSet
 from acepure.fitting.labels import LabeledStructure, name_of_all, text_table
-
-if TYPE_CHECKING:
-    from distributed import Client
 
 _QUANTITIES = ("energy", "forces", "virial", "stress")
 # Off-diagonal components of the upper triangle xx, xy, xz, yy, yz, zz.
@@ -161,7 +159,7 @@ def evaluate_errors(
     labeled: Collection[LabeledStructure] | LabeledSet,
     *,
     fold: np.ndarray | None = None,
-    workers: int | Client = 1,
+    workers: Workers = 1,
     num_threads: int | None = None,
     progress: bool | None = None,
 ) -> Errors:
@@ -189,7 +187,7 @@ def evaluate_errors(
 def collect_predictions(
     compare: Callable[..., list[tuple[str, str, np.ndarray, np.ndarray]]],
     labeled: Collection[Any] | LabeledSet,
-    workers: int | Client,
+    workers: Workers,
     num_threads: int | None,
     progress: bool | None,
 ) -> dict[str, dict[str, Predictions]]:

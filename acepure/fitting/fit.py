@@ -7,14 +7,14 @@ import warnings
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations_with_replacement, islice
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from ase import Atoms
 from ase.data import atomic_numbers, covalent_radii
 
 from acepure._utils.checks import count
-from acepure._utils.workers import checked_workers
+from acepure._utils.workers import Workers, checked_workers
 from acepure.errors import CoverageWarning
 from acepure.features.basis import ACEBasis, check_basis
 from acepure.fitting.checkpoints import Checkpoints, inputs_of
@@ -40,9 +40,6 @@ from acepure.models.coverage import Surroundings
 from acepure.models.posterior import Posterior
 from acepure.models.repulsion import PairCore, ZBLCore
 from acepure.references import RadialDensity, Reference
-
-if TYPE_CHECKING:
-    from distributed import Client
 
 _log = logging.getLogger(__name__)
 
@@ -135,7 +132,7 @@ def fit_coefficients(
     core: PairCore | str | None = "zbl",
     check: bool = True,
     checkpoints: Checkpoints | None = None,
-    workers: int | Client = 1,
+    workers: Workers = 1,
     num_threads: int | None = None,
     progress: bool | None = None,
 ) -> FitResult:
@@ -424,7 +421,7 @@ def referred_basis(
     basis: ACEBasis,
     reference: Reference | str | None,
     labeled: Iterable[Any],
-    workers: int | Client,
+    workers: Workers,
     progress: bool | None,
     met: Met | None = None,
 ) -> ACEBasis:

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from ase import Atoms
 
-from acepure._utils.workers import batched, naming_structure, structure_bar, tree_reduce
+from acepure._utils.workers import Workers, batched, naming_structure, structure_bar, tree_reduce
 from acepure.features.basis import ACEBasis
 from acepure.models.coverage import Surroundings, kinds_around, shortest_pairs
 from acepure.neighbors.environments import Environments
 from acepure.references.density import ATOMS, Histogram
-
-if TYPE_CHECKING:
-    from distributed import Client
 
 
 class Met:
@@ -60,9 +57,7 @@ class Met:
             self.shortest[pair] = min(self.shortest.get(pair, np.inf), r)
 
 
-def what_was_met(
-    basis: ACEBasis, labeled: Iterable[Any], workers: int | Client = 1, progress: bool | None = False
-) -> Met:
+def what_was_met(basis: ACEBasis, labeled: Iterable[Any], workers: Workers = 1, progress: bool | None = False) -> Met:
     """Return what is met in all structures, in one pass."""
     batches = batched(labeled, lambda item: len(item.atoms), ATOMS)
     with structure_bar("distances", labeled, progress) as bar:

@@ -16,13 +16,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from itertools import combinations
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.sparse import csr_array
 
 from acepure._utils.checks import count
-from acepure._utils.workers import naming_structure
+from acepure._utils.workers import Workers, naming_structure
 from acepure.features.basis import ACEBasis
 from acepure.features.linear import features_of_isolated_atoms
 from acepure.fitting.checkpoints import Checkpoints, inputs_of
@@ -39,9 +39,6 @@ from acepure.functions.radial import PolynomialRadialBasis
 from acepure.functions.transforms import AgnesiTransform
 from acepure.labels.selection import Specification
 from acepure.neighbors.lists import neighbor_list
-
-if TYPE_CHECKING:
-    from distributed import Client
 
 _log = logging.getLogger(__name__)
 
@@ -137,7 +134,7 @@ def choose_basis(
     energy_weights: Sequence[float] = ENERGY_WEIGHTS,
     folds: int = 5,
     checkpoints: Checkpoints | None = None,
-    workers: int | Client = 1,
+    workers: Workers = 1,
     num_threads: int | None = None,
     progress: bool | None = None,
 ) -> Recipe:

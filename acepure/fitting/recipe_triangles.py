@@ -13,12 +13,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from acepure._utils.checks import count
 from acepure._utils.workers import (
+    Workers,
     batched,
     checked_workers,
     kernel_threads,
@@ -29,9 +29,6 @@ from acepure._utils.workers import (
 from acepure.fitting.design import Design, Triangle
 from acepure.fitting.labeled import LabeledSet
 from acepure.fitting.labels import LabeledStructure
-
-if TYPE_CHECKING:
-    from distributed import Client
 
 __all__ = ["KINDS", "FoldTriangles", "assemble_folds", "interleaved_folds"]
 
@@ -175,7 +172,7 @@ def assemble_folds(
     folds: int = 5,
     *,
     thinning: int = 1,
-    workers: int | Client = 1,
+    workers: Workers = 1,
     num_threads: int | None = None,
     progress: bool | None = None,
 ) -> FoldTriangles:

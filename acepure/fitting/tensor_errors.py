@@ -6,19 +6,16 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import product
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import numpy as np
 from ase import Atoms
 
-from acepure._utils.workers import naming_structure
+from acepure._utils.workers import Workers, naming_structure
 from acepure.fitting.errors import Predictions, collect_predictions
 from acepure.fitting.labels import text_table
 from acepure.fitting.tensor_labels import LabeledTensor, components_of
 from acepure.functions.cartesian import cartesian_shape, to_cartesian
-
-if TYPE_CHECKING:
-    from distributed import Client
 
 
 class Model(Protocol):
@@ -135,7 +132,7 @@ def evaluate_tensor_errors(
     rank: str,
     unit: str = "",
     *,
-    workers: int | Client = 1,
+    workers: Workers = 1,
     num_threads: int | None = None,
     progress: bool | None = None,
 ) -> TensorErrors:

@@ -9,11 +9,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from acepure._utils.checks import number
+from acepure._utils.workers import Workers
 from acepure.features.basis import ACEBasis, check_basis
 from acepure.fitting.design import assemble
 from acepure.fitting.deviations import Deviations
@@ -28,9 +29,6 @@ from acepure.fitting.tensor_design import TensorDesign, resolve_target_weights
 from acepure.fitting.tensor_labels import LabeledTensor, TensorSet, components_of, composition
 from acepure.models.tensor import TensorModel
 from acepure.references import Reference
-
-if TYPE_CHECKING:
-    from distributed import Client
 
 _log = logging.getLogger(__name__)
 
@@ -82,7 +80,7 @@ def fit_tensor(
     prior: SmoothnessPrior | str | None,
     solver: str,
     options: Mapping[str, float] | None,
-    workers: int | Client,
+    workers: Workers,
     num_threads: int | None,
     progress: bool | None,
 ) -> TensorFit:

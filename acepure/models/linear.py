@@ -13,6 +13,7 @@ from ase import Atoms
 from numpy.typing import ArrayLike
 
 from acepure._utils.messages import shown
+from acepure._utils.workers import Workers
 from acepure.features.basis import ACEBasis, check_basis
 from acepure.features.linear import EnergyAndForces, LinearFunction, features_of_isolated_atoms
 from acepure.models.arguments import checked_posterior
@@ -25,8 +26,6 @@ from acepure.neighbors.lists import NeighborList
 from acepure.references import Reference
 
 if TYPE_CHECKING:  # the model knows neither its fitter nor its exporters; they are loaded where they are called
-    from distributed import Client
-
     from acepure.fitting.labeled import LabeledSet
     from acepure.fitting.priors import SmoothnessPrior
 
@@ -119,7 +118,7 @@ class LinearACE(BodyOrderedModel):
         calibrate_by: str | Sequence[str] | None = "structure",
         check: bool = True,
         checkpoint: str | os.PathLike[str] | None = None,
-        workers: int | Client = 1,
+        workers: Workers = 1,
         num_threads: int | None = None,
         progress: bool | None = None,
         verbose: bool = True,
@@ -270,7 +269,7 @@ class LinearACE(BodyOrderedModel):
         solver: str = "auto",
         options: Mapping[str, float] | None = None,
         core: PairCore | str | None = None,
-        workers: int | Client = 1,
+        workers: Workers = 1,
         num_threads: int | None = None,
         progress: bool | None = None,
         verbose: bool = True,

@@ -14,6 +14,7 @@ from ase import Atoms
 from numpy.typing import ArrayLike
 
 from acepure._utils.checks import distances, symbol
+from acepure._utils.workers import Workers
 from acepure.errors import ModelFileError, SpeciesError
 from acepure.features.basis import ACEBasis
 from acepure.features.linear import EnergyAndForces
@@ -25,8 +26,6 @@ from acepure.neighbors.environments import Environments
 from acepure.neighbors.lists import NeighborList
 
 if TYPE_CHECKING:  # a potential knows neither its fitter nor its interfaces; they are loaded where they are called
-    from distributed import Client
-
     from acepure.fitting.errors import Errors
     from acepure.fitting.labeled import LabeledSet
     from acepure.interfaces.calculator import ACECalculator
@@ -142,7 +141,7 @@ class FittedPotential(Reported):
         self,
         structures: Iterable[Atoms] | LabeledSet,
         *,
-        workers: int | Client = 1,
+        workers: Workers = 1,
         num_threads: int | None = None,
         progress: bool | None = None,
         **keys: Any,

@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike
 
 from acepure._utils.messages import shown
 from acepure._utils.read_only import read_only, read_only_array
+from acepure._utils.workers import Workers
 from acepure.errors import ModelFileError
 from acepure.features.basis import ACEBasis, check_basis
 from acepure.features.tensor_function import TensorFunction
@@ -29,7 +30,6 @@ from acepure.references import Reference
 
 if TYPE_CHECKING:  # the model knows neither its fitter nor its calculator, which are loaded where they are called
     from ase.calculators.calculator import BaseCalculator
-    from distributed import Client
 
     from acepure.fitting.deviations import Deviations
     from acepure.fitting.priors import SmoothnessPrior
@@ -157,7 +157,7 @@ class TensorModel(Reported):
         options: Mapping[str, float] | None = None,
         uncertainty: bool = True,
         calibrate_by: str | Sequence[str] | None = "structure",
-        workers: int | Client = 1,
+        workers: Workers = 1,
         num_threads: int | None = None,
         progress: bool | None = None,
         verbose: bool = False,
@@ -327,7 +327,7 @@ class TensorModel(Reported):
         *,
         derivatives: str | None = None,
         config_type_key: str | None = "config_type",
-        workers: int | Client = 1,
+        workers: Workers = 1,
         num_threads: int | None = None,
         progress: bool | None = None,
     ) -> TensorErrors:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from ase import Atoms
@@ -15,7 +15,7 @@ from scipy.linalg import qr, solve_triangular
 from acepure._utils.checks import count
 from acepure._utils.read_only import read_only_array
 from acepure._utils.tall_qr import RFactor
-from acepure._utils.workers import batched, checked_workers, naming_structure, structure_bar, tree_reduce
+from acepure._utils.workers import Workers, batched, checked_workers, naming_structure, structure_bar, tree_reduce
 from acepure.functions.harmonics import RealSphericalHarmonics
 from acepure.functions.radial import PolynomialRadialBasis, RadialBasis
 from acepure.functions.whitened import WhitenedRadialBasis
@@ -23,9 +23,6 @@ from acepure.labels.factors import Factor
 from acepure.neighbors.environments import Environments
 from acepure.references.base import BasisShape, PairConstants, Reference, check_polynomial
 from acepure.references.density import RadialDensity
-
-if TYPE_CHECKING:
-    from distributed import Client
 
 # A diagonal entry of R below this part of its column: the sum depends linearly on the ones before it.
 _DEPENDENT = 1e-10
@@ -93,7 +90,7 @@ class MeanCovariance(Reference):
         whitened: bool = True,
         atoms_per_structure: int | None = None,
         seed: int = 0,
-        workers: int | Client = 1,
+        workers: Workers = 1,
         progress: bool | None = None,
     ) -> MeanCovariance:
         """Measure the sums A that a basis is made of.

@@ -15,7 +15,7 @@ from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from ase import Atoms
@@ -24,6 +24,7 @@ from scipy.special import roots_legendre
 from acepure._utils.checks import count, number
 from acepure._utils.pairs import per_pair, value_at
 from acepure._utils.workers import (
+    Workers,
     batched,
     checked_workers,
     kernel_threads,
@@ -36,9 +37,6 @@ from acepure.functions.radial import PolynomialRadialBasis, RadialBasis
 from acepure.neighbors.lists import NeighborList, find_pairs
 from acepure.references.base import Reference, check_polynomial
 from acepure.structures.gate import checked_structures
-
-if TYPE_CHECKING:
-    from distributed import Client
 
 #: Intervals of distances.
 N_BINS = 2000
@@ -169,7 +167,7 @@ class RadialDensity(DensityReference):
         background: float = 0.0,
         common: bool = False,
         n_bins: int = N_BINS,
-        workers: int | Client = 1,
+        workers: Workers = 1,
         num_threads: int = 1,
         progress: bool | None = None,
     ) -> RadialDensity:

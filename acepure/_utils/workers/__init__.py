@@ -7,10 +7,11 @@ The data alone decide the batches (`batched`), and the number of batches alone d
 """
 
 from acepure._utils.workers.batches import batched, naming_structure, structure_bar
-from acepure._utils.workers.choice import checked_workers, kernel_threads
+from acepure._utils.workers.choice import Workers, checked_workers, kernel_threads
 from acepure._utils.workers.order import ordered_map, tree_reduce
 
 __all__ = [
+    "Workers",
     "batched",
     "checked_workers",
     "kernel_threads",

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import sys
 from numbers import Integral
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, Union
 
 from acepure._utils.checks import count
 
 if TYPE_CHECKING:
     from distributed import Client
 
+#: How many processes, or a Dask cluster.
+Workers = Union[int, "Client"]  # Client is known where it was imported
+
 Threads = TypeVar("Threads", int, "int | None")
 
 
-def checked_workers(workers: Any) -> int | Client:
+def checked_workers(workers: Any) -> Workers:
     """Return `workers` if it is a number of processes or a connected, synchronous client of Dask.
 
     Examples
@@ -36,7 +39,7 @@ def checked_workers(workers: Any) -> int | Client:
     return workers
 
 
-def kernel_threads(workers: int | Client, num_threads: Threads) -> Threads:
+def kernel_threads(workers: Workers, num_threads: Threads) -> Threads:
     """Return the threads that kernels may use: `num_threads` in this process alone, else one per worker.
 
     Examples

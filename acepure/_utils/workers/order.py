@@ -10,17 +10,14 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from functools import partial
 from itertools import chain, islice
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from tqdm import tqdm
 
 from acepure._utils.blas import one_blas_thread
-from acepure._utils.workers.choice import checked_workers
+from acepure._utils.workers.choice import Workers, checked_workers
 from acepure._utils.workers.cluster import Cluster
 from acepure._utils.workers.processes import Processes
-
-if TYPE_CHECKING:
-    from distributed import Client
 
 Result = TypeVar("Result")
 
@@ -33,7 +30,7 @@ _SUBTREE = 8
 def ordered_map(
     function: Callable[[Any], Result],
     batches: Iterable[Sequence[Any]],
-    workers: int | Client = 1,
+    workers: Workers = 1,
     *,
     bar: tqdm | None = None,
 ) -> Generator[Result, None, None]:
@@ -77,7 +74,7 @@ def tree_reduce(
     function: Callable[[Any], Result],
     merge: Callable[[Result, Result], None],
     batches: Iterable[Sequence[Any]],
-    workers: int | Client = 1,
+    workers: Workers = 1,
     *,
     bar: tqdm | None = None,
 ) -> Result | None:
@@ -141,7 +138,7 @@ def _computed(function: Callable[[Any], Result], batch: Any) -> Result:
 
 
 def _mapped(
-    function: Callable[..., Any], batches: Iterable[Sequence[Any]], workers: int | Client, bar: tqdm | None
+    function: Callable[..., Any], batches: Iterable[Sequence[Any]], workers: Workers, bar: tqdm | None
 ) -> Generator[Any, None, None]:
     function = partial(_computed, function)
     if isinstance(workers, int) and workers > 1:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import closing
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from ase import Atoms
@@ -20,6 +20,7 @@ from tqdm import tqdm
 from acepure._utils.checks import count
 from acepure._utils.threads import resolve_num_threads
 from acepure._utils.workers import (
+    Workers,
     batched,
     checked_workers,
     kernel_threads,
@@ -30,9 +31,6 @@ from acepure._utils.workers import (
 from acepure.features.basis import ACEBasis, check_basis
 from acepure.features.store.reader import FORMAT, VERSION, FeatureStore, zarr_module
 from acepure.structures.gate import check_structure
-
-if TYPE_CHECKING:
-    from distributed import Client
 
 __all__ = ["write_features"]
 
@@ -48,7 +46,7 @@ def write_features(
     basis: ACEBasis,
     structures: Iterable[Atoms],
     *,
-    workers: int | Client = 1,
+    workers: Workers = 1,
     num_threads: int | None = None,
     progress: bool | None = None,
     rows_per_chunk: int | None = None,
