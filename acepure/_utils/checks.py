@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import reprlib
+from collections.abc import Iterable
 from numbers import Integral, Real
 from typing import Any
 
@@ -41,6 +42,32 @@ def count(name: str, value: Any, *, least: int = 1) -> int:
     if value < least:
         raise ValueError(f"{name} must be an integer >= {least}; got {value!r}")
     return int(value)
+
+
+def check_kind(name: str, value: Any, *kinds: type | None) -> Any:
+    """Return `value` if it is an instance of one of the classes, or None where that is allowed."""
+    classes = tuple(type(None) if kind is None else kind for kind in kinds)
+    if not isinstance(value, classes):
+        words = ["None" if k is None else f"a{'n' * (k.__name__[0] in 'AEIOU')} {k.__name__}" for k in kinds]
+        raise TypeError(f"{name} must be {' or '.join(words)}; got {value!r} of type {type(value).__name__}")
+    return value
+
+
+def one_of(name: str, value: Any, choices: Iterable[str]) -> str:
+    """Return `value` if it is one of the choices."""
+    problem = f"{name} must be one of {', '.join(choices)}; got {value!r}"
+    if not isinstance(value, str):
+        raise TypeError(f"{problem} of type {type(value).__name__}")
+    if value not in choices:
+        raise ValueError(problem)
+    return value
+
+
+def flag(name: str, value: Any) -> bool:
+    """Return `value` as a bool if it is True or False."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name} must be True or False; got {value!r}")
+    return bool(value)
 
 
 def symbol(name: str, value: Any, *, particle: bool = False) -> str:

@@ -23,7 +23,7 @@ from collections.abc import Mapping
 import numpy as np
 from ase import Atoms
 
-from acepure._utils.checks import number
+from acepure._utils.checks import check_kind, number
 from acepure.features.basis import ACEBasis, evaluate_features
 from acepure.features.linear import EnergyAndForces, LinearFunction, features_of_isolated_atoms
 from acepure.models.linear import LinearACE
@@ -98,8 +98,7 @@ class BiasedPotential:
     """
 
     def __init__(self, model: LinearACE, tau: float = 0.0) -> None:
-        if not isinstance(model, LinearACE):
-            raise TypeError(f"model must be a LinearACE; got {model!r} of type {type(model).__name__}")
+        check_kind("model", model, LinearACE)
         if model.posterior is None:
             raise ValueError("the model has no posterior; fit it with uncertainty=True")
         self.model, self.tau = model, number("tau", tau, least=0)

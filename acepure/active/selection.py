@@ -24,7 +24,7 @@ import numpy as np
 from ase import Atoms
 from scipy.linalg import solve_triangular
 
-from acepure._utils.checks import count, number
+from acepure._utils.checks import check_kind, count, number, one_of
 from acepure._utils.memory import physical_memory
 from acepure._utils.tall_qr import RFactor
 from acepure._utils.workers import naming_structure
@@ -146,8 +146,7 @@ def select(
     """
     pool, start, n = structure_list(pool), list(start), count("n", n)
     rng = np.random.default_rng(count("seed", seed, least=0))
-    if method not in METHODS:
-        raise ValueError(f"method must be one of {', '.join(METHODS)}; got {method!r}")
+    one_of("method", method, METHODS)
     if model is not None and basis is not None:
         raise ValueError("model and basis exclude each other: the model has its basis")
     number("energy_weight", energy_weight, above=0)
@@ -173,8 +172,7 @@ def select(
 
 
 def _root_of(model: LinearACE) -> np.ndarray:
-    if not isinstance(model, LinearACE):
-        raise TypeError(f"model must be a LinearACE; got {model!r} of type {type(model).__name__}")
+    check_kind("model", model, LinearACE)
     if model.posterior is None or not model.report.get("regression", {}).get("noise"):
         raise ValueError("the model has no posterior of a fit; fit it with uncertainty=True, or give basis")
     return dense_root(model.posterior) / model.report["regression"]["noise"]

@@ -137,9 +137,10 @@ class _Contents:
         self._commands = commands
         self.lines: list[str] = []
 
-    def add_parser(self, name: str, *, help: str, **more: Any) -> argparse.ArgumentParser:
+    def add_parser(self, name: str, run: Any, *, help: str, **more: Any) -> argparse.ArgumentParser:
         self.lines.append(f"  {name:13}{help}")
-        parser: argparse.ArgumentParser = self._commands.add_parser(name, **more)
+        parser: argparse.ArgumentParser = self._commands.add_parser(name, **more, **_STYLE)
+        parser.set_defaults(run=run)
         return parser
 
 
@@ -151,15 +152,14 @@ def _parser() -> argparse.ArgumentParser:
     for title, modules in _COMMANDS.items():
         contents.lines += ["", f"{title}:"]
         for command in modules:
-            command.add(contents, **_STYLE)
+            command.add(contents)
     contents.lines += ["", "this installation:"]
-    show = contents.add_parser(
+    contents.add_parser(
         "show-config",
+        lambda arguments: show_config(),
         help="show versions, kernels and threads",
         description="Show versions, which kernels there are and which is used, and the number of threads.",
-        **_STYLE,
     )
-    show.set_defaults(run=lambda arguments: show_config())
     parser.description = "\n".join([_ABOUT, *contents.lines])
     return parser
 

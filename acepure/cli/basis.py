@@ -28,17 +28,16 @@ columns:
 {RADIAL_HELP}"""
 
 
-def add(commands: Any, **style: Any) -> None:
+def add(commands: Any) -> None:
     """Add the command to the parser."""
     command = commands.add_parser(
         "basis",
+        _run,
         help="show how large a basis is, and how sparse its operators",
         description="Show the sizes of a basis, the non-zeros of its operators, and how long it takes to set up.",
         epilog=_EPILOG,
-        **style,
     )
     add_specification(command, species_required=True)
-    command.set_defaults(run=_run)
 
 
 def _run(arguments: argparse.Namespace) -> None:

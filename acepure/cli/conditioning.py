@@ -12,7 +12,16 @@ import numpy as np
 from ase import Atoms
 
 from acepure._utils.files import atomic_write
-from acepure.cli.options import RADIAL_HELP, add_functions, add_index, add_radial, add_species, add_threads, integer
+from acepure.cli.options import (
+    RADIAL_HELP,
+    add_figure,
+    add_functions,
+    add_index,
+    add_number,
+    add_radial,
+    add_species,
+    add_threads,
+)
 from acepure.cli.parts import basis_arguments, check_outputs, plural, read
 from acepure.diagnostics import Comparison, compare_references
 from acepure.diagnostics.environments import environments_by_species
@@ -39,39 +48,26 @@ structures (--frames), more atoms of each (--atoms-per-structure), or fewer func
 {RADIAL_HELP}"""
 
 
-def add(commands: Any, **style: Any) -> None:
+def add(commands: Any) -> None:
     """Add the command to the parser."""
     command = commands.add_parser(
         "conditioning",
+        _run,
         help="compare the conditioning of canonical and other bases on structures",
         description="Read structures in any format that ASE knows, compare bases on them, and recommend one.",
         epilog=_EPILOG,
-        **style,
     )
     command.add_argument("input", metavar="DATA", help="file of structures")
-    default = "acepure_conditioning.png"
-    command.add_argument(
-        "-o", "--output", metavar="FIGURE", default=default, help=f"default {default}; .pdf and .svg work too"
-    )
+    add_figure(command, "acepure_conditioning.png")
     add_index(command)
-    command.add_argument(
-        "--frames", type=integer("--frames"), metavar="N", help="so many structures of these, at random"
-    )
-    command.add_argument(
-        "--atoms-per-structure",
-        type=integer("--atoms-per-structure"),
-        default=20,
-        metavar="N",
-        help="so many atoms of each structure, at random; default 20",
-    )
-    seed = "of the random numbers; default 0"
-    command.add_argument("--seed", type=integer("--seed", least=0), default=0, metavar="N", help=seed)
+    add_number(command, "--frames", "so many structures of these, at random")
+    add_number(command, "--atoms-per-structure", "so many atoms of each structure, at random", 20)
+    add_number(command, "--seed", "of the random numbers", 0, least=0)
     add_threads(command)
     group = command.add_argument_group("functions")
     add_species(group, required=False)
     add_functions(group, _FUNCTIONS)
     add_radial(group)
-    command.set_defaults(run=_run)
 
 
 def _run(arguments: argparse.Namespace) -> None:

@@ -27,7 +27,7 @@ from acepure import _kernels
 from acepure._utils.checks import count, number
 from acepure._utils.files import atomic_write
 from acepure._utils.threads import resolve_num_threads
-from acepure.cli.options import add_threads
+from acepure.cli.options import add_figure, add_threads
 from acepure.cli.parts import check_outputs
 from acepure.diagnostics import self_interaction
 from acepure.features.basis import ACEBasis
@@ -53,20 +53,16 @@ _SETTLING_SWEEPS = 400
 _MOST_SWEEPS = 3000
 
 
-def add(commands: Any, **style: Any) -> None:
+def add(commands: Any) -> None:
     """Add the command to the parser."""
     command = commands.add_parser(
         "demo",
+        _run,
         help="tell crystals and liquids apart, in a few seconds",
         description="Describe FCC, BCC and HCP crystals, clean, rattled and molten; print a table, draw a map.",
-        **style,
     )
-    default = "acepure_demo.png"
-    command.add_argument(
-        "-o", "--output", metavar="FIGURE", default=default, help=f"default {default}; .pdf and .svg work too"
-    )
+    add_figure(command, "acepure_demo.png")
     add_threads(command)
-    command.set_defaults(run=_run)
 
 
 def _run(arguments: argparse.Namespace) -> None:

@@ -16,17 +16,15 @@ from ase.data import chemical_symbols
 
 from acepure._utils.files import atomic_write
 from acepure._utils.threads import resolve_num_threads
-from acepure.cli.options import RADIAL_HELP, add_index, add_specification, add_threads, integer
-from acepure.cli.parts import check_outputs, describe, plural, read, ready_basis
+from acepure.cli.options import RADIAL_HELP, add_index, add_number, add_output, add_specification, add_threads
+from acepure.cli.parts import EXTENDED_XYZ, check_ending, check_outputs, describe, plural, read, ready_basis
 from acepure.features.basis import ACEBasis
 from acepure.features.descriptors import ARRAY_NAME, INFO_NAME
 from acepure.features.store import FeatureStore, write_features
 from acepure.structures.files import StructureFiles
 from acepure.structures.gate import species_of
 
-_EXTENDED_XYZ = (".extxyz", ".xyz")
 _STORE = ".zarr"
-_ENDINGS = (".npz", _STORE, *_EXTENDED_XYZ)
 
 _EPILOG = f"""\
 examples:
@@ -48,31 +46,26 @@ what the files hold:
 {RADIAL_HELP}"""
 
 
-def add(commands: Any, **style: Any) -> None:
+def add(commands: Any) -> None:
     """Add the command to the parser."""
     command = commands.add_parser(
         "descriptors",
+        _run,
         help="compute the features of every atom in a file",
         description="Read structures in any format that ASE knows, compute the features of every atom, and write them.",
         epilog=_EPILOG,
-        **style,
     )
     command.add_argument("input", metavar="IN", help="file of structures")
-    command.add_argument(
-        "-o", "--output", metavar="OUT", required=True, help="file to write: .npz, .zarr, .extxyz or .xyz"
-    )
+    add_output(command, "file to write: .npz, .zarr, .extxyz or .xyz")
     add_index(command)
-    jobs = "worker processes, each with one thread, for .zarr; default 1"
-    command.add_argument("--jobs", type=integer("--jobs"), default=1, metavar="N", help=jobs)
+    add_number(command, "--jobs", "worker processes, each with one thread, for .zarr", 1)
     add_threads(command)
     add_specification(command, species_required=False)
-    command.set_defaults(run=_run)
 
 
 def _run(arguments: argparse.Namespace) -> None:
     output = Path(arguments.output)
-    if output.suffix.lower() not in _ENDINGS:
-        raise ValueError(f"-o {arguments.output}: the name must end in {', '.join(_ENDINGS[:-1])} or {_ENDINGS[-1]}")
+    check_ending("-o", arguments.output, (".npz", _STORE, *EXTENDED_XYZ))
     threads = resolve_num_threads(arguments.threads)
     if output.suffix.lower() == _STORE:
         _fill_store(output, threads, arguments)
@@ -96,7 +89,7 @@ def _run(arguments: argparse.Namespace) -> None:
             f"done    {plural(len(basis), 'feature')} per atom in {seconds:.3f} s, "
             f"{1e6 * seconds / n_atoms:.1f} µs per atom, {plural(threads, 'thread')}"
         )
-        if output.suffix.lower() in _EXTENDED_XYZ:
+        if output.suffix.lower() in EXTENDED_XYZ:
             _write_extxyz(temporary, structures, features, basis)
         else:
             _write_npz(temporary, features, basis)

@@ -16,8 +16,19 @@ from ase.stress import full_3x3_to_voigt_6_stress
 from tqdm import tqdm
 
 from acepure._utils.files import atomic_write
-from acepure.cli.options import add_index, add_strict, add_threads
-from acepure.cli.parts import add_labels, check_outputs, label_arguments, labels_of, load_potential, plural, read
+from acepure.cli.options import add_index, add_model, add_strict, add_switch, add_threads
+from acepure.cli.parts import (
+    EXTENDED_XYZ,
+    add_labels,
+    check_ending,
+    check_outputs,
+    label_arguments,
+    labels_of,
+    load_potential,
+    plural,
+    read_known,
+    sizes,
+)
 from acepure.cli.tensors import evaluate_tensors, is_tensor_model
 from acepure.features.linear import EnergyAndForces
 from acepure.fitting import Errors, LabeledData, NoLabelsError, evaluate_errors, resolve_keys
@@ -28,7 +39,6 @@ from acepure.models.embedded import EmbeddedACE
 from acepure.models.linear import LinearACE
 from acepure.models.uncertainty import Uncertainty
 
-_ENDINGS = (".extxyz", ".xyz")
 #: What is written for each structure.
 _NAMES = (
     *("acepure_energy", "acepure_forces", "acepure_virial", "acepure_stress"),
@@ -53,37 +63,34 @@ what -o writes, next to what the structures have already:
 """
 
 
-def add(commands: Any, **style: Any) -> None:
+def add(commands: Any) -> None:
     """Add the command to the parser."""
     command = commands.add_parser(
         "evaluate",
+        _run,
         help="compare a potential with labels, write its predictions",
         description="Evaluate a potential on structures in any format that ASE knows.",
         epilog=_EPILOG,
-        **style,
     )
-    command.add_argument("model", metavar="MODEL", help="file that `acepure fit` wrote")
+    add_model(command)
     command.add_argument("input", metavar="DATA", help="file of structures, with or without labels")
     command.add_argument("-o", "--output", metavar="OUT", help="write predictions: .extxyz or .xyz")
     command.add_argument("--figure", metavar="FIG", help="draw the errors: .png, .pdf, .svg, ...")
-    command.add_argument(
-        "--uncertainty", action="store_true", help="standard deviations in OUT; in FIG how they fit the errors"
-    )
+    add_switch(command, "--uncertainty", "standard deviations in OUT; in FIG how they fit the errors")
     add_strict(command)
     add_index(command)
     add_labels(command)
     command.add_argument("--target", metavar="KEY", help="of a vector or tensor: its labels; default those of the fit")
     command.add_argument("--derivatives", metavar="KEY", help="of a vector or tensor: labels of its derivatives")
     add_threads(command)
-    command.set_defaults(run=_run)
 
 
 def _run(arguments: argparse.Namespace) -> None:
     from acepure.plotting import figure_format
 
     output, figure = arguments.output, arguments.figure
-    if output and Path(output).suffix.lower() not in _ENDINGS:
-        raise ValueError(f"-o {output}: the name must end in {' or '.join(_ENDINGS)}")
+    if output:
+        check_ending("-o", output, EXTENDED_XYZ)
     if is_tensor_model(arguments.model):
         evaluate_tensors(arguments)
         return
@@ -95,14 +102,12 @@ def _run(arguments: argparse.Namespace) -> None:
     posterior = model.posterior if isinstance(model, LinearACE) else None
     if arguments.uncertainty and posterior is None:
         raise ValueError(f"--uncertainty: {arguments.model} has no posterior")
-    structures = read(arguments.input, arguments.index)
-    for k, atoms in enumerate(structures):
-        model.basis.species_indices(atoms, f"{arguments.input}[{k}]")
+    structures = read_known(model.basis, arguments)
     labeled = _labels(structures, arguments)
     if figure and labeled is None:
         raise ValueError(f"--figure shows errors, but {arguments.input} has no labels")
     print(f"model   {model!r}: {arguments.model}")
-    print(f"read    {plural(len(structures), 'structure')}, {plural(sum(map(len, structures)), 'atom')}")
+    print(f"read    {sizes(structures)}")
     coverage = CoverageCheck(model, raises=arguments.strict)
     with atomic_write(output) if output else nullcontext() as written:
         with atomic_write(figure) if figure else nullcontext() as drawn:

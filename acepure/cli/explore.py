@@ -10,8 +10,8 @@ from typing import Any
 
 from ase import Atoms
 
-from acepure.cli.options import add_index, add_threads, integer
-from acepure.cli.parts import add_labels, check_outputs, label_arguments, load_potential, plural, read
+from acepure.cli.options import add_index, add_number, add_output, add_threads
+from acepure.cli.parts import add_labels, check_outputs, label_arguments, load_potential, read, sizes
 from acepure.models.embedded import EmbeddedACE
 from acepure.models.linear import LinearACE
 
@@ -27,24 +27,22 @@ that the file holds. Needs chemiscope: pip install "acepure[explore]".
 """
 
 
-def add(commands: Any, **style: Any) -> None:
+def add(commands: Any) -> None:
     """Add the command to the parser."""
     command = commands.add_parser(
         "explore",
+        _run,
         help="write a page with a map of structures",
         description="A map of the features of structures in any format that ASE knows, linked with them in 3-D.",
         epilog=_EPILOG,
-        **style,
     )
     command.add_argument("input", nargs="+", metavar="DATA", help="files of structures, with or without labels")
-    command.add_argument("-o", "--output", metavar="OUT", required=True, help="page to write: .html")
+    add_output(command, "page to write: .html")
     command.add_argument("--model", metavar="MODEL", help="potential: errors, deviations, a map of its energies")
-    atoms = "show at most so many atoms, of structures at equal steps; default 20000"
-    command.add_argument("--max-atoms", type=integer("--max-atoms"), default=20_000, metavar="N", help=atoms)
+    add_number(command, "--max-atoms", "show at most so many atoms, of structures at equal steps", 20_000)
     add_index(command)
     add_labels(command)
     add_threads(command)
-    command.set_defaults(run=_run)
 
 
 def _run(arguments: argparse.Namespace) -> None:
@@ -52,7 +50,7 @@ def _run(arguments: argparse.Namespace) -> None:
     check_outputs({"-o": arguments.output})
     model = None if arguments.model is None else load_potential(arguments.model)
     structures = [atoms for name in arguments.input for atoms in read(name, arguments.index)]
-    print(f"read    {plural(len(structures), 'structure')}, {plural(sum(map(len, structures)), 'atom')}")
+    print(f"read    {sizes(structures)}")
     given = {"max_atoms": arguments.max_atoms, "num_threads": arguments.threads, **label_arguments(arguments)}
     write_page(structures, arguments.output, model, arguments.input, **given)
 

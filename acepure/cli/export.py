@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import Any
 
-from acepure.cli.options import real
-from acepure.cli.parts import check_outputs, load_potential
+from acepure.cli.options import add_model, add_number, add_output
+from acepure.cli.parts import check_ending, check_outputs, load_potential
 
 _EPILOG = """\
 examples:
@@ -19,29 +18,26 @@ beside the file. The lines that LAMMPS needs are printed.
 """
 
 
-def add(commands: Any, **style: Any) -> None:
+def add(commands: Any) -> None:
     """Add the command to the parser."""
     command = commands.add_parser(
         "export",
+        _run,
         help="write a .yace file for ML-PACE of LAMMPS",
         description="Write a potential as a .yace file, which is read back and compared before it is released.",
         epilog=_EPILOG,
-        **style,
     )
-    command.add_argument("model", metavar="MODEL", help="file that `acepure fit` wrote")
-    command.add_argument("-o", "--output", metavar="OUT", required=True, help="file to write: .yace")
+    add_model(command)
+    add_output(command, "file to write: .yace")
     command.add_argument(
         "--core-table", metavar="TABLE", help="file of the repulsive core; default OUT with the ending .core.table"
     )
-    tolerance = "largest relative error of energies and forces; default 1e-6"
-    command.add_argument("--tolerance", type=real("--tolerance"), default=1e-6, metavar="E", help=tolerance)
-    command.set_defaults(run=_run)
+    add_number(command, "--tolerance", "largest relative error of energies and forces", 1e-6, kind=float, metavar="E")
 
 
 def _run(arguments: argparse.Namespace) -> None:
     output, table = arguments.output, arguments.core_table
-    if Path(output).suffix.lower() != ".yace":
-        raise ValueError(f"-o {output}: the name must end in .yace")
+    check_ending("-o", output, [".yace"])
     check_outputs({"-o": output, "--core-table": table})
     model = load_potential(arguments.model)
     print(model.export_yace(output, tolerance=arguments.tolerance, core_table=table))

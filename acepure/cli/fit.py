@@ -20,11 +20,12 @@ from acepure.cli.options import (
     RADIAL_HELP,
     SPECIFICATION,
     add_functions,
+    add_number,
     add_radial,
     add_self_interacting,
     add_species,
+    add_switch,
     add_threads,
-    integer,
 )
 from acepure.cli.parts import (
     add_labels,
@@ -96,14 +97,14 @@ what is fitted:
 {RADIAL_HELP}"""
 
 
-def add(commands: Any, **style: Any) -> None:
+def add(commands: Any) -> None:
     """Add the command to the parser."""
     command = commands.add_parser(
         "fit",
+        None,
         help="fit a linear potential to energies, forces and virials",
         description="Read labeled structures in any format that ASE knows, fit a linear potential, and test it.",
         epilog=_EPILOG,
-        **style,
     )
     command.add_argument("train", nargs="+", metavar="TRAIN", help="files of structures with labels; or one run file")
     command.add_argument(
@@ -116,7 +117,7 @@ def add(commands: Any, **style: Any) -> None:
     command.add_argument("-o", "--output", metavar="MODEL", help="file to write, such as Cu.ace")
     figures = command.add_mutually_exclusive_group()
     figures.add_argument("--figure", metavar="FIG", help="default MODEL with the ending .png; .pdf and .svg work too")
-    figures.add_argument("--no-figure", action="store_true", help="draw nothing")
+    add_switch(figures, "--no-figure", "draw nothing")
     command.add_argument("--report", metavar="HTML", help="also a page with a map of all structures; needs chemiscope")
     _add_regression(command.add_argument_group("regression"))
     group = command.add_argument_group(
@@ -125,18 +126,16 @@ def add(commands: Any, **style: Any) -> None:
         f"--n-functions (default {N_FUNCTIONS} then), --totaldegree, or --n-max and --l-max.",
     )
     size = "unknowns in all, functions times species, of functions that are chosen; default 300 n^1.5 for n species"
-    group.add_argument("--size", type=integer("--size"), metavar="N", help=size)
+    add_number(group, "--size", size)
     add_species(group, required=False)
     add_functions(group, SPECIFICATION, _HELP)
     add_radial(group)
     add_self_interacting(group)
     add_labels(command)
     add_target(command)
-    command.add_argument(
-        "--stream", action="store_true", help="read the files anew for each pass: for sets that do not fit in memory"
-    )
+    add_switch(command, "--stream", "read the files anew for each pass: for sets that do not fit in memory")
     workers = command.add_mutually_exclusive_group()
-    workers.add_argument("--jobs", type=integer("--jobs"), default=1, metavar="N", help="worker processes; default 1")
+    add_number(workers, "--jobs", "worker processes", 1)
     workers.add_argument("--scheduler", metavar="ADDRESS", help="work on the Dask cluster with this scheduler")
     add_threads(command)
     # Only options that were given are seen; the others are looked for in a run file first.
@@ -163,9 +162,7 @@ def _add_regression(group: Any) -> None:
         metavar="[GROUP=]E,F,V",
         help="of energies, forces, virials, for all or for one config_type; may be repeated; default 30,1,1",
     )
-    group.add_argument(
-        "--folds", type=integer("--folds", least=2), metavar="K", help="report errors of K folds left out"
-    )
+    add_number(group, "--folds", "report errors of K folds left out", least=2, metavar="K")
     group.add_argument(
         "--calibrate-by",
         default="structure",

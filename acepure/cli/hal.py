@@ -18,7 +18,7 @@ from acepure._utils.files import atomic_write
 from acepure.active import HAL, status
 from acepure.active.reference import command_reference
 from acepure.cli.explore import write_page
-from acepure.cli.options import add_threads, integer
+from acepure.cli.options import add_number, add_switch, add_threads
 from acepure.cli.parts import check_outputs, load, read
 from acepure.cli.run_file import read_run_file
 from acepure.features.basis import ACEBasis
@@ -81,25 +81,22 @@ _KEYS: Mapping[str, Any] = {
 }
 
 
-def add(commands: Any, **style: Any) -> None:
+def add(commands: Any) -> None:
     """Add the command to the parser."""
     command = commands.add_parser(
         "hal",
+        _run,
         help="let a potential find structures to compute",
         description="Hyperactive learning: dynamics of a potential, labeled where it is not sure, and fitted anew.",
         epilog=_EPILOG,
-        **style,
     )
     command.add_argument("what", nargs="+", metavar="RUN.toml", help="a run file; or: status FOLDER")
-    command.add_argument("-n", type=integer("-n"), metavar="N", help="at most so many labels more")
-    command.add_argument(
-        "--dry-run", action="store_true", help="one trajectory from each start, without reference calculations"
-    )
+    add_number(command, "-n", "at most so many labels more")
+    add_switch(command, "--dry-run", "one trajectory from each start, without reference calculations")
     command.add_argument(
         "--report", metavar="HTML", help="write figures and text as one page; with chemiscope another one, .map.html"
     )
     add_threads(command)
-    command.set_defaults(run=_run)
 
 
 def _run(arguments: argparse.Namespace) -> None:

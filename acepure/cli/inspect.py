@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from scipy.optimize import minimize_scalar
 
+from acepure.cli.options import add_model
 from acepure.cli.parts import describe, load_potential
 from acepure.cli.tensors import inspect_tensors, is_tensor_model
 from acepure.diagnostics import coefficient_decay
@@ -29,16 +30,15 @@ _FIRST, _INNER = 0.3, 0.2
 _HOLE = 0.5
 
 
-def add(commands: Any, **style: Any) -> None:
+def add(commands: Any) -> None:
     """Add the command to the parser."""
     command = commands.add_parser(
         "inspect",
+        _run,
         help="show what is in the file of a potential",
         description="Show basis, reference energies, pair potentials, fit and coefficients of a potential.",
-        **style,
     )
-    command.add_argument("model", metavar="MODEL", help="file that `acepure fit` wrote")
-    command.set_defaults(run=_run)
+    add_model(command)
 
 
 def _run(arguments: argparse.Namespace) -> None:

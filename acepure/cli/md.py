@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import ase.io
@@ -16,10 +15,8 @@ from ase.md.langevin import Langevin
 from ase.md.md import MolecularDynamics
 from ase.md.verlet import VelocityVerlet
 
-from acepure.cli.options import add_strict, add_threads, integer, real
-from acepure.cli.parts import calculator, check_outputs, plural, read, with_results
-
-_ENDINGS = (".extxyz", ".xyz", ".traj")
+from acepure.cli.options import add_model, add_number, add_output, add_strict, add_threads
+from acepure.cli.parts import EXTENDED_XYZ, calculator, check_ending, check_outputs, plural, read, with_results
 
 _EPILOG = """\
 examples:
@@ -32,41 +29,32 @@ runs and many atoms: `acepure lammps`.
 """
 
 
-def add(commands: Any, **style: Any) -> None:
+def add(commands: Any) -> None:
     """Add the command to the parser."""
     command = commands.add_parser(
         "md",
+        _run,
         help="run molecular dynamics",
         description="Run molecular dynamics with ASE, and write frames with energies, forces, stresses and velocities.",
         epilog=_EPILOG,
-        **style,
     )
-    command.add_argument("model", metavar="MODEL", help="file that `acepure fit` wrote")
+    add_model(command)
     command.add_argument("input", metavar="IN", help="file of a structure, of which the last is taken")
-    command.add_argument("-o", "--output", metavar="OUT", required=True, help="frames: .extxyz, .xyz or .traj")
+    add_output(command, "frames: .extxyz, .xyz or .traj")
     command.add_argument("--index", default="-1", help="which structure, as in ASE; default the last")
-    for name, text, default, kind in (
-        ("temperature", "K", 300.0, real),
-        ("friction", "1/ps; 0 for none", 10.0, real),
-        ("timestep", "fs", 1.0, real),
-        ("steps", "number of steps", 1000, integer),
-        ("interval", "steps from frame to frame, and from line to line", 10, integer),
-    ):
-        metavar = "N" if kind is integer else name[0].upper()
-        converter = kind(f"--{name}")
-        help_text = f"{text}; default {default:g}"
-        command.add_argument(f"--{name}", type=converter, default=default, metavar=metavar, help=help_text)
-    seed = "of velocities and friction; default 0"
-    command.add_argument("--seed", type=integer("--seed", least=0), default=0, metavar="N", help=seed)
+    add_number(command, "--temperature", "K", 300.0, kind=float, metavar="T")
+    add_number(command, "--friction", "1/ps; 0 for none", 10.0, kind=float, metavar="F")
+    add_number(command, "--timestep", "fs", 1.0, kind=float, metavar="T")
+    add_number(command, "--steps", "number of steps", 1000)
+    add_number(command, "--interval", "steps from frame to frame, and from line to line", 10)
+    add_number(command, "--seed", "of velocities and friction", 0, least=0)
     add_strict(command)
     add_threads(command)
-    command.set_defaults(run=_run)
 
 
 def _run(arguments: argparse.Namespace) -> None:
     output = arguments.output
-    if Path(output).suffix.lower() not in _ENDINGS:
-        raise ValueError(f"-o {output}: the name must end in {', '.join(_ENDINGS[:-1])} or {_ENDINGS[-1]}")
+    check_ending("-o", output, (*EXTENDED_XYZ, ".traj"))
     if arguments.timestep == 0:
         raise ValueError("--timestep must be > 0; got 0")
     check_outputs({"-o": output})

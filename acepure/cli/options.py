@@ -34,9 +34,7 @@ def add_specification(parser: argparse.ArgumentParser, species_required: bool) -
 
 def add_self_interacting(group: Any) -> None:
     """Add --self-interacting."""
-    group.add_argument(
-        "--self-interacting", action="store_true", help="plain products of neighbor sums instead of canonical features"
-    )
+    add_switch(group, "--self-interacting", "plain products of neighbor sums instead of canonical features")
 
 
 def add_species(group: Any, required: bool) -> None:
@@ -80,39 +78,59 @@ def add_index(parser: argparse.ArgumentParser) -> None:
 
 def add_strict(parser: argparse.ArgumentParser) -> None:
     """Add --strict."""
-    parser.add_argument(
-        "--strict", action="store_true", help="end with an error where a structure lies outside of the data of the fit"
-    )
+    add_switch(parser, "--strict", "end with an error where a structure lies outside of the data of the fit")
 
 
 def add_threads(parser: argparse.ArgumentParser) -> None:
     """Add --threads."""
-    default = "default: ACEPURE_NUM_THREADS, else OMP_NUM_THREADS, else all cores"
-    parser.add_argument("--threads", type=integer("--threads"), metavar="N", help=default)
+    add_number(parser, "--threads", "default: ACEPURE_NUM_THREADS, else OMP_NUM_THREADS, else all cores")
 
 
-def real(name: str, least: float = 0.0) -> Callable[[str], float]:
-    """Return the type of an option that is a finite number of at least `least`."""
+def add_model(parser: argparse.ArgumentParser) -> None:
+    """Add MODEL."""
+    parser.add_argument("model", metavar="MODEL", help="file that `acepure fit` wrote")
 
-    def convert(text: str) -> float:
+
+def add_output(parser: argparse.ArgumentParser, text: str) -> None:
+    """Add -o OUT, which is needed."""
+    parser.add_argument("-o", "--output", metavar="OUT", required=True, help=text)
+
+
+def add_figure(parser: argparse.ArgumentParser, default: str) -> None:
+    """Add -o FIGURE."""
+    text = f"default {default}; .pdf and .svg work too"
+    parser.add_argument("-o", "--output", metavar="FIGURE", default=default, help=text)
+
+
+def add_switch(group: Any, flag: str, text: str) -> None:
+    """Add an option without a value."""
+    group.add_argument(flag, action="store_true", help=text)
+
+
+def add_number(
+    group: Any,
+    flag: str,
+    text: str,
+    default: float | None = None,
+    *,
+    kind: type = int,
+    least: float | None = None,
+    metavar: str = "N",
+    **more: Any,
+) -> None:
+    """Add an option that is an integer, of at least 1, or a finite number, of at least 0, unless `least` says more."""
+    check: Any
+    check, words = (count, "an integer") if kind is int else (number, "a finite number")
+    least = int(kind is int) if least is None else least
+
+    def convert(text: str) -> Any:
         try:
-            return number(name, float(text), least=least)
+            return check(flag, kind(text), least=least)
         except ValueError:
-            raise argparse.ArgumentTypeError(f"{text!r} is not a finite number >= {least:g}") from None
+            raise argparse.ArgumentTypeError(f"{text!r} is not {words} >= {least:g}") from None
 
-    return convert
-
-
-def integer(name: str, least: int = 1) -> Callable[[str], int]:
-    """Return the type of an option that is an integer of at least `least`."""
-
-    def convert(text: str) -> int:
-        try:
-            return count(name, int(text), least=least)
-        except ValueError:
-            raise argparse.ArgumentTypeError(f"{text!r} is not an integer >= {least}") from None
-
-    return convert
+    text += "" if default is None else f"; default {default:g}"
+    group.add_argument(flag, type=convert, default=default, metavar=metavar, help=text, **more)
 
 
 # --- types of values -------------------------------------------------------------------------------------------

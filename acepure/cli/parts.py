@@ -15,7 +15,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io.formats import filetype, ioformats
 
 from acepure._utils.files import check_writable
-from acepure.cli.options import SPECIFICATION, with_radial
+from acepure.cli.options import SPECIFICATION, add_switch, with_radial
 from acepure.features.basis import ACEBasis
 from acepure.fitting import LabeledData, LabelKeys, read_labels
 from acepure.functions.radial import PolynomialRadialBasis
@@ -24,6 +24,9 @@ from acepure.models.embedded import EmbeddedACE
 from acepure.models.files import EMBEDDED, model_kind
 from acepure.models.linear import LinearACE
 from acepure.structures.files import StructureFiles
+
+#: Endings of files of structures that also hold what was computed of them.
+EXTENDED_XYZ = (".extxyz", ".xyz")
 
 
 def check_outputs(outputs: Mapping[str, str | None]) -> None:
@@ -36,9 +39,29 @@ def check_outputs(outputs: Mapping[str, str | None]) -> None:
                 raise type(error)(f"{option}: {error}") from None
 
 
+def check_ending(option: str, path: str, endings: Sequence[str]) -> None:
+    """Raise ValueError unless the name of a file has one of the endings."""
+    if not path.lower().endswith(tuple(endings)):
+        known = " or ".join(filter(None, [", ".join(endings[:-1]), endings[-1]]))
+        raise ValueError(f"{option} {path}: the name must end in {known}")
+
+
 def read(name: str, index: str) -> list[Atoms]:
     """Return the structures of a file; errors say which file."""
     return list(StructureFiles(name, index))
+
+
+def read_known(basis: ACEBasis, arguments: argparse.Namespace) -> list[Atoms]:
+    """Read the structures of the input, all of species that the basis knows."""
+    structures = read(arguments.input, arguments.index)
+    for k, atoms in enumerate(structures):
+        basis.species_indices(atoms, f"{arguments.input}[{k}]")
+    return structures
+
+
+def sizes(structures: Sequence[Atoms]) -> str:
+    """Return the numbers of structures and atoms in words."""
+    return f"{plural(len(structures), 'structure')}, {plural(sum(map(len, structures)), 'atom')}"
 
 
 def basis_arguments(arguments: argparse.Namespace, names: Sequence[str] = SPECIFICATION) -> dict[str, Any]:
@@ -105,7 +128,7 @@ def add_labels(parser: argparse.ArgumentParser) -> None:
         group.add_argument(f"--{name}-key", metavar="KEY", help=f"key of the {name}: {unit}")
     group.add_argument("--prefix", metavar="TEXT", help='take labels with this prefix alone; "" for none')
     group.add_argument("--config-type-key", metavar="KEY", help="key of the group; default config_type")
-    group.add_argument("--no-virials", action="store_true", help="leave virials and stresses out")
+    add_switch(group, "--no-virials", "leave virials and stresses out")
 
 
 def label_arguments(arguments: argparse.Namespace) -> dict[str, Any]:

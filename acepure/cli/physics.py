@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from acepure.cli.options import add_index
-from acepure.cli.parts import load_potential, plural, read
+from acepure.cli.options import add_index, add_model
+from acepure.cli.parts import load_potential, plural, read_known
 from acepure.diagnostics.physics import check_physics
 
 _EPILOG = """\
@@ -20,26 +20,23 @@ of the range of all materials, or deep energies at distances that no data had. L
 """
 
 
-def add(commands: Any, **style: Any) -> None:
+def add(commands: Any) -> None:
     """Add the command to the parser."""
     command = commands.add_parser(
         "physics",
+        _run,
         help="elastic constants, vacancies and dimers, with warnings",
         description="Compute the equation of state, elastic constants, vacancies and dimers of a potential.",
         epilog=_EPILOG,
-        **style,
     )
-    command.add_argument("model", metavar="MODEL", help="file that `acepure fit` wrote")
+    add_model(command)
     command.add_argument("input", metavar="IN", nargs="?", help="file of structures; default none: dimers alone")
     add_index(command)
-    command.set_defaults(run=_run)
 
 
 def _run(arguments: argparse.Namespace) -> None:
     model = load_potential(arguments.model)
-    structures = [] if arguments.input is None else read(arguments.input, arguments.index)
-    for k, atoms in enumerate(structures):
-        model.basis.species_indices(atoms, f"{arguments.input}[{k}]")
+    structures = [] if arguments.input is None else read_known(model.basis, arguments)
     print(f"model   {model!r}: {arguments.model}")
     if structures:
         print(f"read    {plural(len(structures), 'structure')}: {arguments.input}", flush=True)

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import Any
 
 import ase.io
 from tqdm import tqdm
 
 from acepure._utils.files import atomic_write
-from acepure.cli.options import add_index, add_strict, add_threads
-from acepure.cli.parts import calculator, check_outputs, plural, with_results
+from acepure.cli.options import add_index, add_model, add_output, add_strict, add_switch, add_threads
+from acepure.cli.parts import EXTENDED_XYZ, calculator, check_ending, check_outputs, plural, with_results
 from acepure.structures.files import StructureFiles
-
-#: Results of files, which ASE keeps apart from `info` and `arrays`.
-_ENDINGS = (".extxyz", ".xyz")
 
 _EPILOG = """\
 examples:
@@ -29,31 +25,27 @@ what OUT holds, next to the structures; energies, forces and stresses of IN are 
 """
 
 
-def add(commands: Any, **style: Any) -> None:
+def add(commands: Any) -> None:
     """Add the command to the parser."""
     command = commands.add_parser(
         "predict",
+        _run,
         help="write energies, forces and stresses of structures",
         description="Write energies, forces and stresses of structures in any format that ASE knows, one by one.",
         epilog=_EPILOG,
-        **style,
     )
-    command.add_argument("model", metavar="MODEL", help="file that `acepure fit` wrote")
+    add_model(command)
     command.add_argument("input", metavar="IN", help="file of structures")
-    command.add_argument("-o", "--output", metavar="OUT", required=True, help="file to write: .extxyz or .xyz")
-    command.add_argument(
-        "--uncertainty", action="store_true", help="also standard deviations of forces; takes some 50 times as long"
-    )
+    add_output(command, "file to write: .extxyz or .xyz")
+    add_switch(command, "--uncertainty", "also standard deviations of forces; takes some 50 times as long")
     add_strict(command)
     add_index(command)
     add_threads(command)
-    command.set_defaults(run=_run)
 
 
 def _run(arguments: argparse.Namespace) -> None:
     output = arguments.output
-    if Path(output).suffix.lower() not in _ENDINGS:
-        raise ValueError(f"-o {output}: the name must end in {' or '.join(_ENDINGS)}")
+    check_ending("-o", output, EXTENDED_XYZ)
     check_outputs({"-o": output})
     potential = calculator(arguments)
     known = [name for name in potential.implemented_properties if name.endswith("_uncertainty")]

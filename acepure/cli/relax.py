@@ -12,8 +12,8 @@ from ase.filters import FrechetCellFilter
 from ase.optimize import BFGS, FIRE, LBFGS
 
 from acepure._utils.files import atomic_write
-from acepure.cli.options import add_index, add_strict, add_threads, integer, real
-from acepure.cli.parts import calculator, check_outputs, plural, read, with_results, writable_format
+from acepure.cli.options import add_index, add_model, add_number, add_output, add_strict, add_switch, add_threads
+from acepure.cli.parts import calculator, check_outputs, plural, read_known, sizes, with_results, writable_format
 from acepure.fitting.labels import text_table
 
 _OPTIMIZERS = {"lbfgs": LBFGS, "bfgs": BFGS, "fire": FIRE}
@@ -25,45 +25,39 @@ examples:
 """
 
 
-def add(commands: Any, **style: Any) -> None:
+def add(commands: Any) -> None:
     """Add the command to the parser."""
     command = commands.add_parser(
         "relax",
+        _run,
         help="find structures of least energy",
         description="Relax structures in any format that ASE knows, with an optimizer of ASE; constraints are kept.",
         epilog=_EPILOG,
-        **style,
     )
-    command.add_argument("model", metavar="MODEL", help="file that `acepure fit` wrote")
+    add_model(command)
     command.add_argument("input", metavar="IN", help="file of structures")
-    command.add_argument(
-        "-o", "--output", metavar="OUT", required=True, help="relaxed structures, in the format of the ending"
-    )
-    command.add_argument("--cell", action="store_true", help="relax the cell too; needs three periodic axes")
-    fmax = "until the largest force is below, in eV/Å; default 0.01"
-    command.add_argument("--fmax", type=real("--fmax"), default=0.01, metavar="F", help=fmax)
-    steps = "at most; default 500"
-    command.add_argument("--steps", type=integer("--steps"), default=500, metavar="N", help=steps)
+    add_output(command, "relaxed structures, in the format of the ending")
+    add_switch(command, "--cell", "relax the cell too; needs three periodic axes")
+    add_number(command, "--fmax", "until the largest force is below, in eV/Å", 0.01, kind=float, metavar="F")
+    add_number(command, "--steps", "at most", 500)
     command.add_argument("--optimizer", choices=tuple(_OPTIMIZERS), default="lbfgs", help="default lbfgs")
     add_strict(command)
     add_index(command)
     add_threads(command)
-    command.set_defaults(run=_run)
 
 
 def _run(arguments: argparse.Namespace) -> None:
     output = arguments.output
     check_outputs({"-o": output})
     potential = calculator(arguments)
-    structures = read(arguments.input, arguments.index)
+    structures = read_known(potential.potential.basis, arguments)
     kind = writable_format(output, len(structures))
     for k, atoms in enumerate(structures):
-        name = f"{arguments.input}[{k}]"
-        potential.potential.basis.species_indices(atoms, name)
         if arguments.cell and not atoms.pbc.all():
+            name = f"{arguments.input}[{k}]"
             raise ValueError(f"--cell needs three periodic axes; pbc of {name} is {atoms.pbc.tolist()}")
     print(f"model   {potential.potential!r}: {arguments.model}")
-    print(f"read    {plural(len(structures), 'structure')}, {plural(sum(map(len, structures)), 'atom')}\n")
+    print(f"read    {sizes(structures)}\n")
     header = ["number", "formula", "steps", "energy (eV)", "change (eV)", "largest force (eV/Å)", "converged"]
     rows, relaxed = [header], []
     for k, atoms in enumerate(structures):

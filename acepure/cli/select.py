@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import Any
 
 import ase.io
 
 from acepure._utils.files import atomic_write
 from acepure.active.selection import METHODS, select
-from acepure.cli.options import add_index, add_threads, integer
-from acepure.cli.parts import check_outputs, load, plural, read
+from acepure.cli.options import add_index, add_number, add_output, add_switch, add_threads
+from acepure.cli.parts import EXTENDED_XYZ, check_ending, check_outputs, load, plural, read, sizes
 
 _EPILOG = """\
 examples:
@@ -24,39 +23,37 @@ it, those of --start, and the fit of --model; copies and structures with overlap
 """
 
 
-def add(commands: Any, **style: Any) -> None:
+def add(commands: Any) -> None:
     """Add the command to the parser."""
     command = commands.add_parser(
         "select",
+        _run,
         help="choose structures of a pool to compute",
         description="Choose from structures in any format that ASE knows.",
         epilog=_EPILOG,
-        **style,
     )
     command.add_argument("pool", nargs="+", metavar="POOL", help="files of structures")
-    command.add_argument("-n", type=integer("-n"), required=True, metavar="N", help="how many")
-    command.add_argument("-o", "--output", metavar="OUT", required=True, help="file to write: .extxyz or .xyz")
+    add_number(command, "-n", "how many", required=True)
+    add_output(command, "file to write: .extxyz or .xyz")
     command.add_argument("--model", metavar="MODEL", help="potential whose fit counts; default: 200 functions, no fit")
     command.add_argument("--start", nargs="+", default=[], metavar="START", help="structures that are computed already")
     command.add_argument("--method", choices=METHODS, default=METHODS[0], help="default d-optimal")
-    command.add_argument("--energies-only", action="store_true", help="forces will not be computed")
+    add_switch(command, "--energies-only", "forces will not be computed")
     sketch = "random sums of forces in place of all of them, for large pools; 8 are a good number"
-    command.add_argument("--sketch", type=integer("--sketch"), metavar="Q", help=sketch)
-    command.add_argument("--seed", type=int, default=0, help="of random, farthest and --sketch; default 0")
+    add_number(command, "--sketch", sketch, metavar="Q")
+    add_number(command, "--seed", "of random, farthest and --sketch", 0, least=0)
     add_index(command)
     add_threads(command)
-    command.set_defaults(run=_run)
 
 
 def _run(arguments: argparse.Namespace) -> None:
     output = arguments.output
-    if Path(output).suffix.lower() not in (".extxyz", ".xyz"):
-        raise ValueError(f"-o {output}: the name must end in .extxyz or .xyz")
+    check_ending("-o", output, EXTENDED_XYZ)
     check_outputs({"-o": output})
     model = None if arguments.model is None else load(arguments.model)
     pool = [atoms for name in arguments.pool for atoms in read(name, arguments.index)]
     start = [atoms for name in arguments.start for atoms in read(name, ":")]
-    print(f"pool    {plural(len(pool), 'structure')}, {plural(sum(map(len, pool)), 'atom')}")
+    print(f"pool    {sizes(pool)}")
     found = select(
         pool,
         arguments.n,

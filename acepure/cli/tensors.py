@@ -16,7 +16,7 @@ from ase import Atoms
 from tqdm import tqdm
 
 from acepure._utils.files import atomic_write
-from acepure.cli.parts import check_outputs, describe, plural, read
+from acepure.cli.parts import check_outputs, describe, plural, read_known, sizes
 from acepure.features.basis import ACEBasis
 from acepure.fitting.labels import text_table
 from acepure.fitting.tensor_errors import TensorErrors
@@ -136,11 +136,9 @@ def evaluate_tensors(arguments: argparse.Namespace) -> None:
     model = TensorModel.load(arguments.model)
     if arguments.uncertainty and model.posteriors is None:
         raise ValueError(f"--uncertainty: {arguments.model} has no posterior")
-    structures = read(arguments.input, arguments.index)
-    for k, atoms in enumerate(structures):
-        model.bases[0].species_indices(atoms, f"{arguments.input}[{k}]")
+    structures = read_known(model.bases[0], arguments)
     print(f"model   {model!r}: {arguments.model}")
-    print(f"read    {plural(len(structures), 'structure')}, {plural(sum(map(len, structures)), 'atom')}")
+    print(f"read    {sizes(structures)}")
     errors = _errors(model, structures, arguments)
     if figure and errors is None:
         raise ValueError(f"--figure shows errors, but {arguments.input} has no labels")

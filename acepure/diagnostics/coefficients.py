@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from acepure._utils.checks import real_array
+from acepure._utils.checks import check_kind, real_array
 from acepure.features.basis import ACEBasis
 from acepure.features.labels import FeatureLabel
 
@@ -95,8 +95,7 @@ def _labels(labels: ACEBasis | Sequence[FeatureLabel]) -> tuple[FeatureLabel, ..
         raise TypeError(f"labels must be an ACEBasis or a sequence of FeatureLabel; got {labels!r}")
     labels = tuple(labels)
     for number, label in enumerate(labels):
-        if not isinstance(label, FeatureLabel):
-            raise TypeError(f"labels[{number}] must be a FeatureLabel; got {label!r} of type {type(label).__name__}")
+        check_kind(f"labels[{number}]", label, FeatureLabel)
     return labels
 
 

@@ -14,6 +14,7 @@ from scipy.sparse import csr_array
 from tqdm import tqdm
 
 from acepure._utils.arguments import resolve_synonyms
+from acepure._utils.checks import check_kind, flag
 from acepure._utils.memory import physical_memory, refuse_larger
 from acepure._utils.read_only import read_only
 from acepure.algebra.operators import Operators
@@ -109,14 +110,11 @@ class ACEBasis(Resolved):
         named = {name: value for name, value in locals().items() if name not in ("self", "species", "synonyms")}
         given = resolve_synonyms(named, synonyms, "ACEBasis")
         canonical, radial, rcut, reference = map(given.pop, ("canonical", "radial", "rcut", "reference"))
-        if not isinstance(canonical, (bool, np.bool_)):
-            raise TypeError(f"canonical must be True or False, got {canonical!r}")
+        canonical = flag("canonical", canonical)
         if radial is not None and rcut is not None:
             raise ValueError("rcut and radial exclude each other: the radial basis has its own cutoff")
-        if radial is not None and not isinstance(radial, RadialBasis):
-            raise TypeError(f"radial must be a RadialBasis, got {radial!r} of type {type(radial).__name__}")
-        if reference is not None and not isinstance(reference, Reference):
-            raise TypeError(f"reference must be a Reference, got {reference!r} of type {type(reference).__name__}")
+        check_kind("radial", radial, RadialBasis, None)
+        check_kind("reference", reference, Reference, None)
         self._specification = Specification.create(species, **with_default(given))
         needed = self._specification.occupancy
         if reference is not None and needed is not None and any(least for _, (least, _) in needed.limits):
@@ -126,7 +124,7 @@ class ACEBasis(Resolved):
             )
         self._specification.check_memory()
         self._radial = PolynomialRadialBasis(DEFAULT_RCUT if rcut is None else rcut) if radial is None else radial
-        self._canonical = bool(canonical)
+        self._canonical = canonical
         self._reference = reference
         symbols = self._specification.species
         self._species_of_number = np.full(len(chemical_symbols), -1, dtype=np.int32)
@@ -167,8 +165,7 @@ class ACEBasis(Resolved):
         >>> len(basis), basis.reference
         (99, IdealGas(density=0.085))
         """
-        if not isinstance(reference, Reference):
-            raise TypeError(f"reference must be a Reference, got {reference!r} of type {type(reference).__name__}")
+        check_kind("reference", reference, Reference)
         radial = reference.radial(self._radial, self.species) if orthonormal else self._radial
         reference.check(radial, self.species)
         dictionary = self._specification.to_dict()
@@ -405,10 +402,9 @@ class ACEBasis(Resolved):
 
 def check_basis(basis: object, tensors: bool = False) -> None:
     """Raise TypeError unless `basis` is an ACEBasis; ValueError for tensors or pseudoscalars unless they serve."""
-    if not isinstance(basis, ACEBasis):
-        raise TypeError(f"basis must be an ACEBasis, got {basis!r} of type {type(basis).__name__}")
-    if not tensors and basis.irrep != "0e":
-        raise ValueError(f'basis must hold invariants (irrep "0e") here; got one with irrep "{basis.irrep}"')
+    irrep = check_kind("basis", basis, ACEBasis).irrep
+    if not tensors and irrep != "0e":
+        raise ValueError(f'basis must hold invariants (irrep "0e") here; got one with irrep "{irrep}"')
 
 
 def evaluate_features(basis: ACEBasis, environments: Environments) -> np.ndarray:

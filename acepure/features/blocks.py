@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from ase import Atoms
 
+from acepure._utils.checks import check_kind
 from acepure._utils.read_only import ReadOnly, read_only
 from acepure.algebra.coupling import clebsch_gordan
 from acepure.features.basis import ACEBasis, check_basis
@@ -171,8 +172,7 @@ class BlockBasis(ReadOnly):
 
     def __init__(self, atoms: ACEBasis, bonds: BondBasis, orbitals: Orbitals) -> None:
         check_basis(atoms, tensors=True)
-        if not isinstance(bonds, BondBasis):
-            raise TypeError(f"bonds must be a BondBasis; got {bonds!r}")
+        check_kind("bonds", bonds, BondBasis)
         if not isinstance(orbitals, Orbitals):
             raise TypeError(f"orbitals must be Orbitals; got {orbitals!r}")
         for name, species in (("bonds", bonds.species), ("orbitals", orbitals.shells)):

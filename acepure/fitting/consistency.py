@@ -26,7 +26,7 @@ from ase.geometry import find_mic
 from ase.units import GPa
 from scipy.spatial import cKDTree
 
-from acepure._utils.checks import number
+from acepure._utils.checks import check_kind, number
 from acepure.fitting.labels import LabeledStructure, LabelWarning, text_table
 
 # Fractional coordinates, relative to the first atom's, that differ by no more than this are the same.
@@ -202,8 +202,7 @@ def check_consistency(
     """
     labeled = list(labeled)
     for k, item in enumerate(labeled):
-        if not isinstance(item, LabeledStructure):
-            raise TypeError(f"labeled[{k}] must be a LabeledStructure, got {type(item).__name__}")
+        check_kind(f"labeled[{k}]", item, LabeledStructure)
     smallest_strain = number("smallest_strain", smallest_strain, above=0)
     largest_strain = number("largest_strain", largest_strain, above=smallest_strain, reason="the smallest strain")
     report = ConsistencyReport(

@@ -13,7 +13,7 @@ import numpy as np
 from ase import Atoms
 from ase.data import atomic_numbers, covalent_radii
 
-from acepure._utils.checks import count
+from acepure._utils.checks import count, flag
 from acepure._utils.workers import Workers, checked_workers
 from acepure.errors import CoverageWarning
 from acepure.features.basis import ACEBasis, check_basis
@@ -361,8 +361,7 @@ def _check_choice(
             raise ValueError(f"size={size!r} is for a basis that is chosen here; the basis given has its own size")
     elif size is not None:
         count("size", size, least=len(labeled.species))
-    if not isinstance(canonical, (bool, np.bool_)):
-        raise TypeError(f"canonical must be True or False, got {canonical!r}")
+    flag("canonical", canonical)
     if folds is not None and count("folds", folds, least=2) > len(labeled):
         raise ValueError(f"folds must be at most the number of structures, {len(labeled)}; got {folds}")
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from acepure._utils.checks import number
+from acepure._utils.checks import number, one_of
 from acepure._utils.serialization import Serializable
 from acepure.features.basis import ACEBasis
 
@@ -55,8 +55,7 @@ class SmoothnessPrior(Serializable):
     centers: float | None = None
 
     def __post_init__(self) -> None:
-        if self.form not in KINDS:
-            raise ValueError(f"form must be one of {', '.join(KINDS)}; got {self.form!r}")
+        one_of("form", self.form, KINDS)
         object.__setattr__(self, "strength", number("strength", self.strength, least=0))
         if isinstance(self.order, Sequence) and not isinstance(self.order, str):
             object.__setattr__(self, "order", tuple(number("order", w, above=0) for w in self.order))

@@ -13,7 +13,7 @@ from numbers import Real
 import numpy as np
 from ase import Atoms
 
-from acepure._utils.checks import number, symbol
+from acepure._utils.checks import check_kind, number, symbol
 from acepure.errors import SpeciesError
 from acepure.fitting.keys import LabelError
 from acepure.fitting.labels import LabeledStructure, LabelWarning, text_table
@@ -147,8 +147,7 @@ def reference_table(energies: Mapping[str, float]) -> str:
 def _species(labeled: Iterable[LabeledStructure], species: Iterable[str] | None) -> tuple[str, ...]:
     numbers: set[int] = set()
     for k, item in enumerate(labeled):
-        if not isinstance(item, LabeledStructure):
-            raise TypeError(f"labeled[{k}] must be a LabeledStructure, got {type(item).__name__}")
+        check_kind(f"labeled[{k}]", item, LabeledStructure)
         numbers.update(item.atoms.numbers.tolist())
     if not numbers:
         raise ValueError("labeled is empty; at least one structure is needed")

@@ -25,7 +25,7 @@ from scipy.linalg import svd
 from scipy.optimize import minimize_scalar
 from scipy.sparse.linalg import lsqr
 
-from acepure._utils.checks import number
+from acepure._utils.checks import number, one_of
 
 #: The solver that takes no triangle.
 LARGE = "cholesky"
@@ -146,8 +146,7 @@ def checked_options(solver: str, options: Mapping[str, float], *, large: bool = 
     ImportError
         For a solver whose package is not installed.
     """
-    if solver not in OPTIONS:
-        raise ValueError(f"solver must be one of {', '.join(OPTIONS)}; got {solver!r}")
+    one_of("solver", solver, OPTIONS)
     if solver == LARGE and not large:
         raise ValueError(f"solver {LARGE!r} is for LinearACE.fit alone; choose one of {', '.join(SOLVERS)}")
     allowed = OPTIONS[solver]

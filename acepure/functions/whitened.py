@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from acepure._utils.checks import real_array
+from acepure._utils.checks import check_kind, real_array
 from acepure._utils.pairs import PairTable, value_at
 from acepure.algebra.radial_algebra import GradedAlgebra, RadialAlgebra
 from acepure.functions.radial import PolynomialRadialBasis, RadialBasis
@@ -47,8 +47,7 @@ class WhitenedRadialBasis(RadialBasis):
     matrices: Any
 
     def __post_init__(self) -> None:
-        if not isinstance(self.radial, PolynomialRadialBasis):
-            raise TypeError(f"radial must be a PolynomialRadialBasis; got {self.radial!r}")
+        check_kind("radial", self.radial, PolynomialRadialBasis)
         object.__setattr__(self, "matrices", PairTable("matrices", self.matrices, _triangular))
 
     def __eq__(self, other: object) -> bool:

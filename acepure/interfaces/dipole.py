@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from ase import Atoms, units
 from ase.calculators.calculator import BaseCalculator, Calculator, PropertyNotImplementedError, all_changes
 
-from acepure._utils.checks import number
+from acepure._utils.checks import check_kind, number
 from acepure.features.verlet import VerletList
 from acepure.models.tensor import TensorModel
 
@@ -68,8 +68,7 @@ class DipoleCalculator(Calculator):
         skin: float = 1.0,
         num_threads: int | None = None,
     ) -> None:
-        if not isinstance(model, TensorModel):
-            raise TypeError(f"model must be a TensorModel; got {model!r} of type {type(model).__name__}")
+        check_kind("model", model, TensorModel)
         if (model.rank, model.per) != ("vector", "structure"):
             raise ValueError(f"model must be that of a vector per structure; got {model.rank} per {model.per}")
         if model.unit not in UNITS:

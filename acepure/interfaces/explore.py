@@ -23,7 +23,7 @@ from ase import Atoms
 from scipy.linalg import eigh
 from tqdm import tqdm
 
-from acepure._utils.checks import count
+from acepure._utils.checks import check_kind, count
 from acepure._utils.files import atomic_write
 from acepure.features.basis import ACEBasis, check_basis, evaluate_features
 from acepure.fitting.keys import LabelKeys, NoLabelsError, places, resolve_keys
@@ -129,8 +129,7 @@ def explore_dataset(
     """
     chemiscope = _chemiscope()
     every, max_atoms = structure_list(structures), count("max_atoms", max_atoms)
-    if model is not None and not isinstance(model, (LinearACE, EmbeddedACE)):
-        raise TypeError(f"model must be a LinearACE or EmbeddedACE; got {type(model).__name__}")
+    check_kind("model", model, LinearACE, EmbeddedACE, None)
     if model is not None and basis is not None:
         raise ValueError("model and basis exclude each other: the model has its basis")
     if basis is None:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
+from acepure._utils.checks import one_of
 from acepure.features.basis import ACEBasis, check_basis
 
 try:
@@ -58,8 +59,7 @@ class ACETransformer(TransformerMixin, BaseEstimator):
     def fit(self, X: Sequence[Atoms], y: Any = None) -> ACETransformer:
         """Check the parameters; nothing is learned."""
         check_basis(self.basis)
-        if self.reduction not in _REDUCTIONS:
-            raise ValueError(f"reduction must be one of {', '.join(_REDUCTIONS)}; got {self.reduction!r}")
+        one_of("reduction", self.reduction, _REDUCTIONS)
         return self
 
     def transform(self, X: Sequence[Atoms]) -> np.ndarray:

@@ -8,7 +8,7 @@ from typing import Any
 
 from numpy.typing import ArrayLike
 
-from acepure._utils.checks import number
+from acepure._utils.checks import check_kind, number
 from acepure._utils.pairs import PairTable
 from acepure._utils.read_only import read_only_array
 from acepure.features.basis import ACEBasis
@@ -36,16 +36,12 @@ def checked_shortest(shortest: Mapping[tuple[str, str], float]) -> dict[tuple[st
 
 def checked_surroundings(surroundings: Surroundings | None) -> Surroundings | None:
     """Return what is around atoms, or None."""
-    if not isinstance(surroundings, (Surroundings, type(None))):
-        raise TypeError(f"surroundings must be a Surroundings or None; got {surroundings!r}")
-    return surroundings
+    return check_kind("surroundings", surroundings, Surroundings, None)
 
 
 def checked_report(report: Mapping[str, Any] | None) -> dict[str, Any]:
     """Return a copy of a report."""
-    if not isinstance(report, (Mapping, type(None))):
-        raise TypeError(f"report must be a mapping or None; got {report!r}")
-    return deepcopy(dict(report or {}))
+    return deepcopy(dict(check_kind("report", report, Mapping, None) or {}))
 
 
 def checked_posterior(basis: ACEBasis, posterior: ArrayLike | FactoredPosterior) -> Posterior:

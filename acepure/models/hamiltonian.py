@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from ase import Atoms
 
+from acepure._utils.checks import check_kind
 from acepure._utils.read_only import ReadOnly, read_only_array
 from acepure.errors import ModelFileError
 from acepure.features.basis import ACEBasis
@@ -85,8 +86,7 @@ class HamiltonianModel(ReadOnly):
     """
 
     def __init__(self, basis: BlockBasis, coefficients: Sequence[Any], *, summary: Sequence[str] = ()) -> None:
-        if not isinstance(basis, BlockBasis):
-            raise TypeError(f"basis must be a BlockBasis; got {basis!r}")
+        check_kind("basis", basis, BlockBasis)
         if len(coefficients) != len(basis.parts):
             raise ValueError(f"coefficients must be {len(basis.parts)} arrays, one per part; got {len(coefficients)}")
         self.basis = basis

@@ -13,7 +13,7 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import ArrayLike
 
-from acepure._utils.checks import distances, symbol
+from acepure._utils.checks import check_kind, distances, symbol
 from acepure._utils.workers import Workers
 from acepure.errors import ModelFileError, SpeciesError
 from acepure.features.basis import ACEBasis
@@ -56,8 +56,7 @@ class FittedPotential(Reported):
         surroundings: Surroundings | None,
         report: Mapping[str, Any] | None,
     ) -> None:
-        if core is not None and not isinstance(core, PairCore):
-            raise TypeError(f"core must be a PairCore or None; got {core!r}")
+        check_kind("core", core, PairCore, None)
         if core is not None:
             core.check_reach(basis.species, basis.cutoffs)
         self.basis, self.core = basis, core

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from acepure._utils.checks import count, symbol
+from acepure._utils.checks import check_kind, count, symbol
 from acepure.errors import SpeciesError
 from acepure.features.basis import ACEBasis
 from acepure.functions.radial import RadialBasis
-from acepure.plotting.style import PALETTE, check_kind, color_sequence, mark_orders, new_axes, tidy
+from acepure.plotting.style import PALETTE, color_sequence, mark_orders, new_axes, tidy
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -9,9 +9,9 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import ArrayLike
 
-from acepure._utils.checks import count, number, real_array, symbol
+from acepure._utils.checks import check_kind, count, number, real_array, symbol
 from acepure.models.linear import LinearACE
-from acepure.plotting.style import LINES, PALETTE, check_kind, new_axes, tidy
+from acepure.plotting.style import LINES, PALETTE, new_axes, tidy
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

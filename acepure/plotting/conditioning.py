@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from acepure._utils.checks import check_kind
 from acepure.diagnostics import CoefficientDecay, Comparison, Conditioning
-from acepure.plotting.style import BAR_COLORS, LINES, PALETTE, check_kind, color_sequence, mark_orders, new_axes, tidy
+from acepure.plotting.style import BAR_COLORS, LINES, PALETTE, color_sequence, mark_orders, new_axes, tidy
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

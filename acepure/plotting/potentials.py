@@ -9,12 +9,12 @@ import numpy as np
 from ase.units import GPa
 from numpy.typing import ArrayLike
 
-from acepure._utils.checks import real_array
+from acepure._utils.checks import check_kind, one_of, real_array
 from acepure.diagnostics import coefficient_decay
 from acepure.fitting import Errors, Predictions
 from acepure.models.potential import FittedPotential
 from acepure.plotting.conditioning import plot_coefficient_decay
-from acepure.plotting.style import LINES, MARKERS, PALETTE, check_kind, new_axes, new_figure, tidy
+from acepure.plotting.style import LINES, MARKERS, PALETTE, new_axes, new_figure, tidy
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -286,9 +286,7 @@ def potential_figure(
 
 
 def _kind(quantity: str) -> _Quantity:
-    if quantity not in _QUANTITIES:
-        raise ValueError(f"quantity must be one of {', '.join(_QUANTITIES)}; got {quantity!r}")
-    return _QUANTITIES[quantity]
+    return _QUANTITIES[one_of("quantity", quantity, _QUANTITIES)]
 
 
 def _groups(errors: Errors, quantity: str) -> dict[int, tuple[str, Predictions]]:

@@ -22,14 +22,6 @@ LINES = ("-", "--", "-.", (0, (1, 1)), (0, (5, 1, 1, 1, 1, 1)))
 _GRID: dict[str, Any] = {"color": "0.9", "linewidth": 0.6}
 
 
-def check_kind(name: str, value: Any, *kinds: type) -> Any:
-    """Return the value if it is of one of these classes, else raise TypeError."""
-    if not isinstance(value, kinds):
-        known = " or ".join(f"a{'n' * (kind.__name__[0] in 'AEIOU')} {kind.__name__}" for kind in kinds)
-        raise TypeError(f"{name} must be {known}; got {value!r} of type {type(value).__name__}")
-    return value
-
-
 def new_figure(width: float, height: float) -> Figure:
     """Return an empty figure, in inches, that needs no screen."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg

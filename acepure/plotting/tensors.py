@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from acepure._utils.checks import check_kind
 from acepure.fitting.tensor_errors import TensorErrors
 from acepure.fitting.tensor_labels import components_of
 from acepure.plotting.potentials import survival
-from acepure.plotting.style import LINES, MARKERS, PALETTE, check_kind, new_axes, new_figure, tidy
+from acepure.plotting.style import LINES, MARKERS, PALETTE, new_axes, new_figure, tidy
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

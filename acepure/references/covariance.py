@@ -12,7 +12,7 @@ import numpy as np
 from ase import Atoms
 from scipy.linalg import qr, solve_triangular
 
-from acepure._utils.checks import count
+from acepure._utils.checks import check_kind, count
 from acepure._utils.read_only import read_only_array
 from acepure._utils.tall_qr import RFactor
 from acepure._utils.workers import Workers, batched, checked_workers, naming_structure, structure_bar, tree_reduce
@@ -70,8 +70,7 @@ class MeanCovariance(Reference):
     covariance: Any
 
     def __post_init__(self) -> None:
-        if not isinstance(self.functions, RadialBasis):
-            raise TypeError(f"functions must be a RadialBasis; got {self.functions!r}")
+        check_kind("functions", self.functions, RadialBasis)
         sizes = tuple(count("grade_sizes", size) for size in self.grade_sizes)
         species = tuple(self.species)
         n_functions = len(species) * sum(sizes)

@@ -8,9 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 from ase import Atoms
 
-from acepure._utils.checks import count, number, symbol
+from acepure._utils.checks import count, number, one_of, symbol
 from acepure.structures.gate import structure_list
-from acepure.toys.laws import one_of
 
 #: How neighbors are drawn.
 KINDS = ("poisson", "ball", "hard")

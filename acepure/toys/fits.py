@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from acepure._utils.checks import number, real_array
+from acepure._utils.checks import check_kind, number, real_array
 from acepure.toys.particles import ParticleBasis
 
 
@@ -78,8 +78,7 @@ def fit_particles(basis: ParticleBasis, x: ArrayLike, y: ArrayLike, ridge: float
     >>> bool(abs(fit.predict(x) - runge(x)).max() < 0.1)
     True
     """
-    if not isinstance(basis, ParticleBasis):
-        raise TypeError(f"basis must be a ParticleBasis; got {basis!r} of type {type(basis).__name__}")
+    check_kind("basis", basis, ParticleBasis)
     x = real_array("x", x, (None, None))
     y = real_array("y", y, (len(x),))
     ridge = number("ridge", ridge, least=0)

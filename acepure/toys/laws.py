@@ -7,27 +7,16 @@ arcsine     1 / (π √(1 − x²))    Chebyshev
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from math import comb, sqrt
-from typing import Any
 
 import numpy as np
 
-from acepure._utils.checks import count
+from acepure._utils.checks import count, one_of
 
 FAMILIES = ("chebyshev", "legendre")
 LAWS = ("uniform", "arcsine")
 #: The law for which a family is orthogonal.
 OWN_LAW = {"chebyshev": "arcsine", "legendre": "uniform"}
-
-
-def one_of(name: str, value: Any, choices: Sequence[str]) -> str:
-    """Return `value` if it is one of the choices."""
-    if not isinstance(value, str):
-        raise TypeError(f"{name} must be one of {', '.join(choices)}; got {value!r} of type {type(value).__name__}")
-    if value not in choices:
-        raise ValueError(f"{name} must be one of {', '.join(choices)}; got {value!r}")
-    return value
 
 
 def resolved_law(family: str, law: str | None) -> str:

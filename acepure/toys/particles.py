@@ -14,10 +14,10 @@ from numpy.polynomial.legendre import legvander
 from numpy.typing import ArrayLike
 from scipy.sparse import csr_array
 
-from acepure._utils.checks import count, number, real_array
+from acepure._utils.checks import count, flag, number, one_of, real_array
 from acepure.algebra.linearization import Algebra, ChebyshevParticles, LegendreParticles
 from acepure.algebra.recursion import mean_pairs, purification
-from acepure.toys.laws import FAMILIES, mean_values, norms, one_of, resolved_law
+from acepure.toys.laws import FAMILIES, mean_values, norms, resolved_law
 from acepure.toys.moments import canonical_expansion, canonical_gram, canonical_means
 
 #: The bases compared, by (canonical, with a mean).
@@ -88,8 +88,7 @@ class ParticleBasis:
             raise ValueError(f"start must be 0 or 1; got {self.start!r}")
         object.__setattr__(self, "totaldegree", count("totaldegree", self.totaldegree))
         for name in ("canonical", "normalized"):
-            if not isinstance(getattr(self, name), (bool, np.bool_)):
-                raise TypeError(f"{name} must be True or False; got {getattr(self, name)!r}")
+            flag(name, getattr(self, name))
         if self.mean is not None:
             mean = real_array("mean", self.mean, (self.totaldegree + 1,))
             object.__setattr__(self, "mean", tuple(mean.tolist()))
@@ -271,9 +270,7 @@ def compared_bases(
 
 def _placements(n_particles: float, poisson: bool) -> Callable[[int], float]:
     """c(b): in how many ways b distinct particles can be chosen in turn, on average."""
-    if not isinstance(poisson, (bool, np.bool_)):
-        raise TypeError(f"poisson must be True or False; got {poisson!r}")
-    if poisson:
+    if flag("poisson", poisson):
         intensity = number("n_particles", n_particles, least=0)
         return lambda b: intensity**b
     n = count("n_particles", n_particles, least=0)

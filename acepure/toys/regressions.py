@@ -20,9 +20,9 @@ import numpy as np
 from scipy.sparse.linalg import lsqr
 from tqdm import tqdm
 
-from acepure._utils.checks import count, real_array
+from acepure._utils.checks import count, one_of, real_array
 from acepure.toys.fits import fit_particles, scaled_features
-from acepure.toys.laws import LAWS, one_of, random_particles, resolved_law
+from acepure.toys.laws import LAWS, random_particles, resolved_law
 from acepure.toys.particles import ROWS, ParticleBasis, compared_bases
 from acepure.toys.tables import Table
 from acepure.toys.targets import runge, target_name
