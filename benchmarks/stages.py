@@ -19,6 +19,7 @@ from scipy.sparse import csr_array
 
 from acepure import ACEBasis, LinearFunction
 from acepure.labels.factors import ProductSet
+from acepure.neighbors.environments import Chosen
 from acepure.stages.fused import forward_contraction
 
 WORKLOADS = {
@@ -54,9 +55,9 @@ def main() -> None:
 def functions(basis: ACEBasis, atoms) -> dict:
     """Cumulative stages as functions to be timed."""
     operators, geometry, evaluator = basis.operators("Cu"), basis._tables.geometries[0], basis._tables.evaluators[0]
-    neighbors, species = basis.neighbor_list(atoms, num_threads=1), basis.species_indices(atoms)
-    rows = np.arange(len(atoms))
-    ((_, _, part),) = geometry.parts(neighbors, rows, species)
+    neighbors, rows = basis.neighbor_list(atoms, num_threads=1), np.arange(len(atoms))
+    chosen = Chosen(neighbors, rows, basis.species_indices(atoms), 1)
+    ((_, _, part),) = geometry.parts(chosen)
     products, C = operators.extended_products, operators.extended_symmetrization
     pairs = forward_contraction(ProductSet(products.one_particle, ()), csr_array((1, 0)), None)
     invariants = forward_contraction(products, C, None)
@@ -67,7 +68,7 @@ def functions(basis: ACEBasis, atoms) -> dict:
         "list": lambda: basis.neighbor_list(atoms, num_threads=1),
         "pairs": lambda: pairs.evaluate(pooling, part, rows, outputs[0], nothing, 1),
         "invariants": lambda: invariants.evaluate(pooling, part, rows, outputs[1], nothing, 1),
-        "features": lambda: evaluator.evaluate(neighbors, rows, species, outputs[2], rows, 1),
+        "features": lambda: evaluator.evaluate(chosen, outputs[2], rows),
         "energy": lambda: function.evaluate(atoms, neighbors=neighbors, num_threads=1),
         "forces": lambda: function.evaluate_with_gradients(atoms, neighbors=neighbors, num_threads=1),
     }

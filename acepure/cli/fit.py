@@ -139,7 +139,9 @@ def add(commands: Any) -> None:
     workers.add_argument("--scheduler", metavar="ADDRESS", help="work on the Dask cluster with this scheduler")
     add_threads(command)
     # Only options that were given are seen; the others are looked for in a run file first.
-    defaults = {name: command.get_default(name) for name in vars(command.parse_args(["-"])) if name != "train"}
+    defaults = {
+        name: command.get_default(name) for name in vars(command.parse_args(["-"])) if name not in ("train", "run")
+    }
     command.set_defaults(**dict.fromkeys(defaults), run=partial(_run, defaults))
 
 

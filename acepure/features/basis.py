@@ -442,5 +442,5 @@ def _write_features(
     """Write the features of the centers of a part into the rows `targets` of `out`."""
     out = out.reshape(len(out), math.prod(basis.feature_shape))
     for group, evaluator in zip(basis._groups, basis._tables.evaluators):
-        rows = environments.rows(part, group.species)
-        evaluator.evaluate(part, rows, environments.species, out, targets[rows], environments.num_threads)
+        chosen = environments.chosen(part, group.species)
+        evaluator.evaluate(chosen, out, targets[chosen.rows])

@@ -249,13 +249,12 @@ def pullback(
     """
     check_basis(basis, tensors=True)
     environments = Environments(basis, atoms, neighbors=neighbors, num_threads=num_threads)
-    neighbors, species = environments.neighbors, environments.species
+    neighbors = environments.neighbors
     cotangents = real_array("cotangents", cotangents, (neighbors.n_centers, *basis.feature_shape))
     cotangents = cotangents.reshape(neighbors.n_centers, prod(basis.feature_shape))
     gradients = np.zeros((neighbors.n_pairs, 3))
     for group, evaluator in zip(basis._groups, basis._tables.pullback_evaluators):
-        rows = environments.rows(neighbors, group.species)
-        evaluator.evaluate(neighbors, rows, species, cotangents, gradients, environments.num_threads)
+        evaluator.evaluate(environments.chosen(neighbors, group.species), cotangents, gradients)
     forces, virial = np.zeros((len(atoms), 3)), np.zeros((3, 3))
     accumulate_forces(
         neighbors.offsets, neighbors.centers, neighbors.neighbors, neighbors.vectors, gradients, forces, virial
@@ -269,8 +268,7 @@ def _checked_limit(max_bytes: float) -> float:
 
 def _jacobian(basis: ACEBasis, environments: Environments, part: NeighborList, values: np.ndarray) -> None:
     for group, evaluator in zip(basis._groups, basis._tables.evaluators):
-        rows = environments.rows(part, group.species)
-        evaluator.jacobian(part, rows, environments.species, values, environments.num_threads)
+        evaluator.jacobian(environments.chosen(part, group.species), values)
 
 
 def _parts(environments: Environments, n_features: int) -> Iterator[tuple[NeighborList, np.ndarray, int]]:

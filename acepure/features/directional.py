@@ -79,11 +79,10 @@ def jvp(
     epsilon = np.zeros((3, 3)) if strain is None else real_array("strain", strain, (3, 3))
     shape = (2, environments.n_centers, prod(basis.feature_shape))
     refuse_larger("the array of features and derivatives", shape, physical_memory(), "use indices")
-    species, threads = environments.species, environments.num_threads
     features, derivatives = np.empty(shape)
     for part, targets in environments.parts():
         for group, evaluator in zip(basis._groups, basis._tables.evaluators):
-            rows = environments.rows(part, group.species)
-            evaluator.pushforward(part, rows, species, (w, epsilon), features, derivatives, targets[rows], threads)
+            chosen = environments.chosen(part, group.species)
+            evaluator.pushforward(chosen, (w, epsilon), features, derivatives, targets[chosen.rows])
     of_features = (environments.n_centers, *basis.feature_shape)
     return features.reshape(of_features), derivatives.reshape(of_features)

@@ -14,7 +14,7 @@ from acepure._kernels.forces import accumulate_forces
 from acepure._utils.checks import real_array, refuse_masked
 from acepure._utils.read_only import ReadOnly, read_only_array
 from acepure.features.basis import ACEBasis, check_basis
-from acepure.neighbors.environments import Environments
+from acepure.neighbors.environments import Chosen, Environments
 from acepure.neighbors.lists import NeighborList
 from acepure.stages.fused import LinearEvaluator
 
@@ -154,7 +154,7 @@ class LinearFunction(ReadOnly):
         for part, rows in environments.parts():
             inside = np.empty((part.n_centers, self.n_outputs))
             for evaluator, chosen in self._by_species(environments, part):
-                evaluator.evaluate(part, chosen, environments.species, inside, None, environments.num_threads)
+                evaluator.evaluate(chosen, inside, None)
             values[rows] = inside
         return values if self.coefficients.ndim == 3 else values[:, 0]
 
@@ -185,16 +185,15 @@ class LinearFunction(ReadOnly):
         """Return energies, forces and virial of environments that have been checked."""
         if embedding is None and self.n_outputs > 1:
             raise ValueError(f"embedding must say how {self.n_outputs} outputs make an energy; got None")
-        energies, species, threads = np.empty(environments.n_centers), environments.species, environments.num_threads
-        forces, virial = np.zeros((len(species), 3)), np.zeros((3, 3))
+        energies = np.empty(environments.n_centers)
+        forces, virial = np.zeros((len(environments.species), 3)), np.zeros((3, 3))
         for part, rows in environments.parts():
             gradients, inside = np.empty((part.n_pairs, 3)), np.empty(part.n_centers)
             for z, (evaluator, chosen) in enumerate(self._by_species(environments, part)):
                 if embedding is None:
-                    evaluator.evaluate(part, chosen, species, inside[:, None], gradients, threads)
+                    evaluator.evaluate(chosen, inside[:, None], gradients)
                 else:
-                    composed = _checked(embedding, z)
-                    evaluator.compose(part, chosen, species, composed, inside, gradients, threads)
+                    evaluator.compose(chosen, _checked(embedding, z), inside, gradients)
             energies[rows] = inside
             accumulate_forces(part.offsets, part.centers, part.neighbors, part.vectors, gradients, forces, virial)
         return EnergyAndForces(energies, forces, virial)
@@ -239,15 +238,13 @@ class LinearFunction(ReadOnly):
     def _pair_gradients(self, environments: Environments, part: NeighborList, cotangents: np.ndarray) -> np.ndarray:
         gradients, g = np.empty((part.n_pairs, 3)), np.ascontiguousarray(cotangents)
         for evaluator, chosen in self._by_species(environments, part):
-            evaluator.pullback(part, chosen, environments.species, g, gradients, environments.num_threads)
+            evaluator.pullback(chosen, g, gradients)
         return gradients
 
-    def _by_species(
-        self, environments: Environments, part: NeighborList
-    ) -> Iterator[tuple[LinearEvaluator, np.ndarray]]:
+    def _by_species(self, environments: Environments, part: NeighborList) -> Iterator[tuple[LinearEvaluator, Chosen]]:
         """Yield the evaluator of each species, and which centers of a part are of it."""
         for z, evaluator in enumerate(self._evaluators):
-            yield evaluator, environments.rows(part, [z])
+            yield evaluator, environments.chosen(part, [z])
 
 
 def _checked(embedding: Embedding, z: int) -> Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]:

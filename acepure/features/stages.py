@@ -15,9 +15,9 @@ from acepure._utils.checks import real_array
 from acepure.errors import SpeciesError
 from acepure.features.basis import ACEBasis, check_basis
 from acepure.labels.factors import OneParticle, ProductSet
-from acepure.neighbors.environments import Environments
+from acepure.neighbors.environments import Chosen, Environments
 from acepure.neighbors.lists import NeighborList
-from acepure.stages.single import Motion, ProductMap, SumsEvaluator
+from acepure.stages.single import ProductMap, SumsEvaluator
 
 __all__ = ["Stages"]
 
@@ -107,9 +107,9 @@ class Stages:
         TypeError, ValueError
             For centers of another species, and for a structure or a list that does not belong to the basis.
         """
-        neighbors, species, threads = self._given(atoms, indices, neighbors, num_threads)
-        result = np.empty((neighbors.n_centers, len(self.one_particle)))
-        self._sums.evaluate(neighbors, species, result, threads)
+        chosen = self._given(atoms, indices, neighbors, num_threads)
+        result = np.empty((len(chosen.rows), len(self.one_particle)))
+        self._sums.evaluate(chosen, result)
         return result
 
     def sums_jvp(
@@ -123,12 +123,11 @@ class Stages:
         num_threads: int | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return A and Ȧ along a motion of the atoms, both (n_centers, n_one_particle); arguments as `jvp`."""
-        neighbors, species, threads = self._given(atoms, indices, neighbors, num_threads)
+        chosen = self._given(atoms, indices, neighbors, num_threads)
         w = real_array("displacements", displacements, (len(atoms), 3))
         epsilon = np.zeros((3, 3)) if strain is None else real_array("strain", strain, (3, 3))
-        values, derivatives = np.empty((2, neighbors.n_centers, len(self.one_particle)))
-        motion: Motion = (w, epsilon)
-        self._sums.evaluate(neighbors, species, values, threads, motion, derivatives)
+        values, derivatives = np.empty((2, len(chosen.rows), len(self.one_particle)))
+        self._sums.evaluate(chosen, values, (w, epsilon), derivatives)
         return values, derivatives
 
     def sums_pullback(
@@ -149,24 +148,23 @@ class Stages:
         cotangents : array_like of float64, shape (n_centers, n_one_particle)
             g.
         """
-        neighbors, species, threads = self._given(atoms, indices, neighbors, num_threads)
-        g = real_array("cotangents", cotangents, (neighbors.n_centers, len(self.one_particle)))
-        gradients = self._sums.pullback(neighbors, species, g, threads)
+        chosen = self._given(atoms, indices, neighbors, num_threads)
+        neighbors = chosen.neighbors
+        g = real_array("cotangents", cotangents, (len(chosen.rows), len(self.one_particle)))
+        gradients = self._sums.pullback(chosen, g)
         forces, virial = np.zeros((len(atoms), 3)), np.zeros((3, 3))
         accumulate_forces(
             neighbors.offsets, neighbors.centers, neighbors.neighbors, neighbors.vectors, gradients, forces, virial
         )
         return -forces, -virial
 
-    def _given(
-        self, atoms: Atoms, indices: Any, neighbors: NeighborList | None, num_threads: int | None
-    ) -> tuple[NeighborList, np.ndarray, int]:
+    def _given(self, atoms: Atoms, indices: Any, neighbors: NeighborList | None, num_threads: int | None) -> Chosen:
         environments = Environments(self._basis, atoms, indices=indices, neighbors=neighbors, num_threads=num_threads)
         environments.take_species(self._z)
         others = environments.neighbors.centers[environments.center_species != self._z]
         if len(others):
             raise SpeciesError(f"centers must be {self._center}; atom {others[0]} is {atoms.symbols[others[0]]}")
-        return environments.neighbors, environments.species, environments.num_threads
+        return environments.chosen(environments.neighbors, [self._z])
 
     # --- A → AA → B ---------------------------------------------------------------------------------------
 

@@ -124,8 +124,8 @@ class TensorFunction:
         result = np.empty((environments.n_centers, self.n_components))
         for part, targets in environments.parts():
             for z, evaluator in enumerate(self._evaluators):
-                rows = environments.rows(part, [z])
-                evaluator.evaluate(part, rows, environments.species, result, targets[rows], environments.num_threads)
+                chosen = environments.chosen(part, [z])
+                evaluator.evaluate(chosen, result, targets[chosen.rows])
         return result
 
     def gradients(
@@ -135,12 +135,11 @@ class TensorFunction:
         environments = Environments(self._basis, atoms, neighbors=neighbors, num_threads=num_threads)
         positions = np.zeros((self.n_components, len(atoms), 3))
         strain = np.zeros((self.n_components, 3, 3))
-        species, threads = environments.species, environments.num_threads
         for part, _ in environments.parts():
             values, gradients = np.empty((part.n_centers, 1)), np.empty((part.n_pairs, 3))
             for component, evaluators in enumerate(self._components):
                 for z, evaluator in enumerate(evaluators):
-                    evaluator.evaluate(part, environments.rows(part, [z]), species, values, gradients, threads)
+                    evaluator.evaluate(environments.chosen(part, [z]), values, gradients)
                 into = positions[component], strain[component]
                 accumulate_forces(part.offsets, part.centers, part.neighbors, part.vectors, gradients, *into)
         # The kernel sums forces and virials, which are minus the derivatives.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from ase import Atoms
@@ -23,6 +23,30 @@ class _Species(Protocol):
     @property
     def cutoffs(self) -> np.ndarray: ...
     def species_indices(self, atoms: Atoms, name: str = "atoms") -> np.ndarray: ...
+
+
+class Chosen(NamedTuple):
+    """Some centers of a neighbor list, as evaluators take them.
+
+    Attributes
+    ----------
+    neighbors : NeighborList
+    rows : numpy.ndarray of int64
+        Which centers of the list.
+    species : numpy.ndarray of int32, shape (n_atoms,)
+        Species indices.
+    num_threads : int
+    """
+
+    neighbors: NeighborList
+    rows: np.ndarray
+    species: np.ndarray
+    num_threads: int
+
+    @property
+    def threads(self) -> int:
+        """How many threads are of use for so many centers."""
+        return useful_threads(len(self.rows), self.num_threads)
 
 
 class Environments:
@@ -123,10 +147,11 @@ class Environments:
         for part in find_blocks(self._atoms, self._cutoffs, self.species, threads):
             yield part, part.centers.astype(np.int64)
 
-    def rows(self, part: NeighborList, kinds: Sequence[int]) -> np.ndarray:
+    def chosen(self, part: NeighborList, kinds: Sequence[int]) -> Chosen:
         """Return which centers of a part are of these species, equal ones side by side: lanes are then of one kind."""
         center_species = self.species[part.centers]
-        return np.concatenate([np.flatnonzero(center_species == z) for z in kinds])
+        rows = np.concatenate([np.flatnonzero(center_species == z) for z in kinds])
+        return Chosen(part, rows, self.species, self.num_threads)
 
     def _find(self, centers: np.ndarray) -> NeighborList:
         threads = useful_threads(len(self.species), self.num_threads)

@@ -10,12 +10,12 @@ from scipy.sparse import csr_array
 
 from acepure._kernels import evaluator as kernel
 from acepure._kernels import harmonics as harmonics_kernel
-from acepure._utils.threads import CENTERS_PER_THREAD, useful_threads
+from acepure._utils.threads import CENTERS_PER_THREAD
 from acepure.algebra.operators import Operators
 from acepure.functions.polynomials import Chebyshev
 from acepure.functions.radial import PolynomialRadialBasis, RadialBasis
 from acepure.labels.factors import ProductSet
-from acepure.neighbors.lists import NeighborList
+from acepure.neighbors.environments import Chosen
 from acepure.stages.pooling import pooling_layout, radial_channels, radial_mixing
 from acepure.stages.products import WeightedProducts, factored_products, product_graph, weighted_products
 
@@ -95,15 +95,12 @@ class PairGeometry:
             Chebyshev().recurrence(int(grade_sizes.max())),
         )
 
-    def parts(
-        self, neighbors: NeighborList, rows: np.ndarray, species: np.ndarray, gradients: bool = False, work: int = 1
-    ) -> Iterator[tuple[slice, slice, Any]]:
+    def parts(self, chosen: Chosen, gradients: bool = False, work: int = 1) -> Iterator[tuple[slice, slice, Any]]:
         """Divide a neighbor list into parts of bounded memory and time.
 
         Parameters
         ----------
-        neighbors, rows, species
-            As in `FeatureEvaluator.evaluate`.
+        chosen : Chosen
         gradients : bool
             Whether derivatives of the radial functions are needed.
         work : int
@@ -116,17 +113,18 @@ class PairGeometry:
         part : PairList
             The part as the kernels take it, its numbers counted from its start.
         """
+        neighbors, rows, species, _ = chosen
         center_species = species[neighbors.centers]
         pair_species = species[neighbors.neighbors]
         for first, last in self._ranges(neighbors.offsets, work):
-            chosen = rows[_within(rows, slice(first, last))] - first
-            if not len(chosen):
+            here = rows[_within(rows, slice(first, last))] - first
+            if not len(here):
                 continue
             start, stop = int(neighbors.offsets[first]), int(neighbors.offsets[last])
             offsets = neighbors.offsets[first : last + 1] - start
             vectors, zi, zj = neighbors.vectors[start:stop], center_species[first:last], pair_species[start:stop]
             tables = self._tables(vectors, zi, offsets, zj, gradients)
-            part = kernel.PairList(chosen, offsets, vectors, zi, zj, *tables)
+            part = kernel.PairList(here, offsets, vectors, zi, zj, *tables)
             yield slice(first, last), slice(start, stop), part
 
     def _ranges(self, offsets: np.ndarray, work: int) -> Iterator[tuple[int, int]]:
@@ -180,75 +178,54 @@ class FeatureEvaluator:
         C, width = operators.extended_symmetrization, operators.n_components
         self._kernel = forward_contraction(operators.extended_products, C, operators.component_purification, width)
 
-    def evaluate(
-        self,
-        neighbors: NeighborList,
-        rows: np.ndarray,
-        species: np.ndarray,
-        out: np.ndarray,
-        targets: np.ndarray,
-        num_threads: int,
-    ) -> None:
+    def evaluate(self, chosen: Chosen, out: np.ndarray, targets: np.ndarray) -> None:
         """Write the features of some centers.
 
         Parameters
         ----------
-        neighbors : NeighborList
-        rows : numpy.ndarray of int64
-            Which centers of the list.
-        species : numpy.ndarray of int32, shape (n_atoms,)
-            Species indices.
+        chosen : Chosen
         out : numpy.ndarray of float64, shape (n, n_features)
         targets : numpy.ndarray of int64, shape (n_rows,)
             The row of `out` that receives each center.
-        num_threads : int
         """
-        threads = useful_threads(len(rows), num_threads)
-        for centers, _, part in self._geometry.parts(neighbors, rows, species):
-            chosen = targets[_within(rows, centers)]
-            self._kernel.evaluate(self._geometry.pooling, part, chosen, out, _NO_ROWS, threads)
+        for centers, _, part in self._geometry.parts(chosen):
+            into = targets[_within(chosen.rows, centers)]
+            self._kernel.evaluate(self._geometry.pooling, part, into, out, _NO_ROWS, chosen.threads)
 
     def pushforward(
         self,
-        neighbors: NeighborList,
-        rows: np.ndarray,
-        species: np.ndarray,
+        chosen: Chosen,
         motion: tuple[np.ndarray, np.ndarray],
         out: np.ndarray,
         derivatives: np.ndarray,
         targets: np.ndarray,
-        num_threads: int,
     ) -> None:
         """Write the features of some centers, and their derivatives along a motion.
 
         Parameters
         ----------
-        neighbors, rows, species, out, targets, num_threads
+        chosen, out, targets
             As in `evaluate`.
         motion : tuple of numpy.ndarray, shapes (n_atoms, 3) and (3, 3)
             w and ε of ṙ_ij = w_j − w_i + ε r_ij.
         derivatives : numpy.ndarray of float64, in the shape of `out`
         """
-        threads = useful_threads(len(rows), num_threads)
-        for centers, pairs, part in self._geometry.parts(neighbors, rows, species, True):
+        neighbors = chosen.neighbors
+        for centers, pairs, part in self._geometry.parts(chosen, True):
             part.move(neighbors.centers[centers], neighbors.neighbors[pairs], *motion)
-            chosen = targets[_within(rows, centers)]
-            self._kernel.evaluate(self._geometry.pooling, part, chosen, out, derivatives, threads)
+            into = targets[_within(chosen.rows, centers)]
+            self._kernel.evaluate(self._geometry.pooling, part, into, out, derivatives, chosen.threads)
 
-    def jacobian(
-        self, neighbors: NeighborList, rows: np.ndarray, species: np.ndarray, out: np.ndarray, num_threads: int
-    ) -> None:
+    def jacobian(self, chosen: Chosen, out: np.ndarray) -> None:
         """Write ∂B_f(i)/∂r_ij of the pairs of some centers.
 
         Parameters
         ----------
-        neighbors, rows, species, num_threads
-            As in `evaluate`.
+        chosen : Chosen
         out : numpy.ndarray of float64, shape (n_pairs, 3, n_features)
         """
-        threads = useful_threads(len(rows), num_threads)
-        for _, pairs, part in self._geometry.parts(neighbors, rows, species, True, _JACOBIAN_WORK):
-            self._kernel.jacobian(self._geometry.pooling, part, out[pairs], threads)
+        for _, pairs, part in self._geometry.parts(chosen, True, _JACOBIAN_WORK):
+            self._kernel.jacobian(self._geometry.pooling, part, out[pairs], chosen.threads)
 
 
 class PullbackEvaluator:
@@ -265,28 +242,18 @@ class PullbackEvaluator:
         C, width = operators.extended_symmetrization, operators.n_components
         self._kernel = reverse_contraction(operators.extended_products, C, operators.component_purification, width)
 
-    def evaluate(
-        self,
-        neighbors: NeighborList,
-        rows: np.ndarray,
-        species: np.ndarray,
-        cotangents: np.ndarray,
-        gradients: np.ndarray,
-        num_threads: int,
-    ) -> None:
+    def evaluate(self, chosen: Chosen, cotangents: np.ndarray, gradients: np.ndarray) -> None:
         """Write Σ_f g_if ∂B_f(i)/∂r_ij for the pairs of some centers.
 
         Parameters
         ----------
-        neighbors, rows, species, num_threads
-            As in `FeatureEvaluator.evaluate`.
+        chosen : Chosen
         cotangents : numpy.ndarray of float64, shape (n_centers, n_features)
             g.
         gradients : numpy.ndarray of float64, shape (n_pairs, 3)
         """
-        threads = useful_threads(len(rows), num_threads)
-        for centers, pairs, part in self._geometry.parts(neighbors, rows, species, True):
-            self._kernel.pullback(self._geometry.pooling, part, cotangents[centers], gradients[pairs], threads)
+        for centers, pairs, part in self._geometry.parts(chosen, True):
+            self._kernel.pullback(self._geometry.pooling, part, cotangents[centers], gradients[pairs], chosen.threads)
 
 
 class LinearEvaluator:
@@ -325,84 +292,61 @@ class LinearEvaluator:
             folded[tables.terminal_products],
         )
 
-    def evaluate(
-        self,
-        neighbors: NeighborList,
-        rows: np.ndarray,
-        species: np.ndarray,
-        values: np.ndarray,
-        gradients: np.ndarray | None,
-        num_threads: int,
-    ) -> None:
+    def evaluate(self, chosen: Chosen, values: np.ndarray, gradients: np.ndarray | None) -> None:
         """Write the values of some centers, and the gradients of their pairs.
 
         Parameters
         ----------
-        neighbors, rows, species, num_threads
-            As in `FeatureEvaluator.evaluate`; centers of one species.
+        chosen : Chosen
+            Centers of one species.
         values : numpy.ndarray of float64, shape (n_centers, n_outputs)
         gradients : numpy.ndarray of float64, shape (n_pairs, 3), or None
             Receives ∂E_i/∂r_ij; for one output.
         """
-        threads = useful_threads(len(rows), num_threads)
-        pooling = self._geometry.pooling
-        for centers, pairs, part in self._geometry.parts(neighbors, rows, species, gradients is not None):
+        pooling, threads = self._geometry.pooling, chosen.threads
+        for centers, pairs, part in self._geometry.parts(chosen, gradients is not None):
             slopes = _NO_ROWS if gradients is None else gradients[pairs]
             self._kernel.evaluate(pooling, part, _NO_SUMS, False, values[centers], _NO_ROWS, slopes, threads)
 
-    def pullback(
-        self,
-        neighbors: NeighborList,
-        rows: np.ndarray,
-        species: np.ndarray,
-        cotangents: np.ndarray,
-        gradients: np.ndarray,
-        num_threads: int,
-    ) -> None:
+    def pullback(self, chosen: Chosen, cotangents: np.ndarray, gradients: np.ndarray) -> None:
         """Write Σ_p g_ip ∂E_ip/∂r_ij for the pairs of some centers, in one sweep for all outputs.
 
         Parameters
         ----------
-        neighbors, rows, species, num_threads
-            As in `evaluate`.
+        chosen : Chosen
         cotangents : numpy.ndarray of float64, shape (n_centers, n_outputs)
             g.
         gradients : numpy.ndarray of float64, shape (n_pairs, 3)
         """
-        threads = useful_threads(len(rows), num_threads)
-        pooling = self._geometry.pooling
-        for centers, pairs, part in self._geometry.parts(neighbors, rows, species, True):
+        pooling, threads = self._geometry.pooling, chosen.threads
+        for centers, pairs, part in self._geometry.parts(chosen, True):
             g, slopes = cotangents[centers], gradients[pairs]
             self._kernel.evaluate(pooling, part, _NO_SUMS, False, _NO_ROWS, g, slopes, threads)
 
     def compose(
         self,
-        neighbors: NeighborList,
-        rows: np.ndarray,
-        species: np.ndarray,
+        chosen: Chosen,
         function: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]],
         values: np.ndarray,
         gradients: np.ndarray,
-        num_threads: int,
     ) -> None:
         """Write F(E_i1, ..., E_iP) of some centers and its gradients; the sums A are made once.
 
         Parameters
         ----------
-        neighbors, rows, species, gradients, num_threads
+        chosen, gradients
             As in `evaluate`.
         function : callable
             From E, shape (n, n_outputs), to F and ∂F/∂E, shapes (n,) and (n, n_outputs).
         values : numpy.ndarray of float64, shape (n_centers,)
         """
-        threads = useful_threads(len(rows), num_threads)
-        pooling = self._geometry.pooling
-        for centers, pairs, part in self._geometry.parts(neighbors, rows, species, True):
-            chosen = rows[_within(rows, centers)] - centers.start
-            sums = np.empty((-(-len(chosen) // harmonics_kernel.lanes), self._n_leaves, harmonics_kernel.lanes))
+        pooling, threads = self._geometry.pooling, chosen.threads
+        for centers, pairs, part in self._geometry.parts(chosen, True):
+            here = chosen.rows[_within(chosen.rows, centers)] - centers.start
+            sums = np.empty((-(-len(here) // harmonics_kernel.lanes), self._n_leaves, harmonics_kernel.lanes))
             outputs = np.empty((centers.stop - centers.start, self._n_outputs))
             self._kernel.evaluate(pooling, part, sums, False, outputs, _NO_ROWS, _NO_ROWS, threads)
-            values[centers][chosen], outputs[chosen] = function(outputs[chosen])
+            values[centers][here], outputs[here] = function(outputs[here])
             self._kernel.evaluate(pooling, part, sums, True, _NO_ROWS, outputs, gradients[pairs], threads)
 
 

@@ -13,7 +13,7 @@ from acepure._kernels import evaluator as kernel
 from acepure._utils.checks import real_array
 from acepure._utils.threads import resolve_num_threads, useful_threads
 from acepure.labels.factors import ProductSet
-from acepure.neighbors.lists import NeighborList
+from acepure.neighbors.environments import Chosen
 from acepure.stages.fused import PairGeometry, forward_contraction, reverse_contraction
 
 __all__ = ["ProductMap", "SumsEvaluator"]
@@ -35,48 +35,36 @@ class SumsEvaluator:
         self._geometry = geometry
 
     def evaluate(
-        self,
-        neighbors: NeighborList,
-        species: np.ndarray,
-        out: np.ndarray,
-        num_threads: int,
-        motion: Motion | None = None,
-        derivatives: np.ndarray | None = None,
+        self, chosen: Chosen, out: np.ndarray, motion: Motion | None = None, derivatives: np.ndarray | None = None
     ) -> None:
         """Write A, and Ȧ along a motion if one is given.
 
         Parameters
         ----------
-        neighbors : NeighborList
-        species : numpy.ndarray of int32, shape (n_atoms,)
+        chosen : Chosen
         out, derivatives : numpy.ndarray of float64, shape (n_centers, n_one_particle)
-        num_threads : int
         motion : tuple of numpy.ndarray, shapes (n_atoms, 3) and (3, 3), optional
             w and ε of ṙ_ij = w_j − w_i + ε r_ij.
         """
-        rows, threads = np.arange(neighbors.n_centers), useful_threads(neighbors.n_centers, num_threads)
-        for centers, pairs, part in self._geometry.parts(neighbors, rows, species, motion is not None):
+        neighbors = chosen.neighbors
+        for centers, pairs, part in self._geometry.parts(chosen, motion is not None):
             moved = _NOTHING
             if motion is not None and derivatives is not None:
                 part.move(neighbors.centers[centers], neighbors.neighbors[pairs], *motion)
                 moved = derivatives[centers]
-            kernel.pool(self._geometry.pooling, part, out[centers], moved, threads)
+            kernel.pool(self._geometry.pooling, part, out[centers], moved, chosen.threads)
 
-    def pullback(
-        self, neighbors: NeighborList, species: np.ndarray, cotangents: np.ndarray, num_threads: int
-    ) -> np.ndarray:
+    def pullback(self, chosen: Chosen, cotangents: np.ndarray) -> np.ndarray:
         """Return Σ_v g_iv ∂A_v(i)/∂r_ij, shape (n_pairs, 3).
 
         Parameters
         ----------
-        neighbors, species, num_threads
-            As in `evaluate`.
+        chosen : Chosen
         cotangents : numpy.ndarray of float64, shape (n_centers, n_one_particle)
         """
-        rows, threads = np.arange(neighbors.n_centers), useful_threads(neighbors.n_centers, num_threads)
-        gradients = np.zeros((neighbors.n_pairs, 3))
-        for centers, pairs, part in self._geometry.parts(neighbors, rows, species, True):
-            kernel.pull(self._geometry.pooling, part, cotangents[centers], gradients[pairs], threads)
+        gradients = np.zeros((chosen.neighbors.n_pairs, 3))
+        for centers, pairs, part in self._geometry.parts(chosen, True):
+            kernel.pull(self._geometry.pooling, part, cotangents[centers], gradients[pairs], chosen.threads)
         return gradients
 
 

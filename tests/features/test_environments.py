@@ -186,8 +186,8 @@ def test_parts_hold_every_center_once(monkeypatch):
     np.testing.assert_array_equal(np.sort(np.concatenate([rows for _, rows in parts])), np.arange(len(atoms)))
     for part, rows in parts:
         np.testing.assert_array_equal(part.centers, rows)
-        np.testing.assert_array_equal(np.sort(environments.rows(part, [1, 0])), np.arange(part.n_centers))
-        assert (np.diff(environments.species[part.centers][environments.rows(part, [1, 0])]) <= 0).all()
+        np.testing.assert_array_equal(np.sort(environments.chosen(part, [1, 0]).rows), np.arange(part.n_centers))
+        assert (np.diff(environments.species[part.centers][environments.chosen(part, [1, 0]).rows]) <= 0).all()
     whole = environments.neighbors
     assert [part for part, _ in environments.parts()] == [whole]
     chosen = Environments(BASIS, atoms, indices=[-1, 4])
