@@ -30,7 +30,7 @@ from acepure._utils.checks import count
 from acepure._utils.workers import Workers, checked_workers
 from acepure.features.basis import ACEBasis, check_basis
 from acepure.fitting.design import Design, Triangle, assemble
-from acepure.fitting.fit import FitResult, resolved_core, resolved_energies
+from acepure.fitting.fit import FitResult, check_species, resolved_core, resolved_energies
 from acepure.fitting.labeled import LabeledSet
 from acepure.fitting.met import what_was_met
 from acepure.fitting.priors import SmoothnessPrior, resolve_prior
@@ -76,8 +76,7 @@ def fit_orders(
         raise ValueError("core belongs to order 1 of the model that is given: give it to the first fit")
     prior = resolve_prior(prior)
     weights = resolve_weights(weights, labeled.config_types)
-    for k, item in enumerate(labeled):
-        basis.species_indices(item.atoms, f"structures[{k}]")
+    check_species(basis, labeled)
     met = what_was_met(basis, labeled, workers, progress)
     shortest, surroundings = met.shortest, met.surroundings
     known = None if given is None else given.surroundings

@@ -106,6 +106,11 @@ class FitResult:
         regression = {"noise": self.noise, "weights": self.choices["weights"]}
         return {"summary": self.summary, "choices": self.choices, "regression": regression}
 
+    def of_model(self) -> dict[str, Any]:
+        """What a model is made of, beside its coefficients: arguments of its constructor."""
+        known = {"shortest": self.shortest, "surroundings": self.surroundings}
+        return {"basis": self.basis, "E0s": self.E0s, "core": self.core, **known, "report": self.report}
+
 
 def labeled_data(structures: Iterable[Atoms] | LabeledSet, **keys: Any) -> LabeledSet:
     """Return structures with labels; `keys` are those of `label_structures`."""
@@ -176,7 +181,7 @@ def fit_coefficients(
         kept: dict[str, Any] = {"size": size, "canonical": canonical, "checkpoints": checkpoints, **work}
         start = _chosen(labeled, trial_design, prior, weights, excluded, tried, folds, kept)
     assert start.basis is not None
-    _check_species(start.basis, labeled)
+    check_species(start.basis, labeled)
     large = solver == LARGE or (solver == "auto" and reference == "density" and is_large(start.basis))
     if large:
         start = start._replace(basis=without_impossible(start.basis, (item.atoms for item in labeled)))
@@ -366,7 +371,8 @@ def _check_choice(
         raise ValueError(f"folds must be at most the number of structures, {len(labeled)}; got {folds}")
 
 
-def _check_species(basis: ACEBasis, labeled: LabeledSet) -> None:
+def check_species(basis: ACEBasis, labeled: Any) -> None:
+    """Raise SpeciesError, which names the structure, if one of the labeled has a species that the basis lacks."""
     if set(labeled.species) <= set(basis.species):
         return
     for k, item in enumerate(labeled):

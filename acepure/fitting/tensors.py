@@ -18,7 +18,7 @@ from acepure._utils.workers import Workers
 from acepure.features.basis import ACEBasis, check_basis
 from acepure.fitting.design import assemble
 from acepure.fitting.deviations import Deviations
-from acepure.fitting.fit import referred_basis
+from acepure.fitting.fit import check_species, referred_basis
 from acepure.fitting.leave_out import Part, leave_out_groups
 from acepure.fitting.met import what_was_met
 from acepure.fitting.priors import SmoothnessPrior, resolve_prior
@@ -93,8 +93,7 @@ def fit_tensor(
     plain = basis
     options, prior = checked_options(solver, options or {}), resolve_prior(prior)
     weights = resolve_target_weights(weights, labeled.config_types)
-    for k, item in enumerate(labeled):
-        basis.species_indices(item.atoms, f"structures[{k}]")
+    check_species(basis, labeled)
     _log.info(f"{labeled}\n")
     met = what_was_met(basis, labeled, workers, progress)
     basis = referred_basis(basis, reference, labeled, workers, progress, met)

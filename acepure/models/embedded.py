@@ -157,16 +157,9 @@ class EmbeddedACE(FittedPotential):
             design = Design(result.basis, resolve_weights(result.choices["weights"]), result.E0s, result.core)
             T = result.coordinates.feature_rows()
             trained = train(design, labeled, embedding, T, result.lam, seeds=seeds, steps=steps, **work)
-            model = cls(
-                result.basis,
-                trained.coefficients,
-                embedding,
-                result.E0s,
-                core=result.core,
-                shortest=result.shortest,
-                surroundings=result.surroundings,
-                report={**result.report, "summary": [*result.summary, *trained.summary]},
-            )
+            report = {**result.report, "summary": [*result.summary, *trained.summary]}
+            given = {**result.of_model(), "report": report}
+            model = cls(coefficients=trained.coefficients, embedding=embedding, **given)
             if _log.isEnabledFor(logging.INFO):
                 _log.info(f"errors on the structures of the fit\n{model.errors(labeled, **work)}")
         return model

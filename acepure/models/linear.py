@@ -34,6 +34,10 @@ _log = logging.getLogger(__name__)
 __all__ = ["LinearACE"]
 
 
+#: Arguments of `LinearACE.fit` that are not passed on to what fits.
+_OWN = ("cls", "structures", "uncertainty", "calibrate_by", "checkpoint", "verbose", "keys")
+
+
 class LinearACE(BodyOrderedModel):
     """A potential that is linear in ACE features.
 
@@ -208,6 +212,7 @@ class LinearACE(BodyOrderedModel):
         >>> bool(model.errors(structures).all("forces").rmse < 0.05)
         True
         """
+        passed = {name: value for name, value in locals().items() if name not in _OWN}
         from acepure.fitting.calibration import calibrate_fit
         from acepure.fitting.checkpoints import Checkpoints
         from acepure.fitting.fit import fit_coefficients, labeled_data
@@ -219,35 +224,9 @@ class LinearACE(BodyOrderedModel):
         if calibrate_by is not None:
             group_names(labeled, calibrate_by)  # raises before any work
         with shown(sys.stdout, verbose):
-            result = fit_coefficients(
-                labeled,
-                basis,
-                size=size,
-                canonical=canonical,
-                folds=folds,
-                reference=reference,
-                weights=weights,
-                E0s=E0s,
-                prior=prior,
-                solver=solver,
-                options=options,
-                core=core,
-                check=check,
-                checkpoints=checkpoints,
-                workers=workers,
-                num_threads=num_threads,
-                progress=progress,
-            )
-            model = cls(
-                result.basis,
-                result.coefficients,
-                result.E0s,
-                core=result.core,
-                posterior=result.posterior if uncertainty else None,
-                shortest=result.shortest,
-                surroundings=result.surroundings,
-                report=result.report,
-            )
+            result = fit_coefficients(labeled, checkpoints=checkpoints, **passed)
+            posterior = result.posterior if uncertainty else None
+            model = cls(coefficients=result.coefficients, posterior=posterior, **result.of_model())
             if model.posterior is not None and calibrate_by is not None and result.noise > 0:
                 model = model.calibrated_by(
                     calibrate_fit(model, labeled, calibrate_by, num_threads, progress, checkpoints)
@@ -310,29 +289,15 @@ class LinearACE(BodyOrderedModel):
         >>> round(pair.evaluate(dimer).energy, 3)
         -2.0
         """
+        passed = {name: value for name, value in locals().items() if name not in _OWN}
         from acepure.fitting.by_order import fit_orders
         from acepure.fitting.fit import labeled_data
 
         with shown(sys.stdout, verbose):
-            result = fit_orders(
-                labeled_data(structures, **keys),
-                orders,
-                basis,
-                given,
-                weights=weights,
-                E0s=E0s,
-                prior=prior,
-                solver=solver,
-                options=options,
-                core=core,
-                workers=workers,
-                num_threads=num_threads,
-                progress=progress,
-            )
+            result = fit_orders(labeled_data(structures, **keys), **passed)
         report = {"summary": result.summary, "choices": result.choices}
-        kept: dict[str, Any] = {"core": result.core, "posterior": result.posterior, "shortest": result.shortest}
-        kept["surroundings"] = result.surroundings
-        return cls(result.basis, result.coefficients, result.E0s, report=report, **kept)
+        given_back = {**result.of_model(), "report": report}
+        return cls(coefficients=result.coefficients, posterior=result.posterior, **given_back)
 
     # --- values -------------------------------------------------------------------------------------------
 

@@ -40,6 +40,10 @@ if TYPE_CHECKING:  # the model knows neither its fitter nor its calculator, whic
 __all__ = ["TensorModel", "TensorPrediction"]
 
 
+#: Arguments of `TensorModel.fit` that are those of the fit of each irrep.
+_OF_FITS = ("reference", "weights", "prior", "solver", "options", "workers", "num_threads", "progress")
+
+
 @dataclass(frozen=True, eq=False)
 class TensorPrediction:
     """Values of a target.
@@ -225,6 +229,7 @@ class TensorModel(Reported):
         >>> model.errors(structures).relative["1o"] < 1e-2
         True
         """
+        passed = {name: value for name, value in locals().items() if name in _OF_FITS}
         from acepure.fitting.calibration import calibration_by
         from acepure.fitting.leave_out import group_names
         from acepure.fitting.tensor_labels import Target, TensorSet, label_tensors
@@ -241,17 +246,7 @@ class TensorModel(Reported):
             group_names(labeled, calibrate_by)  # raises before any work
         work: dict[str, Any] = {"num_threads": num_threads, "progress": progress}
         with shown(sys.stdout, verbose):
-            result = fit_tensor(
-                labeled,
-                basis,
-                reference=reference,
-                weights=weights,
-                prior=prior,
-                solver=solver,
-                options=options,
-                workers=workers,
-                **work,
-            )
+            result = fit_tensor(labeled, basis, **passed)
             model = cls(
                 result.bases,
                 result.coefficients,
