@@ -6,16 +6,13 @@ import argparse
 import os
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
-from itertools import combinations_with_replacement
 from typing import Any
-
-import numpy as np
-from scipy.optimize import minimize_scalar
 
 from acepure.cli.options import add_model
 from acepure.cli.parts import describe, load_potential
 from acepure.cli.tensors import inspect_tensors, is_tensor_model
 from acepure.diagnostics import coefficient_decay
+from acepure.diagnostics.physics import dimers
 from acepure.fitting import reference_table
 from acepure.fitting.labels import text_table
 from acepure.models.embedded import EmbeddedACE
@@ -23,11 +20,7 @@ from acepure.models.linear import LinearACE
 from acepure.models.potential import FittedPotential
 
 _LONGEST = 88  # characters of one object in a line
-_N_GRID = 200
-# Where dimers of pairs that were not in training begin, and how far below the shortest distance holes are looked for.
-_FIRST, _INNER = 0.3, 0.2
-# What is deeper than all energies in training by more than this, in eV, is worth a line.
-_HOLE = 0.5
+_INNER = 0.2  # of the shortest distance in training: how far below it holes of dimers are looked for
 
 
 def add(commands: Any) -> None:
@@ -99,42 +92,10 @@ def _pairs(model: FittedPotential) -> str:
     """Distances of each pair of species, and where two atoms alone are bound."""
     rows = [["pair", "cutoff (Å)", "shortest in training (Å)", "dimer minimum (Å)", "energy (eV)"]]
     holes = []
-    for a, b in combinations_with_replacement(model.basis.species, 2):
-        shortest = _shortest(model, a, b)
-        rcut = model.basis.cutoffs[model.basis.species.index(a), model.basis.species.index(b)]
-        known = "–" if shortest is None else f"{shortest:.3f}"
-        start = _FIRST * rcut if shortest is None else shortest
-        r = np.linspace(start, rcut, _N_GRID)
-        energies = model.dimer(a, b, r)
-        minimum = _minimum(model, a, b, r, energies)
-        rows.append(
-            [f"{a}-{b}", f"{rcut:g}", known, *(["–", "–"] if minimum is None else map("{:.4f}".format, minimum))]
-        )
-        holes += _holes(model, a, b, start, energies.min())
-    return "\n".join([text_table(rows), *holes])
-
-
-def _shortest(model: FittedPotential, a: str, b: str) -> float | None:
-    known = model.shortest_distances or {}
-    found = [known[pair] for pair in ((a, b), (b, a)) if pair in known]
-    return min(found) if found else None
-
-
-def _minimum(model: FittedPotential, a: str, b: str, r: np.ndarray, energies: np.ndarray) -> tuple[float, float] | None:
-    """Distance and energy of the lowest minimum on a grid, refined; None if the dimer is not bound inside of it."""
-    k = int(np.argmin(energies))
-    if k in (0, len(r) - 1):
-        return None
-    found = minimize_scalar(lambda x: model.dimer(a, b, [x])[0], bounds=(r[k - 1], r[k + 1]), method="bounded")
-    return float(found.x), float(found.fun)
-
-
-def _holes(model: FittedPotential, a: str, b: str, start: float, lowest: float) -> list[str]:
-    """A line if the dimer falls far below the lowest energy at distances in training, at distances that were not."""
-    r = np.linspace(_INNER * start, start, _N_GRID)
-    energies = model.dimer(a, b, r)
-    k = int(np.argmin(energies))
-    if energies[k] > lowest - _HOLE:
-        return []
     advice = "; a core (fit --core zbl) would repel" if model.core is None else ""
-    return [f"{a}-{b}: {energies[k]:.3g} eV at {r[k]:.2f} Å, nearer than in training{advice}"]
+    for name, rcut, shortest, minimum, hole in dimers(model, _INNER):
+        known = "–" if shortest is None else f"{shortest:.3f}"
+        rows.append([name, f"{rcut:g}", known, *(["–", "–"] if minimum is None else map("{:.4f}".format, minimum))])
+        if hole is not None:
+            holes.append(f"{name}: {hole[1]:.3g} eV at {hole[0]:.2f} Å, nearer than in training{advice}")
+    return "\n".join([text_table(rows), *holes])

@@ -12,10 +12,11 @@ A number out of the range of its kind is a warning: it says that the potential i
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import combinations_with_replacement
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from ase import Atoms
@@ -24,11 +25,13 @@ from ase.eos import EquationOfState
 from ase.filters import FrechetCellFilter
 from ase.optimize import BFGS
 from ase.units import GPa
+from scipy.optimize import minimize_scalar
 
 from acepure.errors import ExtrapolationWarning
 from acepure.fitting.labels import text_table
 from acepure.models.embedded import EmbeddedACE
 from acepure.models.linear import LinearACE
+from acepure.models.potential import FittedPotential
 
 # Structures of more atoms, and more crystals, would take too long.
 _MOST_ATOMS = 128
@@ -113,6 +116,30 @@ class PhysicsReport:
         return "\n".join(parts)
 
 
+class Dimer(NamedTuple):
+    """Two atoms alone.
+
+    Attributes
+    ----------
+    name : str
+        Their species, A-B.
+    rcut : float
+        Å.
+    shortest : float or None
+        Their shortest distance in the data, Å.
+    minimum : tuple of float, or None
+        Distance in Å and energy in eV, at distances that the data had; None if the dimer is not bound there.
+    hole : tuple of float, or None
+        The same of the lowest energy at shorter distances, if it is far below.
+    """
+
+    name: str
+    rcut: float
+    shortest: float | None
+    minimum: tuple[float, float] | None
+    hole: tuple[float, float] | None
+
+
 def check_physics(model: LinearACE | EmbeddedACE, structures: Iterable[Atoms] = ()) -> PhysicsReport:
     """Return what a potential says of the crystals among the structures, and of pairs of atoms.
 
@@ -179,23 +206,36 @@ def check_crystal(atoms: Atoms, calculator: Calculator) -> CrystalChecks:
 def check_dimers(model: LinearACE | EmbeddedACE) -> tuple[list[list[str]], list[str]]:
     """Return rows of a table of dimers, and warnings of holes below the shortest distances of the data."""
     rows, holes = [], []
+    for name, _, shortest, minimum, hole in dimers(model):
+        shown = ["–", "–"] if minimum is None else [f"{minimum[0]:.2f}", f"{minimum[1]:.3f}"]
+        rows.append([name, "–" if shortest is None else f"{shortest:.3f}", *shown])
+        if hole is not None:
+            holes.append(f"{name}: {hole[1]:.3g} eV at {hole[0]:.2f} Å, nearer than any in the data")
+    return rows, holes
+
+
+def dimers(model: FittedPotential, inner: float = _INNER) -> Iterator[Dimer]:
+    """Go through the pairs of species; holes are looked for down to a part of the shortest distance in the data."""
     known = model.shortest_distances or {}
     for (i, a), (j, b) in combinations_with_replacement(enumerate(model.basis.species), 2):
-        seen = [known[pair] for pair in ((a, b), (b, a)) if pair in known]
+        shortest = min((known[pair] for pair in ((a, b), (b, a)) if pair in known), default=None)
         rcut = float(model.basis.cutoffs[i, j])
-        start = min(seen) if seen else _INNER * rcut
-        r = np.linspace(start, rcut, _GRID)
-        energies = model.dimer(a, b, r)
-        k = int(np.argmin(energies))
-        inside = 0 < k < _GRID - 1
-        shown = [f"{r[k]:.2f}", f"{energies[k]:.3f}"] if inside else ["–", "–"]
-        rows.append([f"{a}-{b}", f"{start:.3f}" if seen else "–", *shown])
-        near = np.linspace(_INNER * start, start, _GRID)
-        below = model.dimer(a, b, near)
-        if below.min() < energies.min() - _HOLE:
-            at = near[int(np.argmin(below))]
-            holes.append(f"{a}-{b}: {below.min():.3g} eV at {at:.2f} Å, nearer than any in the data")
-    return rows, holes
+        start = _INNER * rcut if shortest is None else shortest
+        r, near = np.linspace(start, rcut, _GRID), np.linspace(inner * start, start, _GRID)
+        energies, below = model.dimer(a, b, r), model.dimer(a, b, near)
+        k, deepest = int(np.argmin(energies)), int(np.argmin(below))
+        minimum, hole = None, None
+        if 0 < k < _GRID - 1:
+            function, bounds = partial(_dimer_energy, model, a, b), (r[k - 1], r[k + 1])
+            found = minimize_scalar(function, bounds=bounds, method="bounded")
+            minimum = float(found.x), float(found.fun)
+        if below[deepest] < energies[k] - _HOLE:
+            hole = float(near[deepest]), float(below[deepest])
+        yield Dimer(f"{a}-{b}", rcut, shortest, minimum, hole)
+
+
+def _dimer_energy(model: FittedPotential, a: str, b: str, r: float) -> float:
+    return float(model.dimer(a, b, [r])[0])
 
 
 def _crystals(structures: Iterable[Atoms], calculator: Calculator) -> list[Atoms]:
