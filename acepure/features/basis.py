@@ -16,12 +16,11 @@ from tqdm import tqdm
 from acepure._utils.arguments import resolve_synonyms
 from acepure._utils.checks import check_kind, flag
 from acepure._utils.memory import physical_memory, refuse_larger
-from acepure._utils.read_only import read_only
+from acepure._utils.read_only import ReadOnly, read_only
 from acepure.algebra.operators import Operators
 from acepure.errors import CoincidentAtomsError, SpeciesError
 from acepure.features.centers import CenterGroup, center_groups, only_group
 from acepure.features.labels import FeatureLabel, feature_labels
-from acepure.features.resolved import Resolved
 from acepure.features.tables import Tables
 from acepure.functions.radial import PolynomialRadialBasis, RadialBasis
 from acepure.labels.factors import Block, ProductSet
@@ -36,7 +35,7 @@ __all__ = ["ACEBasis", "check_basis"]
 DEFAULT_RCUT = 5.0
 
 
-class ACEBasis(Resolved):
+class ACEBasis(ReadOnly):
     """Canonical (or self-interacting) ACE features of atomic environments.
 
     For a center i with neighbors j inside the cutoff, φ_v(r) = f(r) P_n(x(r)) Y_lm(r̂) for v = (z, n, l, m), and
@@ -86,6 +85,18 @@ class ACEBasis(Resolved):
     (4, 224)
     """
 
+    specification: Specification  #: the resolved index sets
+    species: tuple[str, ...]  #: chemical symbols, sorted by atomic number
+    radial: RadialBasis  #: the radial functions
+    canonical: bool  #: whether self-interactions are taken out
+    reference: Reference | None  #: what the basis is centered on, if anything
+    order: int  #: largest correlation order ν
+    irrep: str  #: degree and parity, such as "1o"
+    L: int  #: degree of the features: they rotate like Y_LM
+    parity: int  #: sign of the features under inversion
+    rcut: float  #: largest cutoff of all pairs, in Å
+    cutoffs: np.ndarray  #: cutoffs in Å of (center, neighbor), shape (n_species, n_species)
+
     def __init__(
         self,
         species: Sequence[str],
@@ -115,22 +126,31 @@ class ACEBasis(Resolved):
             raise ValueError("rcut and radial exclude each other: the radial basis has its own cutoff")
         check_kind("radial", radial, RadialBasis, None)
         check_kind("reference", reference, Reference, None)
-        self._specification = Specification.create(species, **with_default(given))
-        needed = self._specification.occupancy
+        self.specification = Specification.create(species, **with_default(given))
+        needed = self.specification.occupancy
         if reference is not None and needed is not None and any(least for _, (least, _) in needed.limits):
             raise ValueError(
                 "reference and an occupancy of at least one exclude each other: functions less a mean have terms "
                 "without the particle"
             )
-        self._specification.check_memory()
-        self._radial = PolynomialRadialBasis(DEFAULT_RCUT if rcut is None else rcut) if radial is None else radial
-        self._canonical = canonical
-        self._reference = reference
-        symbols = self._specification.species
+        self.specification.check_memory()
+        self.radial = PolynomialRadialBasis(DEFAULT_RCUT if rcut is None else rcut) if radial is None else radial
+        self.canonical, self.reference = canonical, reference
+        symbols = self.species = self.specification.species
+        self.order, self.irrep = self.specification.order, str(self.specification.irrep)
+        self.L, self.parity = self.specification.L, self.specification.parity
         self._species_of_number = np.full(len(chemical_symbols), -1, dtype=np.int32)
         self._species_of_number[[atomic_numbers[symbol] for symbol in symbols]] = np.arange(len(symbols))
-        cutoffs = np.array([[float(self._radial.cutoff(a, b)) for b in symbols] for a in symbols])
-        self._cutoffs = read_only(cutoffs)
+        self.cutoffs = read_only(np.array([[float(self.radial.cutoff(a, b)) for b in symbols] for a in symbols]))
+        self.rcut = float(self.cutoffs.max())
+
+    def __len__(self) -> int:
+        return len(self.specification)
+
+    @property
+    def feature_shape(self) -> tuple[int, ...]:
+        """Shape of the features of one atom: (n_features,), or (n_features, 2L + 1) for L > 0."""
+        return (len(self), 2 * self.L + 1) if self.L else (len(self),)
 
     def centered(self, reference: Reference, *, orthonormal: bool = True) -> ACEBasis:
         """Return the basis with the same labels, referred to the statistics of an ideal gas or of data.
@@ -166,38 +186,38 @@ class ACEBasis(Resolved):
         (99, IdealGas(density=0.085))
         """
         check_kind("reference", reference, Reference)
-        radial = reference.radial(self._radial, self.species) if orthonormal else self._radial
+        radial = reference.radial(self.radial, self.species) if orthonormal else self.radial
         reference.check(radial, self.species)
-        dictionary = self._specification.to_dict()
+        dictionary = self.specification.to_dict()
         return ACEBasis(
-            dictionary.pop("species"), radial=radial, canonical=self._canonical, reference=reference, **dictionary
+            dictionary.pop("species"), radial=radial, canonical=self.canonical, reference=reference, **dictionary
         )
 
     @cached_property
     def labels(self) -> tuple[FeatureLabel, ...]:
         """One label per feature, in column order; the same for canonical and self-interacting bases."""
-        return feature_labels(self._blocks, self.species, self._specification.irrep)
+        return feature_labels(self._blocks, self.species, self.specification.irrep)
 
     @property
     def order_slices(self) -> dict[str, slice]:
         """Columns of each order: {"nu1": slice, "nu2": slice, ...}."""
-        edges = np.cumsum([0, *self._specification.sizes]).tolist()
+        edges = np.cumsum([0, *self.specification.sizes]).tolist()
         return {f"nu{nu}": slice(edges[nu - 1], edges[nu]) for nu in range(1, self.order + 1)}
 
     # --- operators ----------------------------------------------------------------------------------------
 
     @cached_property
     def _blocks(self) -> list[Block]:
-        return self._specification.blocks()
+        return self.specification.blocks()
 
     @cached_property
     def _groups(self) -> list[CenterGroup]:
-        n_start, irrep = self._specification.n_start, self._specification.irrep
-        return center_groups(self.species, self._blocks, n_start, self._radial, self._canonical, self._reference, irrep)
+        n_start, irrep = self.specification.n_start, self.specification.irrep
+        return center_groups(self.species, self._blocks, n_start, self.radial, self.canonical, self.reference, irrep)
 
     @cached_property
     def _tables(self) -> Tables:
-        return Tables(self._groups, self._radial, self.species)
+        return Tables(self._groups, self.radial, self.species)
 
     def operators(self, center: str) -> Operators:
         """Return the sparse maps for one species of center.
@@ -357,10 +377,10 @@ class ACEBasis(Resolved):
     def to_dict(self) -> dict[str, Any]:
         """Return plain Python values from which `from_dict` makes an equal basis."""
         return {
-            **self._specification.to_dict(),
-            "radial": self._radial.to_dict(),
-            "canonical": self._canonical,
-            "reference": None if self._reference is None else self._reference.to_dict(),
+            **self.specification.to_dict(),
+            "radial": self.radial.to_dict(),
+            "canonical": self.canonical,
+            "reference": None if self.reference is None else self.reference.to_dict(),
         }
 
     @classmethod
@@ -379,25 +399,25 @@ class ACEBasis(Resolved):
 
     def __getstate__(self) -> dict[str, Any]:
         """What copies and pickles hold: everything but the compiled tables, which are built anew when needed."""
-        compiled = ("_tables", "_groups" if self._reference else "")
+        compiled = ("_tables", "_groups" if self.reference else "")
         return {name: value for name, value in self.__dict__.items() if name not in compiled}
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, ACEBasis):
             return NotImplemented
-        mine = (self._specification, self._radial, self._canonical, self._reference)
-        return mine == (other._specification, other._radial, other._canonical, other._reference)
+        mine = (self.specification, self.radial, self.canonical, self.reference)
+        return mine == (other.specification, other.radial, other.canonical, other.reference)
 
     def __hash__(self) -> int:
-        return hash((self._specification, self._canonical))
+        return hash((self.specification, self.canonical))
 
     def __repr__(self) -> str:
-        dictionary = self._specification.to_dict()
+        dictionary = self.specification.to_dict()
         dictionary.pop("functions", None)
         arguments = ", ".join(f"{name}={value!r}" for name, value in dictionary.items())
-        arguments += f", canonical={self._canonical}, radial={self._radial!r}"
-        arguments += "" if self._reference is None else f", reference={self._reference!r}"
-        return f"ACEBasis({arguments}): {len(self)} features = {' + '.join(map(str, self._specification.sizes))}"
+        arguments += f", canonical={self.canonical}, radial={self.radial!r}"
+        arguments += "" if self.reference is None else f", reference={self.reference!r}"
+        return f"ACEBasis({arguments}): {len(self)} features = {' + '.join(map(str, self.specification.sizes))}"
 
 
 def check_basis(basis: object, tensors: bool = False) -> None:
