@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 from scipy.linalg import lapack
 
 from acepure._utils.blas import one_blas_thread
-from acepure._utils.checks import check_kind, count, real_array
+from acepure._utils.checks import count, real_array
 
 # Rows that are reduced at a time, and columns per block of reflectors. More of either is no faster, as reflectors skip
 # the zeros of R.
@@ -104,7 +104,8 @@ class RFactor:
         other : RFactor
             Of as many columns.
         """
-        check_kind("other", other, RFactor)
+        if not isinstance(other, RFactor):
+            raise TypeError(f"other must be an RFactor; got {other!r} of type {type(other).__name__}")
         if other.n_columns != self.n_columns:
             raise ValueError(f"other has {other.n_columns} columns, this factor has {self.n_columns}; equal are needed")
         mine, theirs = self._all_reduced(), other._all_reduced()

@@ -41,7 +41,9 @@ def checked_surroundings(surroundings: Surroundings | None) -> Surroundings | No
 
 def checked_report(report: Mapping[str, Any] | None) -> dict[str, Any]:
     """Return a copy of a report."""
-    return deepcopy(dict(check_kind("report", report, Mapping, None) or {}))
+    if not isinstance(report, (Mapping, type(None))):
+        raise TypeError(f"report must be a mapping or None; got {report!r}")
+    return deepcopy(dict(report or {}))
 
 
 def checked_posterior(basis: ACEBasis, posterior: ArrayLike | FactoredPosterior) -> Posterior:

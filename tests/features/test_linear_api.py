@@ -181,7 +181,7 @@ def test_wrong_weights(change, error, message):
 
 
 def test_wrong_basis():
-    with pytest.raises(TypeError, match="basis must be an ACEBasis, got 'Cu' of type str"):
+    with pytest.raises(TypeError, match="basis must be an ACEBasis; got 'Cu' of type str"):
         LinearFunction("Cu", [1.0])
 
 

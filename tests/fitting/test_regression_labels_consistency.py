@@ -324,5 +324,5 @@ def test_limits_must_be_positive(name):
 
 
 def test_labels_must_be_read_first():
-    with pytest.raises(TypeError, match=r"labeled\[0\] must be a LabeledStructure, got Atoms"):
+    with pytest.raises(TypeError, match=r"labeled\[0\] must be a LabeledStructure; got Atoms"):
         check_consistency([bulk("Cu")])

@@ -91,7 +91,7 @@ def files(tmp_path, monkeypatch):
             "species must be a sequence of chemical symbols such as ['Cu'], got the string 'Cu'",
         ),
         (lambda: descriptors(CU, num_threads=0), ValueError, "num_threads must be an integer >= 1; got 0"),
-        (lambda: descriptors(CU, canonical="yes"), TypeError, "canonical must be True or False, got 'yes'"),
+        (lambda: descriptors(CU, canonical="yes"), TypeError, "canonical must be True or False; got 'yes'"),
         (lambda: descriptors(CU, n_max=3), ValueError, "a box needs both n_max and l_max; got n_max=3, l_max=None"),
         (lambda: ACEBasis([]), ValueError, "species is empty; at least one chemical symbol is needed"),
         (lambda: ACEBasis(["Cu", "Cu"]), ValueError, "species holds a symbol twice: ['Cu', 'Cu']"),
@@ -126,7 +126,7 @@ def files(tmp_path, monkeypatch):
             TypeError,
             "functions must be a sequence of functions, each a sequence of factors; got 5",
         ),
-        (lambda: ACEBasis(["Cu"], radial=5), TypeError, "radial must be a RadialBasis, got 5 of type int"),
+        (lambda: ACEBasis(["Cu"], radial=5), TypeError, "radial must be a RadialBasis or None; got 5 of type int"),
         (
             lambda: ACEBasis(["Cu"], rcut={"Cu": 5.0}),
             TypeError,
@@ -181,7 +181,7 @@ def files(tmp_path, monkeypatch):
                 "f shape (168, 3)"
             ),
         ),
-        (lambda: B.centered(5), TypeError, "reference must be a Reference, got 5 of type int"),
+        (lambda: B.centered(5), TypeError, "reference must be a Reference; got 5 of type int"),
         (lambda: B.centered(IdealGas(-1)), ValueError, "density must be a finite number > 0; got -1"),
         (lambda: B.centered(RadialDensity.from_structures([CU], 3.0)), ValueError, SHORT),
         (lambda: ACEBasis(["Zr"]).centered(RadialDensity.from_structures([CU], 5.0)), ValueError, NO_ZR),
@@ -243,7 +243,7 @@ def files(tmp_path, monkeypatch):
             ValueError,
             "coefficients must have no masked entries; got 12; use .filled or .compressed",
         ),
-        (lambda: LinearFunction(5, W), TypeError, "basis must be an ACEBasis, got 5 of type int"),
+        (lambda: LinearFunction(5, W), TypeError, "basis must be an ACEBasis; got 5 of type int"),
         (
             lambda: LinearFunction(B, np.broadcast_to(1.0, (2**40, 2))),
             ValueError,
@@ -268,10 +268,10 @@ def files(tmp_path, monkeypatch):
             "max_bytes must be a finite number >= 0; got '1' of type str",
         ),
         (lambda: pullback(B, CU, W), ValueError, "cotangents must have shape (4, 12); got (12,)"),
-        (lambda: summed_gradients(5, CU), TypeError, "basis must be an ACEBasis, got 5 of type int"),
+        (lambda: summed_gradients(5, CU), TypeError, "basis must be an ACEBasis; got 5 of type int"),
         (lambda: LinearACE(B, W, {"Zr": 1.0}), ValueError, "E0s lacks Cu; the basis is for Cu"),
         (lambda: LinearACE(B, W, {"Cu": "low"}), TypeError, "E0s['Cu'] must be a finite number; got 'low' of type str"),
-        (lambda: LinearACE(B, W, core=5), TypeError, "core must be a PairCore or None; got 5"),
+        (lambda: LinearACE(B, W, core=5), TypeError, "core must be a PairCore or None; got 5 of type int"),
         (
             lambda: LinearACE(B, W, core=ZBLCore(1.0, 9.0)),
             ValueError,
@@ -375,7 +375,7 @@ def files(tmp_path, monkeypatch):
         (lambda: ZBLCore(2, 1), ValueError, "outer must be > inner; got inner=2.0, outer=1.0"),
         (lambda: ZBLCore(-1, 1), ValueError, "inner must be a finite number >= 0; got -1"),
         (lambda: VerletList(B, skin=-1), ValueError, "skin must be a finite number >= 0; got -1"),
-        (lambda: VerletList(5), TypeError, "basis must be an ACEBasis, got 5 of type int"),
+        (lambda: VerletList(5), TypeError, "basis must be an ACEBasis; got 5 of type int"),
         (lambda: neighbor_list(CU, 0), ValueError, "cutoff must be positive and finite (Å), got 0.0"),
         (lambda: neighbor_list(CU, [1, 2]), ValueError, "cutoff must be a number or a square matrix, got shape (2,)"),
         (
