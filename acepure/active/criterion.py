@@ -125,15 +125,11 @@ class BiasedPotential:
         if not self.tau:
             return self.model.evaluate(atoms, neighbors=neighbors, num_threads=num_threads)
         environments, features = self._features(atoms, neighbors, num_threads)
-        species = environments.center_species
-        weights = self.model.coefficients - self.tau * self._weights_of_sigma(species, features)
+        along = self._weights_of_sigma(environments.center_species, features)
+        weights = self.model.coefficients - self.tau * along
         biased = self._function.with_coefficients(weights).evaluate_environments(environments)
         offsets = self._E0s - (weights * self._vacuum).sum(axis=1)
-        energies = biased.energies + offsets[species]
-        if self.model.core is None:
-            return EnergyAndForces(energies, biased.forces, biased.virial)
-        core = self.model.core.evaluate_environments(environments, self.basis.species)
-        return EnergyAndForces(energies + core.energies, biased.forces + core.forces, biased.virial + core.virial)
+        return self.model._completed(environments, biased, offsets)
 
     def sigma(
         self, atoms: Atoms, *, neighbors: NeighborList | None = None, num_threads: int | None = None

@@ -44,6 +44,10 @@ class EnergyAndForces:
         """Σ_i E_i."""
         return float(self.energies.sum())
 
+    def plus(self, other: EnergyAndForces) -> EnergyAndForces:
+        """The sums of both."""
+        return EnergyAndForces(self.energies + other.energies, self.forces + other.forces, self.virial + other.virial)
+
 
 #: F and its gradient from (n, n_outputs) values of centers of one species, given by its index: (n,) and (n, n_outputs).
 Embedding = Callable[[np.ndarray, int], tuple[ArrayLike, ArrayLike]]

@@ -147,14 +147,4 @@ def _together(parts: Sequence[Errors]) -> Errors:
         for name, quantities in errors.groups.items():
             for quantity, found in quantities.items():
                 groups.setdefault(name, {}).setdefault(quantity, []).append(found)
-    return Errors(
-        {
-            name: {
-                quantity: Predictions(
-                    np.concatenate([p.true for p in found]), np.concatenate([p.predicted for p in found])
-                )
-                for quantity, found in quantities.items()
-            }
-            for name, quantities in groups.items()
-        }
-    )
+    return Errors({name: {q: Predictions.joined(p) for q, p in found.items()} for name, found in groups.items()})

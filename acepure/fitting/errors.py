@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
@@ -79,9 +79,20 @@ class Predictions:
             return float("nan")
         return float(deviations @ self.predicted / (deviations @ deviations))
 
+    @classmethod
+    def joined(cls, parts: Sequence[Predictions]) -> Predictions:
+        """One after the other."""
+        return cls(np.concatenate([p.true for p in parts]), np.concatenate([p.predicted for p in parts]))
+
     def components(self, columns: Sequence[int], n: int) -> Predictions:
         """Return some of the n components that repeat, such as the off-diagonal ones of tensors."""
         return Predictions(*(values.reshape(-1, n)[:, columns].ravel() for values in (self.true, self.predicted)))
+
+
+def of_all(groups: Mapping[str, Mapping[str, Predictions]], quantity: str) -> Predictions | None:
+    """Return the predictions of one quantity of all groups together; None if there are none."""
+    parts = [group[quantity] for group in groups.values() if quantity in group]
+    return Predictions.joined(parts) if parts else None
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -98,10 +109,7 @@ class Errors:
 
     def all(self, quantity: str) -> Predictions | None:
         """Return the predictions of all groups together; None where there are no labels."""
-        parts = [group[quantity] for group in self.groups.values() if quantity in group]
-        if not parts:
-            return None
-        return Predictions(np.concatenate([p.true for p in parts]), np.concatenate([p.predicted for p in parts]))
+        return of_all(self.groups, quantity)
 
     def table(self) -> str:
         """RMSE and MAE of each group and of all, with units."""

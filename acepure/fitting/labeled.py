@@ -13,7 +13,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, overload
+from typing import Any, Generic, Protocol, TypeVar, overload
 
 import numpy as np
 from ase import Atoms
@@ -31,56 +31,64 @@ from acepure.structures.files import StructureFiles
 from acepure.structures.gate import check_structure, species_of, structure_list
 
 
-@dataclass(frozen=True)
-class _Census:
-    """What one pass over labeled structures found."""
+class _Labeled(Protocol):
+    """One structure, its group and its labels."""
 
-    #: config_type → structures, atoms, energies, forces, virials
-    counts: dict[str, np.ndarray]
-    species: tuple[str, ...]
-
-    @classmethod
-    def of(cls, labeled: Iterable[LabeledStructure]) -> _Census:
-        counts: dict[str, np.ndarray] = {}
-        elements: set[int] = set()
-        for item in labeled:
-            found = (label is not None for label in (item.energy, item.forces, item.virial))
-            row = np.array([1, len(item.atoms), *found], dtype=int)
-            counts[item.config_type] = counts.get(item.config_type, 0) + row
-            elements.update(item.atoms.numbers.tolist())
-        return cls(counts, species_of(Atoms(sorted(elements))) if elements else ())
+    @property
+    def atoms(self) -> Atoms: ...
+    @property
+    def config_type(self) -> str: ...
+    @property
+    def labels(self) -> tuple[Any, ...]: ...
 
 
-class LabeledSet(ABC):
-    """Labeled structures that can be passed over any number of times; printed, a table of what was found."""
+Item = TypeVar("Item", bound=_Labeled)
 
-    keys: LabelKeys
+
+class PassedOver(ABC, Generic[Item]):
+    """What is labeled, and can be passed over any number of times; one pass finds numbers and names."""
 
     @abstractmethod
-    def __iter__(self) -> Iterator[LabeledStructure]: ...
+    def __iter__(self) -> Iterator[Item]: ...
 
     @cached_property
-    def _census(self) -> _Census:
-        return _Census.of(self)
+    def _census(self) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
+        """config_type → structures, atoms and structures with each kind of label; species."""
+        counts: dict[str, np.ndarray] = {}
+        elements: set[int] = set()
+        for item in self:
+            row = np.array([1, len(item.atoms), *(label is not None for label in item.labels)], dtype=int)
+            counts[item.config_type] = counts.get(item.config_type, 0) + row
+            elements.update(item.atoms.numbers.tolist())
+        return counts, species_of(Atoms(sorted(elements))) if elements else ()
 
     @property
     def config_types(self) -> tuple[str, ...]:
         """Groups in the order in which they appear."""
-        return tuple(self._census.counts)
+        return tuple(self._census[0])
 
     @property
     def species(self) -> tuple[str, ...]:
         """Chemical symbols that occur, sorted by atomic number."""
-        return self._census.species
+        return self._census[1]
+
+    def __len__(self) -> int:
+        return int(sum(row[0] for row in self._census[0].values()))
+
+
+class LabeledSet(PassedOver[LabeledStructure]):
+    """Labeled structures that can be passed over any number of times; printed, a table of what was found."""
+
+    keys: LabelKeys
 
     @property
     def has_energies(self) -> bool:
         """Whether any structure has an energy."""
-        return any(row[2] for row in self._census.counts.values())
+        return any(row[2] for row in self._census[0].values())
 
     def table(self) -> str:
         """Numbers of structures, atoms and structures with each label per group, and the keys."""
-        counts = self._census.counts
+        counts = self._census[0]
         total = sum(counts.values(), np.zeros(5, dtype=int))
         header = ["config_type", "structures", "atoms", "energies", "forces", "virials"]
         rows = [[name, *(f"{n:,}" for n in row)] for name, row in [*counts.items(), (name_of_all(counts), total)]]
@@ -88,9 +96,6 @@ class LabeledSet(ABC):
 
     def __str__(self) -> str:
         return self.table()
-
-    def __len__(self) -> int:
-        return int(sum(row[0] for row in self._census.counts.values()))
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({len(self)} structures, {self.keys!r})"
@@ -203,18 +208,10 @@ def label_structures(
     >>> label_structures([atoms])[0].energy
     -3.7
     """
+    given = locals()
     streamed = starts_anew(structures)
-    if not streamed:
-        structures = structure_list(structures)
-    keys = resolve_keys(
-        structures,
-        energy_key=energy_key,
-        forces_key=forces_key,
-        virial_key=virial_key,
-        stress_key=stress_key,
-        prefix=prefix,
-        config_type_key=config_type_key,
-    )
+    structures = structures if streamed else structure_list(structures)
+    keys = resolve_keys(**{**given, "structures": structures})
     labeled: LabeledData | LabeledStream = LabeledStream(structures, keys)
     if streamed:
         len(labeled)  # a wrong label anywhere is found before any work

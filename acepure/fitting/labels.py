@@ -58,6 +58,11 @@ class LabeledStructure:
     virial: np.ndarray | None = None
     config_type: str = "default"
 
+    @property
+    def labels(self) -> tuple[float | np.ndarray | None, ...]:
+        """Energy, forces and virial."""
+        return self.energy, self.forces, self.virial
+
 
 def text_table(rows: Sequence[Sequence[str]]) -> str:
     """Return rows of text as lines: the first column on the left, all others on the right.

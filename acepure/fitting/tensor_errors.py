@@ -12,7 +12,7 @@ import numpy as np
 from ase import Atoms
 
 from acepure._utils.workers import Workers, naming_structure
-from acepure.fitting.errors import Predictions, collect_predictions
+from acepure.fitting.errors import Predictions, collect_predictions, of_all
 from acepure.fitting.labels import text_table
 from acepure.fitting.tensor_labels import LabeledTensor, components_of
 from acepure.functions.cartesian import cartesian_shape, to_cartesian
@@ -44,10 +44,7 @@ class TensorErrors:
 
     def all(self, quantity: str = "values") -> Predictions | None:
         """Return the predictions of all groups together; None where there are no labels."""
-        parts = [group[quantity] for group in self.groups.values() if quantity in group]
-        if not parts:
-            return None
-        return Predictions(np.concatenate([p.true for p in parts]), np.concatenate([p.predicted for p in parts]))
+        return of_all(self.groups, quantity)
 
     def of_irrep(self, irrep: str, quantity: str = "values", group: str | None = None) -> Predictions:
         """Return the components of one irrep, shape (n, 2L + 1), of one group or of all."""

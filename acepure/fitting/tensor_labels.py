@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from math import prod
 from typing import Any
 
@@ -18,10 +17,10 @@ import numpy as np
 from ase import Atoms
 
 from acepure.fitting.keys import LabelError, places
-from acepure.fitting.labeled import starts_anew
+from acepure.fitting.labeled import PassedOver, starts_anew
 from acepure.fitting.labels import group_of, stored_value
 from acepure.functions.cartesian import RANKS, cartesian_shape, from_cartesian, resolve_rank
-from acepure.structures.gate import checked_structures, species_of
+from acepure.structures.gate import checked_structures
 
 PER = ("structure", "atom")
 # What Born effective charges may sum to, relative to the largest: calculations do not satisfy the sum rule exactly.
@@ -90,8 +89,13 @@ class LabeledTensor:
     derivatives: np.ndarray | None
     config_type: str
 
+    @property
+    def labels(self) -> tuple[np.ndarray | None, ...]:
+        """Values and derivatives."""
+        return self.values, self.derivatives
 
-class TensorSet(Collection[LabeledTensor]):
+
+class TensorSet(PassedOver[LabeledTensor], Collection[LabeledTensor]):
     """Structures with labels of a target, which can be passed over any number of times.
 
     Parameters
@@ -115,37 +119,11 @@ class TensorSet(Collection[LabeledTensor]):
         for k, atoms in enumerate(checked_structures(self._structures)):
             yield _labeled(atoms, self.target, f"structures[{k}]")
 
-    @cached_property
-    def _census(self) -> tuple[int, tuple[str, ...], tuple[str, ...], int]:
-        """Number of structures, groups, species, and how many have derivatives."""
-        n, with_derivatives = 0, 0
-        groups: dict[str, None] = {}
-        numbers: set[int] = set()
-        for item in self:
-            n += 1
-            with_derivatives += item.derivatives is not None
-            groups[item.config_type] = None
-            numbers.update(item.atoms.numbers.tolist())
-        return n, tuple(groups), species_of(Atoms(sorted(numbers))), with_derivatives
-
-    def __len__(self) -> int:
-        return self._census[0]
-
     def __contains__(self, item: object) -> bool:
         return any(item is other for other in self)
 
-    @property
-    def config_types(self) -> tuple[str, ...]:
-        """Groups in the order in which they appear."""
-        return self._census[1]
-
-    @property
-    def species(self) -> tuple[str, ...]:
-        """Chemical symbols that occur, sorted by atomic number."""
-        return self._census[2]
-
     def __str__(self) -> str:
-        target, with_derivatives = self.target, self._census[3]
+        target, with_derivatives = self.target, sum(row[3] for row in self._census[0].values())
         text = f"{len(self):,} structures with {target.key!r}, {target.rank} per {target.per}"
         return text + (f"; {with_derivatives:,} with derivatives {target.derivatives!r}" if with_derivatives else "")
 

@@ -82,10 +82,7 @@ class BodyOrderedModel(UncertainModel):
         _ = environments.neighbors  # one list for all that follows
         terms = [function.evaluate_environments(environments) for function in self._order_functions]
         if self.core is not None:
-            pair, core = terms[0], self.core.evaluate_environments(environments, self.basis.species)
-            terms[0] = EnergyAndForces(
-                pair.energies + core.energies, pair.forces + core.forces, pair.virial + core.virial
-            )
+            terms[0] = terms[0].plus(self.core.evaluate_environments(environments, self.basis.species))
         E0s = np.array([self.E0s[symbol] for symbol in atoms.symbols])
         return [EnergyAndForces(E0s, np.zeros((len(atoms), 3)), np.zeros((3, 3))), *terms]
 

@@ -108,10 +108,10 @@ class FittedPotential(Reported):
     def _completed(self, environments: Environments, result: EnergyAndForces, constants: np.ndarray) -> EnergyAndForces:
         """Add constants of the species of centers, and the core."""
         energies = result.energies + constants[environments.center_species]
+        result = EnergyAndForces(energies, result.forces, result.virial)
         if self.core is None:
-            return EnergyAndForces(energies, result.forces, result.virial)
-        core = self.core.evaluate_environments(environments, self.basis.species)
-        return EnergyAndForces(energies + core.energies, result.forces + core.forces, result.virial + core.virial)
+            return result
+        return result.plus(self.core.evaluate_environments(environments, self.basis.species))
 
     def dimer(self, center: str, neighbor: str, r: ArrayLike) -> np.ndarray:
         """Return E(r) − E0(center) − E0(neighbor) of two atoms, in eV, shape (len(r),).
