@@ -8,6 +8,7 @@ Each row is a process of its own, so that the memory is its own.
     python benchmarks/large_bases.py                        # up to some 4,000 unknowns: a few minutes
     python benchmarks/large_bases.py --degrees 20,17,14,11  # 15,581 unknowns
     python benchmarks/large_bases.py --sets acac --degrees 14,12,9 18,15,12
+    python benchmarks/large_bases.py --sets acac --degrees --sizes 3000    # cutoff and degrees are chosen
 """
 
 from __future__ import annotations
@@ -37,24 +38,23 @@ TESTS = {
 DEGREES = ["12,9,7", "14,12,9", "16,13,10,8"]
 
 
-def row(name: str, degrees: list[float], canonical: bool, solver: str) -> dict[str, object]:
-    """Fit and compare."""
+def by_degrees(degrees: list[float], canonical: bool) -> ACEBasis:
+    """Return the basis of the tables."""
+    radial = PolynomialRadialBasis(5.0, transform=AgnesiTransform(p=1, q=3))
+    options = {"wL": 1.5, "n_start": 1, "radial": radial, "canonical": canonical}
+    return ACEBasis(["H", "C", "O"], order=len(degrees), totaldegree=degrees, **options)
+
+
+def row(name: str, degrees: list[float] | int, canonical: bool, solver: str) -> dict[str, object]:
+    """Fit and compare; one number is a size, for which the basis is chosen."""
     warnings.simplefilter("ignore")
     frames = read(TRAIN[name])
     isolated = ase.io.read(data_folder() / name / "isolated_atoms.extxyz", ":") if name == "ethanol" else []
     E0s = {atoms.symbols[0]: atoms.get_potential_energy() for atoms in isolated} or "auto"
-    radial = PolynomialRadialBasis(5.0, transform=AgnesiTransform(p=1, q=3))
-    basis = ACEBasis(
-        ["H", "C", "O"],
-        order=len(degrees),
-        totaldegree=degrees,
-        wL=1.5,
-        n_start=1,
-        radial=radial,
-        canonical=canonical,
-    )
     start = time.perf_counter()
-    model = LinearACE.fit(frames, basis, E0s=E0s, core="zbl", solver=solver, uncertainty=False, verbose=False)
+    chosen = {"size": degrees} if isinstance(degrees, int) else {"basis": by_degrees(degrees, canonical)}
+    options = {"canonical": canonical, "E0s": E0s, "solver": solver, "uncertainty": False, "verbose": False}
+    model = LinearACE.fit(frames, **chosen, **options)
     seconds = time.perf_counter() - start
     errors = {}
     for test in TESTS[name]:
@@ -69,20 +69,21 @@ def row(name: str, degrees: list[float], canonical: bool, solver: str) -> dict[s
     unknowns = int((model.coefficients != 0).sum())
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     return {
-        "nominal": len(basis.species) * len(basis),
+        "nominal": len(model.basis.species) * len(chosen.get("basis", model.basis)),
         "unknowns": unknowns,
         "errors": errors,
         "seconds": seconds,
         "GiB": memory,
         "us": measure_cost(model, label_structures(frames)),
-        "summary": [line for line in model.report["summary"] if "alpha" in line],
+        "summary": [line for line in model.report["summary"] if "alpha" in line or "degrees" in line],
     }
 
 
 def main() -> None:
     options = parser(__doc__)
     options.add_argument("--sets", nargs="+", default=["ethanol"], choices=TRAIN)
-    options.add_argument("--degrees", nargs="+", default=DEGREES, help="total degrees of orders 1, 2, ...")
+    options.add_argument("--degrees", nargs="*", default=DEGREES, help="total degrees of orders 1, 2, ...")
+    options.add_argument("--sizes", nargs="*", default=[], type=int, help="unknowns at most of bases that are chosen")
     options.add_argument("--both", action="store_true", help="self-interacting functions too")
     options.add_argument("--solver", default="cholesky")
     arguments = options.parse_args()
@@ -92,15 +93,15 @@ def main() -> None:
         shown = "".join(f"{test.removeprefix('test_'):>22s}" for test in TESTS[name])
         head = f"{name:9s} {'degrees':>14s} {'':>6s}{'nominal':>9s}{'unknowns':>9s}"
         print(f"{head}{shown}{'fit s':>8s}{'GiB':>6s}{'µs/atom':>9s}")
-        for degrees in arguments.degrees:
+        for chosen in [*arguments.degrees, *arguments.sizes]:
+            degrees = chosen if isinstance(chosen, int) else [float(d) for d in chosen.split(",")]
             for canonical in (True, False) if arguments.both else (True,):
                 with ProcessPoolExecutor(1, mp_context=spawn) as pool:
-                    found = pool.submit(row, name, [float(d) for d in degrees.split(",")], canonical, arguments.solver)
-                    r = found.result()
+                    r = pool.submit(row, name, degrees, canonical, arguments.solver).result()
                 cells = "".join(f"{e:11.3g} /{f:9.3g}" for e, f in r["errors"].values())
                 kind = "can." if canonical else "self"
                 print(
-                    f"{'':9s} {degrees:>14s} {kind:>6s}{r['nominal']:9,}{r['unknowns']:9,}{cells}"
+                    f"{'':9s} {chosen:>14} {kind:>6s}{r['nominal']:9,}{r['unknowns']:9,}{cells}"
                     f"{r['seconds']:8.0f}{r['GiB']:6.2f}{r['us']:9.1f}   {'; '.join(r['summary'])}",
                     flush=True,
                 )

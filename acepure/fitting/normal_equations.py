@@ -331,24 +331,42 @@ def _assembled(fit: _Fit, labeled: LabeledSet, run: Any, hold: bool, most: int) 
 
 
 def _scores(fit: _Fit, X: np.ndarray, y: np.ndarray, kinds: np.ndarray) -> dict[float, float]:
-    """Mean logarithm of root mean square errors of the kinds of labels, by α, from the largest α on while it falls."""
+    """Mean logarithm of root mean square errors of the kinds of labels, by α.
+
+    Every second α from the middle on, to smaller and else larger ones, while errors fall; then those beside the best.
+    """
     scores: dict[float, float] = {}
-    R = None
-    for alpha in ALPHAS:
+    R = TiledMatrix(fit.gram.n, fit.gram.folder)
+
+    def tried(alpha: float) -> bool:
         try:
-            R = fit.gram.cholesky(alpha * fit.gram.n, fit.num_threads, R)
+            fit.gram.cholesky(alpha * fit.gram.n, fit.num_threads, R)
         except np.linalg.LinAlgError:
-            break
+            return False
         error = np.square(X @ R.solve(fit.right) - y)
         means = np.array([error[kinds == k].mean() for k in np.unique(kinds)])
         scores[alpha] = float(np.mean(0.5 * np.log(np.maximum(means, np.finfo(float).tiny))))
         _log.info(
             f"  alpha {alpha:.0e}: errors of what was left out {np.exp(scores[alpha] - max(scores.values())):.3f}"
         )
-        if len(scores) > 2 and min(scores, key=scores.__getitem__) not in list(scores)[-2:]:
+        return True
+
+    def best() -> float:
+        return min(scores, key=scores.__getitem__)
+
+    middle = len(ALPHAS) // 2
+    for way in (ALPHAS[middle::2], ALPHAS[middle % 2 : middle : 2][::-1]):
+        for alpha in way:
+            positive = tried(alpha)
+            if scores and not (positive and best() == alpha):
+                break
+        if scores and best() != ALPHAS[middle]:
             break
     if not scores:
-        raise np.linalg.LinAlgError(f"the normal equations are not positive for any alpha up to {ALPHAS[0]:g}")
+        raise np.linalg.LinAlgError(f"the normal equations are not positive for alpha {ALPHAS[middle % 2]:g}")
+    k = ALPHAS.index(best())
+    for alpha in (*ALPHAS[max(k - 1, 0) : k], *ALPHAS[k + 1 : k + 2]):
+        tried(alpha)
     return scores
 
 

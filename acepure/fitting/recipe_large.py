@@ -42,7 +42,7 @@ _FIRST, _GROWTH = 2.9, 1.16  # cutoffs in nearest-neighbor distances
 _SHAPES = ((3, 3.0), (4, 3.0), (4, 2.0))
 # Rows per unknown of a trial; structures are passed over while there are more.
 _ROWS_PER_UNKNOWN = 10
-# The sum of the logarithms of errors must fall by this for a longer cutoff or another shape.
+# The mean logarithm of errors must fall by this for another shape.
 _WORTH = 0.01
 # Errors fall about like this power of the unknowns: on ethanol and acetylacetone 0.5 to 0.6.
 _FALL = 0.5
@@ -152,7 +152,7 @@ class _Search:
         for factor in (_GROWTH, 1 / _GROWTH):
             while True:
                 found = self.trial(size, best.reach * factor, 0, shape)
-                if not found.score < best.score - (_WORTH if factor > 1 else 0.0):
+                if not found.score < best.score:
                     break
                 best = found
             if best.reach != _FIRST:
