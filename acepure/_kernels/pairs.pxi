@@ -5,7 +5,7 @@ from libc.string cimport memcpy, memset
 from acepure._kernels.harmonics cimport harmonics_lanes
 from acepure._kernels.lanes cimport (
     lanes_add, lanes_divide, lanes_fill, lanes_fused, lanes_load, lanes_multiply, lanes_multiply_add, lanes_scale,
-    lanes_store, lanes_t, lanes_transpose, lanes_zero,
+    lanes_store, lanes_subtract, lanes_t, lanes_transpose, lanes_zero,
 )
 from acepure._kernels.radial cimport N_RADIAL_PARAMETERS, polynomial_lanes, radial_lanes
 from acepure._kernels.types cimport LANES, index_t, offset_t, real_t
@@ -14,7 +14,7 @@ from acepure._kernels.types cimport LANES, index_t, offset_t, real_t
 # Sizes and tables: pointers into the arrays that the `Pooling` object keeps alive.
 cdef struct PoolingPlan:
     index_t n_species, lmax, n_lm, n_lm_blocks, n_channels, n_grades, n_radial, n_leaves, n_mixed, n_mixing
-    bint has_table, has_shift
+    bint has_table, has_splines, has_shift
     Py_ssize_t pooled_size             # A of one center, padded
     const real_t* cutoff2              # (n_species * n_species,), Å²
     const real_t* harmonics            # recurrence coefficients
@@ -22,6 +22,9 @@ cdef struct PoolingPlan:
     const real_t* recurrence           # (n_species * n_species, n_radial, 3), grade 1
     const real_t* chebyshev            # (n, 3), higher grades
     const index_t* grade_sizes         # (n_grades,)
+    const real_t* splines              # (n_nodes, 2, n_spline_channels): values and slopes times the spacing at nodes
+    const offset_t* spline_start       # (n_species * n_species,), first node
+    const real_t* spline_density       # (n_species * n_species,), nodes per Å
     const index_t* channel_start       # (n_species, n_channels)
     const index_t* channel_blocks      # (n_species, n_channels), 0 where a channel is unused
     const index_t* l_indptr            # (n_species, lmax + 2), into l_channels
@@ -139,6 +142,50 @@ cdef inline void directions(Chunk* chunk, real_t* r, real_t* u, real_t* v, real_
     lanes_store(w, lanes_multiply(lanes_load(chunk.z), inverse))
 
 
+# Cubic Hermite polynomials between the nodes of a table, LANES channels at a time; a table has a row beyond the cutoff
+# and columns beyond the last channel.
+cdef inline void spline_functions(
+    bint gradients, const PoolingPlan* plan, int kind, const real_t* r, real_t* R, real_t* dR
+) noexcept nogil:
+    cdef real_t[LANES * LANES] values, slopes, across
+    cdef real_t[LANES] t
+    cdef Py_ssize_t[LANES] start
+    cdef const real_t* node
+    cdef lanes_t f, d, difference, a, b
+    cdef Py_ssize_t width = LANES * ((plan.n_channels + LANES - 1) // LANES)
+    cdef real_t density = plan.spline_density[kind]
+    cdef int lane, block, q, k, last
+    for lane in range(LANES):
+        t[lane] = r[lane] * density
+        start[lane] = 2 * width * (plan.spline_start[kind] + <Py_ssize_t> t[lane])
+        t[lane] = t[lane] - <Py_ssize_t> t[lane]
+    for block in range((plan.n_channels + LANES - 1) // LANES):
+        q = block * LANES
+        for lane in range(LANES):
+            node = plan.splines + start[lane] + q
+            f = lanes_load(node)
+            d = lanes_load(node + width)
+            difference = lanes_subtract(lanes_load(node + 2 * width), f)
+            b = lanes_load(node + 3 * width)               # f(t) = f + t (d + t (a + t b))
+            a = lanes_subtract(lanes_scale(3.0, difference), lanes_multiply_add(2.0, d, b))
+            b = lanes_multiply_add(-2.0, difference, lanes_add(d, b))
+            lanes_store(
+                values + lane * LANES,
+                lanes_multiply_add(t[lane], lanes_multiply_add(t[lane], lanes_multiply_add(t[lane], b, a), d), f),
+            )
+            if gradients:
+                d = lanes_multiply_add(t[lane], lanes_multiply_add(3.0 * t[lane], b, lanes_scale(2.0, a)), d)
+                lanes_store(slopes + lane * LANES, lanes_scale(density, d))
+        last = min(LANES, plan.n_channels - q)
+        lanes_transpose(values, LANES, across)
+        for k in range(last):
+            lanes_store(R + (q + k) * LANES, lanes_load(across + k * LANES))
+        if gradients:
+            lanes_transpose(slopes, LANES, across)
+            for k in range(last):
+                lanes_store(dR + (q + k) * LANES, lanes_load(across + k * LANES))
+
+
 # R[q, lane], and with `gradients`, a constant, dR/dr; channels run over n within each grade.
 cdef inline void radial_functions(
     bint gradients, const PoolingPlan* plan, const Pairs* pairs, const Chunk* chunk, const real_t* r, real_t* R,
@@ -153,6 +200,9 @@ cdef inline void radial_functions(
                 R[q * LANES + lane] = pairs.table[chunk.pair[lane] * plan.n_channels + q]
                 if gradients:
                     dR[q * LANES + lane] = pairs.table_gradients[chunk.pair[lane] * plan.n_channels + q]
+        return
+    if plan.has_splines:
+        spline_functions(gradients, plan, chunk.kind, r, R, dR)
         return
     radial_lanes(r, plan.radial_parameters + chunk.kind * N_RADIAL_PARAMETERS, x, f, dx, df)
     polynomial_lanes(gradients, x, f, dx, df, plan.grade_sizes[0], recurrence, R, dR)

@@ -354,6 +354,9 @@ cdef class Pooling:
         const real_t[:, :, ::1] recurrence,
         const real_t[:, ::1] chebyshev,
         const index_t[::1] grade_sizes,
+        const real_t[:, ::1] splines,
+        const offset_t[::1] spline_start,
+        const real_t[::1] spline_density,
         const index_t[:, ::1] channel_start,
         const index_t[:, ::1] channel_blocks,
         const index_t[:, ::1] l_indptr,
@@ -382,15 +385,19 @@ cdef class Pooling:
         plan.n_grades = grade_sizes.shape[0]
         plan.n_radial = recurrence.shape[1]
         plan.n_leaves = leaf_position.shape[0]
-        plan.has_table = radial_parameters.shape[0] == 0
+        plan.has_splines = spline_density.shape[0] > 0
+        plan.has_table = radial_parameters.shape[0] == 0 and not plan.has_splines
         plan.has_shift = shift.shape[0] > 0
         plan.pooled_size = pooled_size
         plan.cutoff2 = &cutoff2[0, 0]
         plan.harmonics = &harmonics[0]
-        plan.radial_parameters = NULL if plan.has_table else &radial_parameters[0, 0]
-        plan.recurrence = NULL if plan.has_table else &recurrence[0, 0, 0]
-        plan.chebyshev = NULL if plan.has_table else &chebyshev[0, 0]
-        plan.grade_sizes = NULL if plan.has_table else &grade_sizes[0]
+        plan.radial_parameters = rows_of_reals(radial_parameters)
+        plan.recurrence = &recurrence[0, 0, 0] if recurrence.shape[0] > 0 else NULL
+        plan.chebyshev = rows_of_reals(chebyshev)
+        plan.grade_sizes = indices_of(grade_sizes)
+        plan.splines = rows_of_reals(splines)
+        plan.spline_start = offsets_of(spline_start)
+        plan.spline_density = reals(spline_density)
         plan.channel_start = &channel_start[0, 0]
         plan.channel_blocks = &channel_blocks[0, 0]
         plan.l_indptr = &l_indptr[0, 0]
@@ -407,7 +414,7 @@ cdef class Pooling:
         plan.mixing = &mixing[0, 0] if plan.n_mixing > 0 else NULL
         self.plan = plan
         self.keep_alive = (
-            cutoff2, harmonics, radial_parameters, recurrence, chebyshev, grade_sizes, channel_start, channel_blocks,
-            l_indptr, l_channels, leaf_position, leaf_channel, leaf_lm, leaf_species, shift,
-            mix_indptr, mix_channels, mixing,
+            cutoff2, harmonics, radial_parameters, recurrence, chebyshev, grade_sizes, splines, spline_start,
+            spline_density, channel_start, channel_blocks, l_indptr, l_channels, leaf_position, leaf_channel, leaf_lm,
+            leaf_species, shift, mix_indptr, mix_channels, mixing,
         )

@@ -35,8 +35,8 @@ from acepure.fitting import Errors, LabeledData, NoLabelsError, evaluate_errors,
 from acepure.fitting.deviations import Deviations, compare_deviations, coverage_table
 from acepure.fitting.labels import text_table
 from acepure.models.coverage import CoverageCheck
-from acepure.models.embedded import EmbeddedACE
 from acepure.models.linear import LinearACE
+from acepure.models.potential import SitePotential
 from acepure.models.uncertainty import Uncertainty
 
 #: What is written for each structure.
@@ -149,7 +149,7 @@ def _forget(structures: Sequence[Atoms]) -> None:
 
 
 def _evaluate(
-    model: LinearACE | EmbeddedACE, structures: Sequence[Atoms], coverage: CoverageCheck, arguments: argparse.Namespace
+    model: SitePotential, structures: Sequence[Atoms], coverage: CoverageCheck, arguments: argparse.Namespace
 ) -> tuple[list[EnergyAndForces], list[Uncertainty] | None]:
     """Results and standard deviations; what lies outside of the fit is said on the way."""
     results, deviations = [], []
@@ -219,7 +219,7 @@ def _pairs(compared: Mapping[str, Deviations]) -> tuple[np.ndarray, np.ndarray] 
 
 
 def _draw(
-    model: LinearACE | EmbeddedACE,
+    model: SitePotential,
     errors: Errors,
     calibration: tuple[np.ndarray, np.ndarray] | None,
     path: os.PathLike[str],

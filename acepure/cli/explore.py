@@ -11,7 +11,7 @@ from typing import Any
 from ase import Atoms
 
 from acepure.cli.options import add_index, add_number, add_output, add_threads
-from acepure.cli.parts import add_labels, check_outputs, label_arguments, load_potential, read, sizes
+from acepure.cli.parts import add_labels, check_outputs, label_arguments, load_fitted, read, sizes
 from acepure.models.embedded import EmbeddedACE
 from acepure.models.linear import LinearACE
 
@@ -48,7 +48,7 @@ def add(commands: Any) -> None:
 def _run(arguments: argparse.Namespace) -> None:
     check_page("-o", arguments.output)
     check_outputs({"-o": arguments.output})
-    model = None if arguments.model is None else load_potential(arguments.model)
+    model = None if arguments.model is None else load_fitted(arguments.model)
     structures = [atoms for name in arguments.input for atoms in read(name, arguments.index)]
     print(f"read    {sizes(structures)}")
     given = {"max_atoms": arguments.max_atoms, "num_threads": arguments.threads, **label_arguments(arguments)}

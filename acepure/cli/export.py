@@ -6,7 +6,7 @@ import argparse
 from typing import Any
 
 from acepure.cli.options import add_model, add_number, add_output
-from acepure.cli.parts import check_ending, check_outputs, load_potential
+from acepure.cli.parts import check_ending, check_outputs, load_fitted
 
 _EPILOG = """\
 examples:
@@ -39,5 +39,5 @@ def _run(arguments: argparse.Namespace) -> None:
     output, table = arguments.output, arguments.core_table
     check_ending("-o", output, [".yace"])
     check_outputs({"-o": output, "--core-table": table})
-    model = load_potential(arguments.model)
+    model = load_fitted(arguments.model)
     print(model.export_yace(output, tolerance=arguments.tolerance, core_table=table))

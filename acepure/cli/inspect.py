@@ -15,9 +15,10 @@ from acepure.diagnostics import coefficient_decay
 from acepure.diagnostics.physics import dimers
 from acepure.fitting import reference_table
 from acepure.fitting.labels import text_table
+from acepure.interfaces.yace import YacePotential
 from acepure.models.embedded import EmbeddedACE
 from acepure.models.linear import LinearACE
-from acepure.models.potential import FittedPotential
+from acepure.models.potential import SitePotential
 
 _LONGEST = 88  # characters of one object in a line
 _INNER = 0.2  # of the shortest distance in training: how far below it holes of dimers are looked for
@@ -40,8 +41,11 @@ def _run(arguments: argparse.Namespace) -> None:
         return
     model = load_potential(arguments.model)
     megabytes = os.path.getsize(arguments.model) / 1e6
-    print(f"{arguments.model}, {megabytes:.2f} MB\n\n{_basis(model)}\n\n{reference_table(model.E0s)}")
+    what = _content(model) if isinstance(model, YacePotential) else _basis(model)
+    print(f"{arguments.model}, {megabytes:.2f} MB\n\n{what}\n\n{reference_table(model.E0s)}")
     print(f"\npairs, and minima of two atoms alone at distances in training\n{_pairs(model)}")
+    if isinstance(model, YacePotential):
+        return
     for p, theta in enumerate(model.coefficients.reshape(-1, *model.coefficients.shape[-2:]), 1):
         unit = "in eV" if p == 1 else f"of ρ_{p}"
         print(f"\ncoefficients θ {unit}; degree is Σ (n + l)\n{coefficient_decay(model.basis, theta)}")
@@ -69,6 +73,18 @@ def _basis(model: LinearACE | EmbeddedACE) -> str:
     return "\n".join(f"{name:14}{text}" for name, text in lines.items())
 
 
+def _content(model: YacePotential) -> str:
+    """What a .yace file says of each species of center."""
+    content = model.content
+    lines = [f"{model!r}, cores: {content.core or 'none'}"]
+    for z, (name, F) in enumerate(zip(content.elements, content.embeddings)):
+        ranks = [f"{len(terms.ctildes):,} of {terms.mus.shape[1]}" for terms in content.terms[z]]
+        exponents = ", ".join(f"{w:g} f(ρ_{p}; {m:g})" for p, (w, m) in enumerate(zip(F.weights, F.exponents), 1))
+        lines.append(f"{name:14}{F.kind}: {exponents}; terms of factors: {', '.join(ranks) or 'none'}")
+    families = dict.fromkeys(getattr(bond, "family", "ACE.jl") for bond in content.bonds.values())
+    return "\n".join([*lines, f"{'radial':14}{', '.join(families)}"])
+
+
 def _short(value: Any) -> str:
     """An object as text, with long tables left out."""
     text = repr(value)
@@ -88,11 +104,11 @@ def _indented(value: Any) -> str:
 # --- pairs --------------------------------------------------------------------------------------------------------
 
 
-def _pairs(model: FittedPotential) -> str:
+def _pairs(model: SitePotential) -> str:
     """Distances of each pair of species, and where two atoms alone are bound."""
     rows = [["pair", "cutoff (Å)", "shortest in training (Å)", "dimer minimum (Å)", "energy (eV)"]]
     holes = []
-    advice = "; a core (fit --core zbl) would repel" if model.core is None else ""
+    advice = "; a core (fit --core zbl) would repel" if getattr(model, "core", "") is None else ""
     for name, rcut, shortest, minimum, hole in dimers(model, _INNER):
         known = "–" if shortest is None else f"{shortest:.3f}"
         rows.append([name, f"{rcut:g}", known, *(["–", "–"] if minimum is None else map("{:.4f}".format, minimum))])

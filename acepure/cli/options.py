@@ -88,7 +88,7 @@ def add_threads(parser: argparse.ArgumentParser) -> None:
 
 def add_model(parser: argparse.ArgumentParser) -> None:
     """Add MODEL."""
-    parser.add_argument("model", metavar="MODEL", help="file that `acepure fit` wrote")
+    parser.add_argument("model", metavar="MODEL", help="file that `acepure fit` wrote, or a .yace file")
 
 
 def add_output(parser: argparse.ArgumentParser, text: str) -> None:

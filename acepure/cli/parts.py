@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from ase import Atoms
@@ -20,9 +21,11 @@ from acepure.features.basis import ACEBasis
 from acepure.fitting import LabeledData, LabelKeys, read_labels
 from acepure.functions.radial import PolynomialRadialBasis
 from acepure.interfaces.calculator import ACECalculator
+from acepure.interfaces.yace import YacePotential, read_yace
 from acepure.models.embedded import EmbeddedACE
 from acepure.models.files import EMBEDDED, model_kind
 from acepure.models.linear import LinearACE
+from acepure.neighbors.sites import Sites
 from acepure.structures.files import StructureFiles
 
 #: Endings of files of structures that also hold what was computed of them.
@@ -51,7 +54,7 @@ def read(name: str, index: str) -> list[Atoms]:
     return list(StructureFiles(name, index))
 
 
-def read_known(basis: ACEBasis, arguments: argparse.Namespace) -> list[Atoms]:
+def read_known(basis: Sites, arguments: argparse.Namespace) -> list[Atoms]:
     """Read the structures of the input, all of species that the basis knows."""
     structures = read(arguments.input, arguments.index)
     for k, atoms in enumerate(structures):
@@ -187,8 +190,15 @@ def writable_format(path: str, n: int) -> str:
     return str(name)
 
 
-def load_potential(path: str | os.PathLike[str]) -> LinearACE | EmbeddedACE:
+def load_potential(path: str | os.PathLike[str]) -> LinearACE | EmbeddedACE | YacePotential:
     """Read a potential of whatever kind; errors say which file."""
+    return read_yace(path) if Path(path).suffix == ".yace" else load_fitted(path)
+
+
+def load_fitted(path: str | os.PathLike[str]) -> LinearACE | EmbeddedACE:
+    """Read a potential that was fitted here; errors say which file."""
+    if Path(path).suffix == ".yace":
+        raise ValueError(f"{os.fspath(path)} is a .yace file; a potential that `acepure fit` wrote is needed")
     if os.path.isfile(path) and model_kind(path) == EMBEDDED.kind:
         return EmbeddedACE.load(path)
     return load(path)

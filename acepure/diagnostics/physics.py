@@ -29,9 +29,7 @@ from scipy.optimize import minimize_scalar
 
 from acepure.errors import ExtrapolationWarning
 from acepure.fitting.labels import text_table
-from acepure.models.embedded import EmbeddedACE
-from acepure.models.linear import LinearACE
-from acepure.models.potential import FittedPotential
+from acepure.models.potential import SitePotential
 
 # Structures of more atoms, and more crystals, would take too long.
 _MOST_ATOMS = 128
@@ -140,12 +138,12 @@ class Dimer(NamedTuple):
     hole: tuple[float, float] | None
 
 
-def check_physics(model: LinearACE | EmbeddedACE, structures: Iterable[Atoms] = ()) -> PhysicsReport:
+def check_physics(model: SitePotential, structures: Iterable[Atoms] = ()) -> PhysicsReport:
     """Return what a potential says of the crystals among the structures, and of pairs of atoms.
 
     Parameters
     ----------
-    model : LinearACE or EmbeddedACE
+    model : LinearACE, or any potential
     structures : iterable of ase.Atoms
         Where crystals are looked for; gone through once, without labels.
 
@@ -203,7 +201,7 @@ def check_crystal(atoms: Atoms, calculator: Calculator) -> CrystalChecks:
     return CrystalChecks(name, len(atoms), float(volume), bulk, slope, C.tolist(), vacancy, odd)
 
 
-def check_dimers(model: LinearACE | EmbeddedACE) -> tuple[list[list[str]], list[str]]:
+def check_dimers(model: SitePotential) -> tuple[list[list[str]], list[str]]:
     """Return rows of a table of dimers, and warnings of holes below the shortest distances of the data."""
     rows, holes = [], []
     for name, _, shortest, minimum, hole in dimers(model):
@@ -214,7 +212,7 @@ def check_dimers(model: LinearACE | EmbeddedACE) -> tuple[list[list[str]], list[
     return rows, holes
 
 
-def dimers(model: FittedPotential, inner: float = _INNER) -> Iterator[Dimer]:
+def dimers(model: SitePotential, inner: float = _INNER) -> Iterator[Dimer]:
     """Go through the pairs of species; holes are looked for down to a part of the shortest distance in the data."""
     known = model.shortest_distances or {}
     for (i, a), (j, b) in combinations_with_replacement(enumerate(model.basis.species), 2):
@@ -234,7 +232,7 @@ def dimers(model: FittedPotential, inner: float = _INNER) -> Iterator[Dimer]:
         yield Dimer(f"{a}-{b}", rcut, shortest, minimum, hole)
 
 
-def _dimer_energy(model: FittedPotential, a: str, b: str, r: float) -> float:
+def _dimer_energy(model: SitePotential, a: str, b: str, r: float) -> float:
     return float(model.dimer(a, b, [r])[0])
 
 

@@ -11,7 +11,8 @@ labels           names of features
 stages           sums A, products AA and features one by one
 derivatives      Jacobians, pullbacks, summed gradients
 directional      derivatives along one motion of the atoms
-linear           linear functions of features, with forces and virial
+products         functions of products of neighbor sums, with forces and virial
+linear           linear functions of features
 tensor_function  the same for features of several irreps
 body_orders      the pair, three-body, ... terms of a linear function
 verlet           neighbor lists that last for many steps

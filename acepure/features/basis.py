@@ -9,14 +9,13 @@ from typing import Any, overload
 
 import numpy as np
 from ase import Atoms
-from ase.data import atomic_numbers, chemical_symbols
 from scipy.sparse import csr_array
 from tqdm import tqdm
 
 from acepure._utils.arguments import resolve_synonyms
 from acepure._utils.checks import check_kind, flag
 from acepure._utils.memory import physical_memory, refuse_larger
-from acepure._utils.read_only import ReadOnly, read_only
+from acepure._utils.read_only import read_only
 from acepure.algebra.operators import Operators
 from acepure.errors import CoincidentAtomsError, SpeciesError
 from acepure.features.centers import CenterGroup, center_groups, only_group
@@ -27,6 +26,7 @@ from acepure.labels.factors import Block, ProductSet
 from acepure.labels.selection import Specification, with_default
 from acepure.neighbors.environments import Environments
 from acepure.neighbors.lists import NeighborList
+from acepure.neighbors.sites import Sites
 from acepure.references import Reference
 from acepure.structures.gate import structure_list
 
@@ -35,7 +35,7 @@ __all__ = ["ACEBasis", "check_basis"]
 DEFAULT_RCUT = 5.0
 
 
-class ACEBasis(ReadOnly):
+class ACEBasis(Sites):
     """Canonical (or self-interacting) ACE features of atomic environments.
 
     For a center i with neighbors j inside the cutoff, φ_v(r) = f(r) P_n(x(r)) Y_lm(r̂) for v = (z, n, l, m), and
@@ -139,8 +139,6 @@ class ACEBasis(ReadOnly):
         symbols = self.species = self.specification.species
         self.order, self.irrep = self.specification.order, str(self.specification.irrep)
         self.L, self.parity = self.specification.L, self.specification.parity
-        self._species_of_number = np.full(len(chemical_symbols), -1, dtype=np.int32)
-        self._species_of_number[[atomic_numbers[symbol] for symbol in symbols]] = np.arange(len(symbols))
         self.cutoffs = read_only(np.array([[float(self.radial.cutoff(a, b)) for b in symbols] for a in symbols]))
         self.rcut = float(self.cutoffs.max())
 
@@ -263,18 +261,6 @@ class ACEBasis(ReadOnly):
 
     # --- evaluation ---------------------------------------------------------------------------------------
 
-    def neighbor_list(self, atoms: Atoms, indices: Any = None, num_threads: int | None = None) -> NeighborList:
-        """Return the neighbor list that the features of a structure need, to be used again.
-
-        Parameters
-        ----------
-        atoms : ase.Atoms
-        indices : sequence of int, slice or mask, optional
-            Which atoms are centers; default all.
-        num_threads : int, optional
-        """
-        return Environments(self, atoms, indices=indices, num_threads=num_threads).neighbors
-
     def prepare(self) -> ACEBasis:
         """Build operators and tables now rather than at the first evaluation; return the basis itself."""
         _ = self._tables.evaluators
@@ -359,18 +345,11 @@ class ACEBasis(ReadOnly):
             _write_features(self, environments, part, features, np.arange(part.n_centers))
             yield rows, features
 
-    def species_indices(self, atoms: Atoms, name: str = "atoms") -> np.ndarray:
-        """Return the species index of every atom, shape (n_atoms,) int32; raise SpeciesError for others."""
-        if not isinstance(atoms, Atoms):
-            raise TypeError(f"{name} must be an ase.Atoms, got {type(atoms).__name__}")
-        index = self._species_of_number[atoms.numbers]
-        if (index < 0).any():
-            unknown = ", ".join(sorted({chemical_symbols[number] for number in atoms.numbers[index < 0]}))
-            raise SpeciesError(
-                f"{name} holds {unknown}, but the basis is for {', '.join(self.species)}; a basis is made for all its "
-                "species at once, and a potential knows those it was fitted to"
-            )
-        return index
+    def _made_for(self) -> str:
+        return (
+            f"basis is for {', '.join(self.species)}; a basis is made for all its species at once, and a potential "
+            "knows those it was fitted to"
+        )
 
     # --- identity -----------------------------------------------------------------------------------------
 

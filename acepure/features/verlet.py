@@ -10,8 +10,9 @@ from ase import Atoms
 from acepure._kernels.forces import update_vectors
 from acepure._utils.checks import count, number
 from acepure._utils.threads import resolve_num_threads, useful_threads
-from acepure.features.basis import ACEBasis, check_basis
+from acepure.features.basis import check_basis
 from acepure.neighbors.lists import NeighborList, neighbor_list
+from acepure.neighbors.sites import Sites
 
 __all__ = ["VerletList"]
 
@@ -49,7 +50,7 @@ class VerletList:
 
     Parameters
     ----------
-    basis : ACEBasis
+    basis : ACEBasis or Sites
         Supplies species and cutoffs.
     skin : float
         In Å; 0 makes a new list for every new structure.
@@ -58,6 +59,7 @@ class VerletList:
     Examples
     --------
     >>> from ase.build import bulk
+    >>> from acepure import ACEBasis
     >>> atoms = bulk("Cu", cubic=True)
     >>> verlet = VerletList(ACEBasis(["Cu"]), skin=0.5)
     >>> _ = verlet.update(atoms)
@@ -67,8 +69,9 @@ class VerletList:
     1
     """
 
-    def __init__(self, basis: ACEBasis, skin: float = 0.5, num_threads: int | None = None) -> None:
-        check_basis(basis, tensors=True)
+    def __init__(self, basis: Sites, skin: float = 0.5, num_threads: int | None = None) -> None:
+        if not isinstance(basis, Sites):
+            check_basis(basis, tensors=True)
         self._basis = basis
         self._skin = number("skin", skin, least=0)
         self._num_threads = resolve_num_threads(num_threads)

@@ -18,6 +18,7 @@ from acepure.features.linear import EnergyAndForces
 from acepure.features.verlet import VerletList
 from acepure.models.coverage import CoverageCheck
 from acepure.neighbors.lists import NeighborList
+from acepure.neighbors.sites import Sites
 
 __all__ = ["ACECalculator"]
 
@@ -29,7 +30,7 @@ class Potential(Protocol):
     """What the calculator needs of a potential."""
 
     @property
-    def basis(self) -> ACEBasis: ...
+    def basis(self) -> Sites: ...
     @property
     def shortest_distances(self) -> Mapping[tuple[str, str], float] | None: ...
     def evaluate(
@@ -211,7 +212,8 @@ def _check_potential(potential: Potential) -> None:
             f"potential must have basis, evaluate and shortest_distances, as LinearACE has; got {potential!r} of type "
             f"{type(potential).__name__}, which lacks {' and '.join(missing)}"
         )
-    check_basis(potential.basis)
+    if not isinstance(potential.basis, Sites) or isinstance(potential.basis, ACEBasis):
+        check_basis(potential.basis)
     if not isinstance(potential.shortest_distances, (Mapping, type(None))):
         raise TypeError(
             "potential.shortest_distances must be a mapping of pairs of species to distances in Å, or None; got "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from copy import copy
 from types import MappingProxyType
@@ -14,6 +14,7 @@ from ase import Atoms
 from numpy.typing import ArrayLike
 
 from acepure._utils.checks import check_kind, distances, symbol
+from acepure._utils.read_only import ReadOnly
 from acepure._utils.workers import Workers
 from acepure.errors import ModelFileError, SpeciesError
 from acepure.features.basis import ACEBasis
@@ -24,6 +25,7 @@ from acepure.models.coverage import Surroundings
 from acepure.models.repulsion import PairCore
 from acepure.neighbors.environments import Environments
 from acepure.neighbors.lists import NeighborList
+from acepure.neighbors.sites import Sites
 
 if TYPE_CHECKING:  # a potential knows neither its fitter nor its interfaces; they are loaded where they are called
     from acepure.fitting.errors import Errors
@@ -32,86 +34,31 @@ if TYPE_CHECKING:  # a potential knows neither its fitter nor its interfaces; th
     from acepure.interfaces.yace import YaceReport
     from acepure.models.embedding import Embedding
 
-__all__ = ["FittedPotential"]
+__all__ = ["FittedPotential", "SitePotential"]
 
 Potential = TypeVar("Potential", bound="FittedPotential")
 
 
-class FittedPotential(Reported):
-    """Base of `LinearACE` and `EmbeddedACE`."""
+class SitePotential(ReadOnly, ABC):
+    """Base of potentials that are a sum of energies of sites."""
 
-    basis: ACEBasis
-    coefficients: np.ndarray
-    core: PairCore | None
-    surroundings: Surroundings | None
-    _E0s: dict[str, float]
-    _shortest: dict[tuple[str, str], float] | None
-
-    def _set(
-        self,
-        basis: ACEBasis,
-        E0s: Mapping[str, float] | None,
-        core: PairCore | None,
-        shortest: Mapping[tuple[str, str], float] | None,
-        surroundings: Surroundings | None,
-        report: Mapping[str, Any] | None,
-    ) -> None:
-        check_kind("core", core, PairCore, None)
-        if core is not None:
-            core.check_reach(basis.species, basis.cutoffs)
-        self.basis, self.core = basis, core
-        self._E0s = checked_energies(basis, E0s)
-        self._shortest = None if shortest is None else checked_shortest(shortest)
-        self.surroundings = checked_surroundings(surroundings)
-        self._report = checked_report(report)
+    basis: Sites
 
     @property
+    @abstractmethod
     def E0s(self) -> Mapping[str, float]:
         """Energies of isolated atoms in eV; read-only."""
-        return MappingProxyType(self._E0s)
 
     @property
+    @abstractmethod
     def shortest_distances(self) -> Mapping[tuple[str, str], float] | None:
-        """Shortest distances the potential was made for, in Å; read-only."""
-        return None if self._shortest is None else MappingProxyType(self._shortest)
+        """Shortest distances the potential was made for, in Å; read-only, None where they are not known."""
 
     @abstractmethod
     def evaluate(
         self, atoms: Atoms, *, neighbors: NeighborList | None = None, num_threads: int | None = None
     ) -> EnergyAndForces:
         """Return energies (eV), forces (eV/Å) and the virial (eV)."""
-
-    @abstractmethod
-    def energies_by_feature(self, features: np.ndarray, species: np.ndarray) -> np.ndarray:
-        """Return what each feature adds to the energies of atoms, to first order, in eV.
-
-            e_k(i) = Σ_p ∂F/∂ρ_p(i) θ_{p z_i k} (B_k(i) − B_k(∅)),      θ_{z_i k} (B_k(i) − B_k(∅)) without embedding
-
-        Parameters
-        ----------
-        features : numpy.ndarray, shape (n_atoms, n_features)
-            B, as `ACEBasis.descriptors` returns them.
-        species : numpy.ndarray of int, shape (n_atoms,)
-            z, as `ACEBasis.species_indices` returns them.
-
-        Returns
-        -------
-        numpy.ndarray, shape (n_atoms, n_features)
-        """
-
-    def _environments(self, atoms: Atoms, neighbors: NeighborList | None, num_threads: int | None) -> Environments:
-        environments = Environments(self.basis, atoms, neighbors=neighbors, num_threads=num_threads)
-        if self.core is not None:
-            _ = environments.neighbors  # one list for features and core
-        return environments
-
-    def _completed(self, environments: Environments, result: EnergyAndForces, constants: np.ndarray) -> EnergyAndForces:
-        """Add constants of the species of centers, and the core."""
-        energies = result.energies + constants[environments.center_species]
-        result = EnergyAndForces(energies, result.forces, result.virial)
-        if self.core is None:
-            return result
-        return result.plus(self.core.evaluate_environments(environments, self.basis.species))
 
     def dimer(self, center: str, neighbor: str, r: ArrayLike) -> np.ndarray:
         """Return E(r) − E0(center) − E0(neighbor) of two atoms, in eV, shape (len(r),).
@@ -168,6 +115,77 @@ class FittedPotential(Reported):
         from acepure.interfaces.calculator import ACECalculator
 
         return ACECalculator(self, **arguments)
+
+
+class FittedPotential(Reported, SitePotential):
+    """Base of `LinearACE` and `EmbeddedACE`."""
+
+    basis: ACEBasis
+    coefficients: np.ndarray
+    core: PairCore | None
+    surroundings: Surroundings | None
+    _E0s: dict[str, float]
+    _shortest: dict[tuple[str, str], float] | None
+
+    def _set(
+        self,
+        basis: ACEBasis,
+        E0s: Mapping[str, float] | None,
+        core: PairCore | None,
+        shortest: Mapping[tuple[str, str], float] | None,
+        surroundings: Surroundings | None,
+        report: Mapping[str, Any] | None,
+    ) -> None:
+        check_kind("core", core, PairCore, None)
+        if core is not None:
+            core.check_reach(basis.species, basis.cutoffs)
+        self.basis, self.core = basis, core
+        self._E0s = checked_energies(basis, E0s)
+        self._shortest = None if shortest is None else checked_shortest(shortest)
+        self.surroundings = checked_surroundings(surroundings)
+        self._report = checked_report(report)
+
+    @property
+    def E0s(self) -> Mapping[str, float]:
+        """Energies of isolated atoms in eV; read-only."""
+        return MappingProxyType(self._E0s)
+
+    @property
+    def shortest_distances(self) -> Mapping[tuple[str, str], float] | None:
+        """Shortest distances the potential was made for, in Å; read-only."""
+        return None if self._shortest is None else MappingProxyType(self._shortest)
+
+    @abstractmethod
+    def energies_by_feature(self, features: np.ndarray, species: np.ndarray) -> np.ndarray:
+        """Return what each feature adds to the energies of atoms, to first order, in eV.
+
+            e_k(i) = Σ_p ∂F/∂ρ_p(i) θ_{p z_i k} (B_k(i) − B_k(∅)),      θ_{z_i k} (B_k(i) − B_k(∅)) without embedding
+
+        Parameters
+        ----------
+        features : numpy.ndarray, shape (n_atoms, n_features)
+            B, as `ACEBasis.descriptors` returns them.
+        species : numpy.ndarray of int, shape (n_atoms,)
+            z, as `ACEBasis.species_indices` returns them.
+
+        Returns
+        -------
+        numpy.ndarray, shape (n_atoms, n_features)
+        """
+
+    def _environments(self, atoms: Atoms, neighbors: NeighborList | None, num_threads: int | None) -> Environments:
+        environments = Environments(self.basis, atoms, neighbors=neighbors, num_threads=num_threads)
+        if self.core is not None:
+            _ = environments.neighbors  # one list for features and core
+        return environments
+
+    def _completed(self, environments: Environments, result: EnergyAndForces, constants: np.ndarray) -> EnergyAndForces:
+        """Add constants of the species of centers, and the core."""
+        energies = result.energies + constants[environments.center_species]
+        result = EnergyAndForces(energies, result.forces, result.virial)
+        if self.core is None:
+            return result
+        return result.plus(self.core.evaluate_environments(environments, self.basis.species))
 
     def export_yace(
         self,

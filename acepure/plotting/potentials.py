@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from acepure._utils.checks import check_kind, one_of, real_array
 from acepure.diagnostics import coefficient_decay
 from acepure.fitting import Errors, Predictions
-from acepure.models.potential import FittedPotential
+from acepure.models.potential import FittedPotential, SitePotential
 from acepure.plotting.conditioning import plot_coefficient_decay
 from acepure.plotting.style import LINES, MARKERS, PALETTE, new_axes, new_figure, tidy
 
@@ -131,7 +131,7 @@ def plot_error_distribution(errors: Errors, quantity: str = "energy", *, ax: Axe
     return tidy(ax)
 
 
-def plot_dimers(model: FittedPotential, *, ax: Axes | None = None) -> Axes:
+def plot_dimers(model: SitePotential, *, ax: Axes | None = None) -> Axes:
     """Draw the energy of two atoms alone, E(r) − ΣE0, for each pair of species.
 
     A marker shows the shortest distance of the pair in training; nearer, the curve is dotted: it is extrapolated. The
@@ -152,7 +152,7 @@ def plot_dimers(model: FittedPotential, *, ax: Axes | None = None) -> Axes:
     TypeError
         For anything else.
     """
-    check_kind("model", model, FittedPotential)
+    check_kind("model", model, SitePotential)
     known, rcut = model.shortest_distances or {}, model.basis.rcut
     r = np.linspace(0.6 * min(known.values(), default=0.6 * rcut), 1.02 * rcut, 160)
     pairs = list(combinations_with_replacement(model.basis.species, 2))
@@ -226,7 +226,7 @@ def plot_calibration(
 
 
 def potential_figure(
-    model: FittedPotential,
+    model: SitePotential,
     errors: Errors,
     test: Errors | None = None,
     *,
@@ -273,7 +273,7 @@ def potential_figure(
     plot_dimers(model, ax=above)
     if calibration is not None:
         plot_calibration(*calibration, ax=below)
-    elif model.coefficients.any():
+    elif isinstance(model, FittedPotential) and model.coefficients.any():
         first = model.coefficients.reshape(-1, *model.coefficients.shape[-2:])[0]  # ρ_1, in eV
         plot_coefficient_decay(coefficient_decay(model.basis, first), ax=below)
         below.set_ylabel("|θ| (eV): rms (line), largest (dot)")

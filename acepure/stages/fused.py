@@ -14,6 +14,7 @@ from acepure._utils.threads import CENTERS_PER_THREAD
 from acepure.algebra.operators import Operators
 from acepure.functions.polynomials import Chebyshev
 from acepure.functions.radial import PolynomialRadialBasis, RadialBasis
+from acepure.functions.splines import SplineRadialBasis
 from acepure.labels.factors import ProductSet
 from acepure.neighbors.environments import Chosen
 from acepure.stages.pooling import pooling_layout, radial_channels, radial_mixing
@@ -58,7 +59,9 @@ class PairGeometry:
         self._n_products = sum(map(len, operators.extended_products.factors))
         labels = sorted({v.q for v in one_particle})
         combinations = [radial.combination(a, b, labels) for a in species for b in species]
-        self._channels, grade_sizes = radial_channels(combinations[0][0], self._radial.has_kernel)
+        self._channels, grade_sizes = radial_channels(
+            combinations[0][0], isinstance(self._radial, PolynomialRadialBasis) and self._radial.has_kernel
+        )
         mixing = radial_mixing(labels, self._channels, [matrix for _, matrix in combinations])
         layout = pooling_layout(one_particle, len(species), len(self._channels), mixing.parts, harmonics_kernel.lanes)
         leaves = ((mixing.numbers[v.q], v.l * v.l + v.l + v.m, v.z) for v in one_particle)
@@ -69,6 +72,7 @@ class PairGeometry:
             _harmonics_coefficients(layout.lmax),
             *self._radial_tables(grade_sizes),
             grade_sizes,
+            *self._splines(),
             layout.start,
             layout.n_blocks,
             layout.l_indptr,
@@ -82,11 +86,17 @@ class PairGeometry:
             mixing.weights,
         )
 
+    def _splines(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Tables that the kernel interpolates; empty for other functions."""
+        if not isinstance(self._radial, SplineRadialBasis):
+            return _NO_ROWS, np.empty(0, dtype=np.int64), np.empty(0)
+        pairs = [(a, b) for a in self._species for b in self._species]
+        return self._radial.kernel_tables(pairs, self._channels, harmonics_kernel.lanes)
+
     def _radial_tables(self, grade_sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Parameters and recurrences of each ordered pair; empty where the functions have no kernel."""
-        if not self._radial.has_kernel:
+        if not isinstance(self._radial, PolynomialRadialBasis) or not self._radial.has_kernel:
             return np.empty((0, 0)), np.empty((0, 0, 0)), np.empty((0, 0))
-        assert isinstance(self._radial, PolynomialRadialBasis)  # no others have a kernel
         pairs = [(a, b) for a in self._species for b in self._species]
         n_radial = int(grade_sizes[0])
         return (
@@ -144,6 +154,8 @@ class PairGeometry:
         self, vectors: np.ndarray, zi: np.ndarray, offsets: np.ndarray, zj: np.ndarray, gradients: bool
     ) -> tuple[np.ndarray, np.ndarray]:
         """Radial functions of pairs and d/dr, shape (n_pairs, n_channels); empty where the kernel computes them."""
+        if isinstance(self._radial, SplineRadialBasis):
+            _refuse_nearer(vectors, self._radial.nearest)
         if self._radial.has_kernel:
             return _NO_ROWS, _NO_ROWS
         r, zi = np.linalg.norm(vectors, axis=1), np.repeat(zi, np.diff(offsets))
@@ -378,6 +390,15 @@ def reverse_contraction(products: ProductSet, C: csr_array, P: csr_array | None,
 def _within(rows: np.ndarray, centers: slice) -> np.ndarray:
     """Which of the rows are in a range of centers."""
     return (rows >= centers.start) & (rows < centers.stop)
+
+
+def _refuse_nearer(vectors: np.ndarray, least: float) -> None:
+    """Raise if a pair is nearer than the tables of radial functions begin."""
+    shortest2 = np.einsum("pa,pa->p", vectors, vectors).min(initial=np.inf)
+    if shortest2 < least**2:
+        raise ValueError(
+            f"atoms are {np.sqrt(shortest2):.3g} Å apart; the tables of the radial functions begin at {least:.3g} Å"
+        )
 
 
 def _harmonics_coefficients(lmax: int) -> np.ndarray:

@@ -1,11 +1,13 @@
 """Models and structures for tests of .yace files, and the energy of a file written out term by term."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import scipy.special
 import yaml
 from ase.build import bulk
+from ase.data import atomic_numbers
 from ase.neighborlist import neighbor_list
 from numpy.polynomial import chebyshev
 
@@ -18,6 +20,9 @@ from acepure.functions import (
     PowerTransform,
     SmoothEnvelope,
 )
+from acepure.interfaces.yace.bonds import Core, TableBond
+from acepure.interfaces.yace.embeddings import FileEmbedding
+from acepure.interfaces.yace.evaluator import Terms, YaceContent
 
 E0S = {"Cu": -3.5, "Zr": -8.25}
 KINDS = ["canonical", "self-interacting", "gas", "shifted", "density", "measured", "Wick"]
@@ -67,6 +72,58 @@ def embedded_model(species, embedding, kind="canonical", seed=1):
     shape = (embedding.n_densities, len(species), len(basis))
     coefficients = np.random.default_rng(seed).normal(size=shape) * 5
     return EmbeddedACE(basis, coefficients, embedding, {s: E0S[s] for s in species})
+
+
+# --- files in the style of pacemaker ----------------------------------------------------------------------------------
+
+
+def content_of(elements, family="ChebExpCos", core="density", strength=0.0, n_densities=1, m=1.0, seed=0, step=0.001):
+    """What a file of several species may hold: sizes, cutoffs and functions differ from pair to pair, some are missing.
+
+    Terms are random but for Σm = 0, so that the energy depends on the orientation; no reader looks.
+    """
+    rng, n = np.random.default_rng(seed), len(elements)
+    bonds, sizes = {}, {}
+    for i in range(n):
+        for j in range(n):
+            sizes[i, j] = (int(rng.integers(1, 4)), int(rng.integers(1, 4)), int(rng.integers(2, 6)))
+            ends = {"density": (0.5, 0.1), "distance": (2.9, 0.6), "zbl": (2.8, 0.7)}[core]
+            charges = atomic_numbers[elements[i]], atomic_numbers[elements[j]]
+            bonds[i, j] = TableBond(
+                float(rng.uniform(3.8, 4.6)),
+                float(rng.uniform(1.5, 5)),
+                rng.normal(size=sizes[i, j]),
+                step,
+                family,
+                float(rng.uniform(0.1, 0.5)),
+                Core(core, strength * float(rng.uniform(0.5, 1.5)), float(rng.uniform(0.2, 0.4)), *ends, charges),
+            )
+    terms = tuple(tuple(_terms(rng, sizes, z, n_densities)) for z in range(n))
+    weights, exponents = np.ones(n_densities), np.array([1.0, m, m][:n_densities])
+    kinds = ["FinnisSinclairShiftedScaled", "FinnisSinclair"]
+    embeddings = [FileEmbedding(kinds[z % 2], weights * (1 + 0.3 * z), exponents, 9.0, 8.5) for z in range(n)]
+    shape = np.max(list(sizes.values()), axis=0)
+    for pair, bond in bonds.items():
+        bonds[pair] = replace(bond, coefficients=np.pad(bond.coefficients, [(0, k) for k in shape - sizes[pair]]))
+    return YaceContent(tuple(elements), rng.normal(size=n), bonds, tuple(embeddings), terms)
+
+
+def _terms(rng, sizes, z, n_densities):
+    species = rng.permutation(len(sizes) // int(len(sizes) ** 0.5))
+    for rank, count in ((1, 5), (2, 8), (3, 10), (4, 6)):
+        rows = []
+        while len(rows) < count:
+            mus = rng.choice(species[: max(1, len(species) - 1)] if rank == 3 else species, rank)
+            top = np.array([sizes[z, mu] for mu in mus])
+            if rank == 1:
+                rows.append([mus, rng.integers(0, top[:, 2]), [0], [0]])
+                continue
+            ns, ls = rng.integers(0, top[:, 0]), rng.integers(0, top[:, 1])
+            ms = rng.integers(-ls, ls + 1)
+            if ms.sum() == 0:
+                rows.append([mus, ns, ls, ms])
+        mus, ns, ls, ms = (np.array(column, dtype=np.int64) for column in zip(*rows))
+        yield Terms(mus, ns, ls, ms, 0.1 * rng.normal(size=(count, n_densities)))
 
 
 # --- a file term by term ----------------------------------------------------------------------------------------------

@@ -190,7 +190,7 @@ def test_numbers_are_read_back_to_the_bit(tmp_path):
         model.export_yace(tmp_path / "model.yace", family=family)
         text = (tmp_path / "model.yace").read_text(encoding="utf-8")
         comments = [line[2:] for line in text.splitlines()[1:-1] if line.startswith("# ")]
-        assert yace_text(read_yace(tmp_path / "model.yace"), comments) == text
+        assert yace_text(read_yace(tmp_path / "model.yace").content, comments) == text
 
 
 def test_report(tmp_path):
@@ -213,7 +213,7 @@ def test_more_accuracy_takes_more_terms(tmp_path):
 def test_any_name(tmp_path):
     for name in ("plain", "two words.yace", "two\nlines.yace", "Кремний.yace", "- [x]: {y.yace"):
         write_yace(tmp_path / name, ACEBasis(["Cu"], order=1, totaldegree=1), [1.0, 1.0])
-        assert read_yace(tmp_path / name).elements == ("Cu",)
+        assert read_yace(tmp_path / name).basis.species == ("Cu",)
 
 
 # --- what differs is not released -------------------------------------------------------------------------------------

@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 from ase import Atoms
-from cases.yace import crystal, embedded_model, model_of
+from cases.yace import content_of, crystal, embedded_model, model_of
 
 from acepure.interfaces.yace import read_yace
+from acepure.interfaces.yace.radial_families import FAMILIES
+from acepure.interfaces.yace.yace_text import yace_text
 from acepure.models.embedding import FinnisSinclair
 from acepure.models.repulsion import ZBLCore
 from acepure.neighbors.lists import neighbor_list
@@ -45,13 +47,29 @@ def test_ace_jax(tmp_path, kind):
         model = model_of(kind, species)
     model.export_yace(path, step=2e-4, tolerance=1e-7)
     atoms, potential = crystal(["Cu", "Zr"], seed=31), read_yace(path)
-    energies, forces = ace_jax_energies_and_forces(path, atoms, potential.cutoffs)
+    energies, forces = ace_jax_energies_and_forces(path, atoms, potential.basis.cutoffs)
     ours, wanted = potential.evaluate(atoms), model.evaluate(atoms)
     scale = max(abs(wanted.energies).max(), abs(wanted.forces).max())
     np.testing.assert_allclose(ours.energies, energies, rtol=0, atol=1e-10 * scale)
     np.testing.assert_allclose(ours.forces, forces, rtol=0, atol=1e-8 * scale)
     np.testing.assert_allclose(wanted.energies, energies, rtol=0, atol=1e-7 * scale)
     np.testing.assert_allclose(wanted.forces, forces, rtol=0, atol=1e-7 * scale)
+
+
+@pytest.mark.parametrize(
+    "family, core", [*((f, "density") for f in FAMILIES), *(("SBessel", c) for c in ("distance", "zbl"))]
+)
+def test_ace_jax_on_files_of_others(tmp_path, family, core):
+    """All families and cores; nodes are close together, so that tables do not count."""
+    path, species = tmp_path / "other.yace", ["Cu", "Zr"]
+    content = content_of(species, family, core, 6.0, n_densities=2, m=0.5, seed=4, step=2e-4)
+    path.write_text(yace_text(content), encoding="utf-8")
+    atoms, potential = crystal(species, seed=31), read_yace(path)
+    atoms.set_cell(0.85 * atoms.cell.array, scale_atoms=True)
+    energies, forces = ace_jax_energies_and_forces(path, atoms, potential.basis.cutoffs)
+    result = potential.evaluate(atoms)
+    np.testing.assert_allclose(result.energies, energies, rtol=0, atol=1e-10 * abs(energies).max())
+    np.testing.assert_allclose(result.forces, forces, rtol=0, atol=1e-8 * abs(forces).max())
 
 
 # --- LAMMPS -----------------------------------------------------------------------------------------------------------

@@ -90,7 +90,7 @@ def g(k, r):
 def test_a_file_by_hand(read):
     """E = −1 + 2 (g_2(2) / 2 + 0.1 · Σ_m ...), with Σ_m (−1)^m A_{1m} A'_{1,−m} = 3 cos θ Σ RR'."""
     potential = read(BY_HAND)
-    assert isinstance(potential, YacePotential) and potential.elements == ("Cu", "O")
+    assert isinstance(potential, YacePotential) and potential.basis.species == ("Cu", "O")
     assert repr(potential) == "YacePotential(Cu, O; 4 terms)"
     angle = 1.1
     atoms = Atoms("CuCuO", [(0, 0, 0), (0, 0, 2.0), (0, 2.5 * math.sin(angle), 2.5 * math.cos(angle))])
@@ -162,10 +162,10 @@ def test_forces_and_virial_are_derivatives(tmp_path, n_densities):
 
 def test_any_number_of_centers_at_a_time(tmp_path, monkeypatch):
     model_of("canonical", ["Cu", "Zr"]).export_yace(tmp_path / "model.yace")
-    potential, atoms = read_yace(tmp_path / "model.yace"), crystal(["Cu", "Zr"], seed=3)
-    whole = potential.evaluate(atoms)
+    content, atoms = read_yace(tmp_path / "model.yace").content, crystal(["Cu", "Zr"], seed=3)
+    whole = evaluator.evaluate_content(content, atoms)
     monkeypatch.setattr(evaluator, "_BLOCK", 1)
-    result = potential.evaluate(atoms)
+    result = evaluator.evaluate_content(content, atoms)
     for name in ("energies", "forces", "virial"):
         np.testing.assert_allclose(getattr(result, name), getattr(whole, name), rtol=0, atol=1e-12)
 
@@ -203,11 +203,11 @@ def test_calculator(tmp_path):
 
 def test_structures_that_cannot_be_evaluated(read):
     potential = read(BY_HAND)
-    with pytest.raises(SpeciesError, match="atoms holds Zr; the file is for Cu, O"):
+    with pytest.raises(SpeciesError, match="atoms holds Zr, but the potential is for Cu, O"):
         potential.evaluate(Atoms("CuZr", [(0, 0, 0), (0, 0, 3)]))
     with pytest.raises(TypeError, match=r"ase\.Atoms"):
         potential.evaluate("Cu")
-    with pytest.raises(ValueError, match="the tables of the file begin at"):
+    with pytest.raises(ValueError, match="the tables of the radial functions begin at"):
         potential.evaluate(Atoms("Cu2", [(0, 0, 0), (0, 0, 5e-5)]))
     with pytest.raises(ValueError, match="atoms holds no atoms"):
         potential.evaluate(Atoms())
@@ -219,10 +219,9 @@ UNSUPPORTED = {
     "exponent": ("[2.0, 1, 0, 1]", "[2.0, 1, 1, -0.5]", "is not supported: embedding 0"),
     "large exponent": ("[2.0, 1, 0, 1]", "[2.0, 1, 1, 11]", "with exponents from 0 to 10"),
     "embedding": ("npoti: FinnisSinclair,", "npoti: Tersoff,", "is not supported: embedding 0 is 'Tersoff'"),
-    "family": ("ChebPow", "SBessel", "has radial functions 'SBessel' in bond"),
-    "core": ("prehc: 0", "prehc: 10", "has prehc = 10 in bond"),
-    "inner cutoff": ("lambdahc: 1", "rcut_in: 0.5", "has rcut_in = 0.5 in bond"),
-    "zbl": ("lambdahc: 1", "inner_cutoff_type: zbl", "has inner_cutoff_type 'zbl'"),
+    "family": ("ChebPow", "Gaussian", "has radial functions 'Gaussian' in bond"),
+    "core": ("lambdahc: 1", "inner_cutoff_type: soft", "has inner_cutoff_type 'soft'"),
+    "zbl": ("lambdahc: 1", "inner_cutoff_type: zbl", "dcut_in of bond .* must be >= 0, and > 0 with dcut"),
     "unknown key": ("metadata:", "polypairpot:", "holds polypairpot, of which acepure does not know"),
 }
 DAMAGED = {
@@ -240,13 +239,17 @@ DAMAGED = {
     "bond": ("[1, 0]:", "[1, 2]:", "bonds must have the keys"),
     "bond twice": ("[1, 0]:", "[1, 1]:", r"names the key \('1', '1'\) twice"),
     "cutoff": ("rcut: 4.0", "rcut: -4.0", "rcut of bond"),
+    "width": ("lambdahc: 1", "dcut_in: -1", "dcut_in of bond .* must be >= 0"),
+    "dcut": ("dcut: 0.01", "dcut: 5", "dcut of bond"),
+    "core_end": ("rho_core_cutoff: 1,", "rho_core_cutoff: no,", "rho_core_cutoff of embedding 0 must hold numbers"),
+    "core_width": ("drho_core_cutoff: 1}", "drho_core_cutoff: -1}", "drho_core_cutoff of embedding 0 must be >= 0"),
     "far cutoff": ("rcut: 4.0", "rcut: 1e5", "rcut of bond"),
     "table": ("[[0, 0], [1, 0.5]]", "[[0, 0], [1, 0.5, 2]]", "radcoefficients of bond"),
     "fewer rows": ("nradmax: 2", "nradmax: 3", "radcoefficients of bond"),
     "many rows": ("nradmax: 2", "nradmax: 99999999999", "nradmax must be from 1"),
     "l": ("lmax: 1", "lmax: 100000", "lmax must be from 0 to 60"),
     "lambda": ("radparameters: [2.0]", "radparameters: []", "radparameters"),
-    "small lambda": ("radparameters: [2.0]", "radparameters: [0.5]", "exponent >= 1"),
+    "small lambda": ("radparameters: [2.0]", "radparameters: [0.5]", "ChebPow needs one from 1 to 100"),
     "embedding": ("  1: {ndensity: 1, FS", "  2: {ndensity: 1, FS", "embeddings must have the keys"),
     "functions": ("  1: []", "  2: []", "functions must have the keys"),
     "no list": ("  1: []", "  1: {}", "functions 1 must be a list"),
@@ -299,6 +302,29 @@ def test_clear_errors_of_polynomials(read, old, new, message):
     assert old in POLYNOMIALS
     with pytest.raises(YaceError, match=message):
         read(POLYNOMIALS.replace(old, new))
+
+
+def test_cores_are_not_mixed(read):
+    start = BY_HAND.index("  [1, 1]:")
+    with pytest.raises(YaceError, match="different inner_cutoff_type, of which LAMMPS takes the last"):
+        read(BY_HAND[:start] + BY_HAND[start:].replace("lambdahc: 1", "inner_cutoff_type: distance"))
+
+
+def test_sizes_of_bonds(read):
+    """Functions may name what another bond has; sizes that are large together are refused."""
+    start = BY_HAND.index("  [1, 1]:")
+    larger = BY_HAND[start:].replace("nradbasemax: 2", "nradbasemax: 3").replace("[0, 0]", "[0, 0, 0]")
+    larger = larger.replace("[1, 0.5]", "[1, 0.5, 0]").replace("[0.25, -1]", "[0.25, -1, 0]")
+    text = BY_HAND[:start] + larger
+    atoms = Atoms("Cu2", [(0, 0, 0), (0, 0, 2.0)])
+    third = read(text.replace("ns: [2]", "ns: [3]")).evaluate(atoms).energies
+    np.testing.assert_allclose(third, -1 + 2 * 0.5 * g(3, 2.0), rtol=0, atol=1e-10)
+    large = "nradmax: 1, lmax: 0, nradbasemax: 30000, radcoefficients: [[[" + "0, " * 29999 + "0]]], "
+    many = "nradmax: 3000, lmax: 0, nradbasemax: 1, radcoefficients: [" + "[[0]], " * 2999 + "[[0]]], "
+    rest = "radbasename: ChebPow, radparameters: [2.0], rcut: 4.0"
+    bonds = [f"  [{i}, {j}]: {{{large if i == j else many}{rest}}}" for i in range(2) for j in range(2)]
+    with pytest.raises(YaceError, match="the largest sizes together"):
+        read(BY_HAND[: BY_HAND.index("  [0, 0]:")] + "\n".join(bonds))
 
 
 def test_families_are_not_mixed(read):
@@ -358,4 +384,4 @@ def test_paths(tmp_path):
     with pytest.raises(TypeError):
         read_yace(None)
     (tmp_path / "file.yace").write_text(BY_HAND)
-    assert read_yace(str(tmp_path / "file.yace")).elements == ("Cu", "O")
+    assert read_yace(str(tmp_path / "file.yace")).basis.species == ("Cu", "O")

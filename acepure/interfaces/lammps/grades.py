@@ -20,7 +20,7 @@ from acepure.interfaces.lammps.domain import Domain
 from acepure.interfaces.lammps.exchange import GhostForces
 from acepure.models.coverage import CoverageCheck
 from acepure.models.linear import LinearACE
-from acepure.models.potential import FittedPotential
+from acepure.models.potential import SitePotential
 
 __all__ = ["Grades"]
 
@@ -48,9 +48,10 @@ class Grades:
         Of all atoms in all steps that were looked at.
     """
 
-    def __init__(self, model: FittedPotential, every: int, warn: bool | str, comm: Any) -> None:
-        laws, posterior = model.calibration, model.posterior if isinstance(model, LinearACE) else None
-        if laws is None or posterior is None or "forces" not in laws.laws:
+    def __init__(self, model: SitePotential, every: int, warn: bool | str, comm: Any) -> None:
+        laws = model.calibration if isinstance(model, LinearACE) else None
+        posterior = model.posterior if isinstance(model, LinearACE) else None
+        if not isinstance(model, LinearACE) or laws is None or posterior is None or "forces" not in laws.laws:
             raise ValueError(
                 "check_every needs a LinearACE whose forces are calibrated, by a fit to at least 20 structures"
             )

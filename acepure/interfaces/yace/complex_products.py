@@ -7,7 +7,9 @@ A are sums over real orthonormal harmonics, Ã those over Ỹ_lm = √4π Y_l^m 
     Y_{l,m} = ((−1)^m Ỹ_lm + Ỹ_{l,−m}) / √8π,    Y_{l,−m} = −i ((−1)^m Ỹ_lm − Ỹ_{l,−m}) / √8π,    Y_l0 = Ỹ_l0 / √4π.
 
 Of an energy that no rotation or reflection changes only products with Σm = 0 remain, with real coefficients. Those of m
-and −m have the same real part, so that one of the two is enough.
+and −m have the same real part, so that one of the two is enough. Back,
+
+    Ỹ_lm = (−1)^m √2π (Y_{l,m} + i Y_{l,−m}),    Ỹ_{l,−m} = √2π (Y_{l,m} − i Y_{l,−m}),    Ỹ_l0 = √4π Y_l0.
 """
 
 from __future__ import annotations
@@ -22,12 +24,14 @@ from acepure.features.basis import ACEBasis
 from acepure.features.change_of_basis import product_expansion
 from acepure.labels.factors import OneParticle
 
-__all__ = ["Products", "complex_products", "folded_products", "merged", "without_mirrored"]
+__all__ = ["Products", "complex_products", "folded_products", "merged", "real_products", "without_mirrored"]
 
 # What may be left of products with Σm ≠ 0 and of imaginary parts, relative to the largest coefficient.
 _ROUNDING = 1e-9
 # Coefficients smaller than this part of the largest one of their order are left out.
 _NEGLIGIBLE = 1e-16
+# So many products are multiplied out at a time.
+_BLOCK = 2**22
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,12 +99,15 @@ def complex_products(products: Products) -> Products:
     ValueError
         If the function changes under rotations or reflections.
     """
-    table = _ComplexTable(products.one_particle)
+    position = {v: i for i, v in enumerate(products.one_particle)}
+    m = np.array([v.m for v in products.one_particle], dtype=np.int64)
+    mirror = np.array([position[v._replace(m=-v.m)] for v in products.one_particle], dtype=np.int64)
+    table = _complex_for_real(m, mirror)
     runs, n_dropped = [], 0
     for factors, weights in products.runs:
         factors, weights = merged(*table.expanded(factors, weights))
         largest = abs(weights).max(axis=0, initial=0.0)
-        kept = table.m[factors].sum(axis=1) == 0
+        kept = m[factors].sum(axis=1) == 0
         wrong = np.maximum(*(abs(w).max(axis=0, initial=0.0) for w in (weights[~kept], weights[kept].imag)))
         if (wrong > _ROUNDING * largest).any():
             raise ValueError(f"the energy is not invariant: terms of {wrong} beside {largest} must vanish")
@@ -136,30 +143,73 @@ def without_mirrored(factors: np.ndarray, weights: np.ndarray, mirror: np.ndarra
     return merged(np.where(take[:, None], mirrored, factors), weights)
 
 
-class _ComplexTable:
-    """Each real sum as a combination of the two complex ones of m and −m."""
+@dataclass(frozen=True, eq=False)
+class _Substitution:
+    """Each sum as a combination of two others: their positions and weights, each of shape (2, n)."""
 
-    def __init__(self, one_particle: tuple[OneParticle, ...]) -> None:
-        position = {v: i for i, v in enumerate(one_particle)}
-        self.m = np.array([v.m for v in one_particle], dtype=np.int64)
-        self.mirror = np.array([position[v._replace(m=-v.m)] for v in one_particle], dtype=np.int64)
-        here, size = np.arange(len(one_particle)), abs(self.m)
-        sign = (-1.0) ** size
-        first = np.where(self.m > 0, sign, -1j * sign) / np.sqrt(8 * np.pi)
-        second = np.where(self.m > 0, 1.0, 1j) / np.sqrt(8 * np.pi)
-        # Rows 0 and 1: the sums of |m| and −|m|.
-        self._targets = np.where(self.m >= 0, [here, self.mirror], [self.mirror, here])
-        self._values = np.where(self.m == 0, [[1 / np.sqrt(4 * np.pi)], [0.0]], [first, second])
+    targets: np.ndarray
+    values: np.ndarray
 
     def expanded(self, factors: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Products of real sums multiplied out, unsorted."""
+        """Products multiplied out, unsorted."""
         parts = []
         for choice in choices((0, 1), repeat=factors.shape[1]):
-            values = np.prod([self._values[c, factors[:, t]] for t, c in enumerate(choice)], axis=0)
-            targets = np.stack([self._targets[c, factors[:, t]] for t, c in enumerate(choice)], axis=1)
+            values = np.prod([self.values[c, factors[:, t]] for t, c in enumerate(choice)], axis=0)
+            targets = np.stack([self.targets[c, factors[:, t]] for t, c in enumerate(choice)], axis=1)
             kept = values != 0
             parts.append((targets[kept], weights[kept] * values[kept, None]))
         return np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts])
+
+
+def _complex_for_real(m: np.ndarray, mirror: np.ndarray) -> _Substitution:
+    """Real sums as combinations of the complex ones of |m| and −|m|."""
+    here, sign = np.arange(len(m)), (-1.0) ** abs(m)
+    first = np.where(m > 0, sign, -1j * sign) / np.sqrt(8 * np.pi)
+    second = np.where(m > 0, 1.0, 1j) / np.sqrt(8 * np.pi)
+    return _Substitution(
+        np.where(m >= 0, [here, mirror], [mirror, here]),
+        np.where(m == 0, [[1 / np.sqrt(4 * np.pi)], [0.0]], [first, second]),
+    )
+
+
+def _real_for_complex(m: np.ndarray, mirror: np.ndarray) -> _Substitution:
+    """Complex sums as combinations of the real ones of |m| and −|m|."""
+    here, sign = np.arange(len(m)), np.where(m > 0, (-1.0) ** abs(m), 1.0)
+    both = [sign, np.where(m > 0, 1j * sign, -1j)]
+    return _Substitution(
+        np.where(m >= 0, [here, mirror], [mirror, here]),
+        np.where(m == 0, [[np.sqrt(4 * np.pi)], [0.0]], np.sqrt(2 * np.pi) * np.array(both)),
+    )
+
+
+def real_products(
+    m: np.ndarray, mirror: np.ndarray, factors: np.ndarray, weights: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return Re Σ_k c̃_k Π_t Ã_{k_t} in products of real sums, each once.
+
+    Parameters
+    ----------
+    m, mirror : numpy.ndarray of int, shape (n_sums,)
+        m of each sum, and the position of the one of −m.
+    factors : numpy.ndarray of int, shape (n_terms, ν)
+    weights : numpy.ndarray, shape (n_terms, n_densities)
+        c̃.
+
+    Examples
+    --------
+    >>> real_products(np.array([-1, 1]), np.array([1, 0]), np.array([[0, 1]]), np.ones((1, 1)))[0]
+    array([[0, 0],
+           [1, 1]])
+    """
+    substitution, parts = _real_for_complex(m, mirror), []
+    size = max(1, _BLOCK >> factors.shape[1])
+    for i in range(0, len(factors), size):
+        products, values = substitution.expanded(factors[i : i + size], weights[i : i + size])
+        kept = (values.real != 0).any(axis=1)
+        parts.append(merged(products[kept], values.real[kept]))
+    factors, weights = merged(*(np.concatenate(arrays) for arrays in zip(*parts)))
+    kept = (abs(weights) > _NEGLIGIBLE * abs(weights).max(axis=0, initial=0.0)).any(axis=1)
+    return factors[kept], weights[kept]
 
 
 def _lexicographically_less(a: np.ndarray, b: np.ndarray) -> np.ndarray:

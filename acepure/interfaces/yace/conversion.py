@@ -10,10 +10,10 @@ import numpy as np
 from acepure.features.basis import ACEBasis
 from acepure.interfaces.yace.complex_products import Products, complex_products, folded_products, without_mirrored
 from acepure.interfaces.yace.embeddings import FileEmbedding
-from acepure.interfaces.yace.evaluator import Terms, YacePotential
+from acepure.interfaces.yace.evaluator import Terms, YaceContent
 from acepure.interfaces.yace.radial_tables import Expansion, RadialTables
 
-__all__ = ["folded_model", "yace_potential"]
+__all__ = ["folded_model", "yace_content"]
 
 
 def folded_model(basis: ACEBasis, coefficients: np.ndarray) -> list[Products]:
@@ -28,9 +28,9 @@ def folded_model(basis: ACEBasis, coefficients: np.ndarray) -> list[Products]:
     return [complex_products(folded_products(basis, rows, s)) for s, rows in zip(basis.species, by_species)]
 
 
-def yace_potential(
+def yace_content(
     basis: ACEBasis, models: Sequence[Products], embedding: FileEmbedding, E0s: np.ndarray, tables: RadialTables
-) -> YacePotential:
+) -> YaceContent:
     """Return the potential E_i = E0 + F(ρ_i), ρ_ip = Σ_k c̃_kp Π_t Ã_{k_t}, without the constants of the models.
 
     Leaving them out is what makes the energy of an isolated atom E0: there all sums are 0.
@@ -47,7 +47,7 @@ def yace_potential(
     """
     terms = tuple(tuple(_terms(model, z, tables)) for z, model in enumerate(models))
     embeddings = (embedding,) * len(basis.species)
-    return YacePotential(tuple(basis.species), np.asarray(E0s, dtype=float), tables.bonds, embeddings, terms)
+    return YaceContent(tuple(basis.species), np.asarray(E0s, dtype=float), tables.bonds, embeddings, terms)
 
 
 def _terms(model: Products, z: int, tables: RadialTables) -> list[Terms]:

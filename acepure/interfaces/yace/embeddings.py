@@ -1,5 +1,8 @@
 """The embeddings of .yace files, F(ρ) = Σ_p w_p f(ρ_p; m_p), from the description of the format.
 
+    E_i − E0 = s F(ρ) + ρ_core            s from 1 to 0 as ρ_core grows
+             = s F(ρ) + (1 − s) ρ_core    s from 1 to 0 as the nearest neighbor comes nearer ("zbl")
+
 With a = |ρ| and s its sign, f(ρ; 1) = ρ in both kinds, and otherwise
 
     FinnisSinclairShiftedScaled    s [(a + x e^{−a})^m − y e^{−a}],    x = m^{1/(1 − m)},    y = m^{m/(1 − m)} = x^m
@@ -11,6 +14,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+
+from acepure.interfaces.yace.radial_families import step_down
 
 __all__ = ["KINDS", "LINEAR", "SHIFTED", "FileEmbedding"]
 
@@ -31,11 +36,15 @@ class FileEmbedding:
         One of `KINDS`.
     weights, exponents : numpy.ndarray, shape (n_densities,)
         w_p and m_p > 0.
+    core_end, core_width : float
+        s goes from 1 to 0 while ρ_core goes from core_end − core_width to core_end.
     """
 
     kind: str
     weights: np.ndarray
     exponents: np.ndarray
+    core_end: float = np.inf
+    core_width: float = 0.0
 
     @property
     def n_densities(self) -> int:
@@ -54,6 +63,24 @@ class FileEmbedding:
             one = _linear if abs(m - 1) < _NEAR_ONE else _shifted if self.kind == SHIFTED else _plain
             values[:, p], slopes[:, p] = one(rho[:, p], float(m))
         return values @ self.weights, slopes * self.weights
+
+    def with_core(self, rho: np.ndarray, core: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return E_i − E0 = s F(ρ) + ρ_core, ∂/∂ρ and ∂/∂ρ_core, shapes (n,), (n, n_densities) and (n,)."""
+        F, dF = self.evaluate(rho)
+        s, ds = step_down(core, self.core_end, self.core_width)
+        return F * s + core, dF * s[:, None], F * ds + 1
+
+    def with_nuclei(
+        self, rho: np.ndarray, core: np.ndarray, near: np.ndarray, width: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Return E_i − E0 = s F(ρ) + (1 − s) ρ_core, ∂/∂ρ, ∂/∂ρ_core and ∂/∂near.
+
+        s goes from 0 to 1 while `near`, how much farther the nearest neighbor is than where it must not be, goes from 0
+        to `width`; both of shape (n,), near infinite without neighbors.
+        """
+        F, dF = self.evaluate(rho)
+        u, du = step_down(1 - near / width, 1.0, 1.0)
+        return F * u + core * (1 - u), dF * u[:, None], 1 - u, (core - F) * du / width
 
 
 #: F = ρ_1.

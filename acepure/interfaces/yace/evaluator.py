@@ -1,10 +1,11 @@
-"""Energies and forces of a .yace file, written from the description of the format with NumPy alone.
+"""What a .yace file holds, and its energies and forces, written from the description of the format with NumPy alone.
 
     A_{μnlm} = Σ_{j of species μ} R_nl(r_ij) Ỹ_lm(r̂_ij),      ρ_ip = Re Σ_terms c̃_p Π_t A_{μ_t n_t l_t m_t},
 
     E_i = E0 + F(ρ_i1, ..., ρ_iP)
 
-It shares no arithmetic with the rest of the package but the neighbor list, so that the two check each other.
+It shares no arithmetic with the rest of the package but the neighbor list, so that the two check each other; cores are
+described in `embeddings` and `radial_families`. `potential` is for use, this is for comparisons.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 import numpy as np
 from ase import Atoms
@@ -20,16 +20,13 @@ from scipy.sparse import csr_array
 
 from acepure.errors import SpeciesError
 from acepure.features.linear import EnergyAndForces
-from acepure.interfaces.yace.bonds import Bond
+from acepure.interfaces.yace.bonds import Bond, TableBond
 from acepure.interfaces.yace.complex_harmonics import complex_harmonics
 from acepure.interfaces.yace.embeddings import FileEmbedding
 from acepure.neighbors.lists import NeighborList, neighbor_list
 from acepure.structures.gate import check_structure
 
-if TYPE_CHECKING:
-    from acepure.interfaces.yace.yace_calculator import YaceCalculator
-
-__all__ = ["Terms", "YacePotential"]
+__all__ = ["Plan", "Terms", "YaceContent", "evaluate_content"]
 
 # How many complex numbers an intermediate array may have.
 _BLOCK = 2_000_000
@@ -55,7 +52,7 @@ class Terms:
 
 
 @dataclass(frozen=True, eq=False)
-class _Plan:
+class Plan:
     """What a species of center needs.
 
     Attributes
@@ -71,15 +68,15 @@ class _Plan:
 
 
 @dataclass(frozen=True, eq=False)
-class YacePotential:
-    """A potential of a .yace file.
+class YaceContent:
+    """What a .yace file holds.
 
     Attributes
     ----------
     elements : tuple of str
     E0 : numpy.ndarray, shape (n_elements,)
         Energies of isolated atoms in eV.
-    bonds : dict of (int, int) to ChebyshevBond or PolynomialBond
+    bonds : dict of (int, int) to TableBond or PolynomialBond
         Ordered pairs (center, neighbor).
     embeddings : tuple of FileEmbedding
         F of each species of center.
@@ -92,7 +89,7 @@ class YacePotential:
     bonds: dict[tuple[int, int], Bond]
     embeddings: tuple[FileEmbedding, ...]
     terms: tuple[tuple[Terms, ...], ...]
-    _plans: dict[int, _Plan] = field(default_factory=dict, repr=False)
+    _plans: dict[int, Plan] = field(default_factory=dict, repr=False)
 
     @property
     def cutoffs(self) -> np.ndarray:
@@ -100,57 +97,19 @@ class YacePotential:
         n = len(self.elements)
         return np.array([[self.bonds[i, j].rcut for j in range(n)] for i in range(n)])
 
-    def __repr__(self) -> str:
-        n_terms = sum(len(terms.ctildes) for center in self.terms for terms in center)
-        return f"YacePotential({', '.join(self.elements)}; {n_terms} terms)"
+    @property
+    def n_terms(self) -> int:
+        """Number of products of all species."""
+        return sum(len(terms.ctildes) for center in self.terms for terms in center)
 
-    def evaluate(self, atoms: Atoms) -> EnergyAndForces:
-        """Return energies (eV), forces (eV/Å) and the virial (eV).
+    @property
+    def core(self) -> str:
+        """Kind of the cores, "" without any."""
+        cores = [bond.core for bond in self.bonds.values() if isinstance(bond, TableBond)]
+        return cores[0].kind if any(core.strength or core.kind == "zbl" for core in cores) else ""
 
-        Meant for comparisons, not for dynamics: a structure of 100 atoms takes seconds.
-
-        Parameters
-        ----------
-        atoms : ase.Atoms
-
-        Raises
-        ------
-        TypeError, ValueError
-            For what is no structure, for species that the file does not name, and for atoms closer than its
-            radial functions are defined.
-        """
-        check_structure(atoms)
-        species = self._species(atoms)
-        neighbors = neighbor_list(atoms, self.cutoffs, species=species)
-        energies, gradients = self.E0[species], np.zeros((neighbors.n_pairs, 3))
-        for z in range(len(self.elements)):
-            for centers in self._blocks(z, np.flatnonzero(species == z), neighbors):
-                pairs = np.flatnonzero(np.isin(_center_of_pairs(neighbors), centers))
-                energies[centers] += self._block(z, centers, pairs, neighbors, species, gradients)
-        forces = np.zeros((len(atoms), 3))
-        np.add.at(forces, _center_of_pairs(neighbors), gradients)
-        np.add.at(forces, neighbors.neighbors, -gradients)
-        return EnergyAndForces(energies, forces, -gradients.T @ neighbors.vectors)
-
-    def calculator(self) -> YaceCalculator:
-        """Return an ASE calculator, as slow as `evaluate`."""
-        from acepure.interfaces.yace.yace_calculator import YaceCalculator
-
-        return YaceCalculator(self)
-
-    def _species(self, atoms: Atoms) -> np.ndarray:
-        unknown = sorted(set(atoms.symbols) - set(self.elements))
-        if unknown:
-            raise SpeciesError(f"atoms holds {', '.join(unknown)}; the file is for {', '.join(self.elements)}")
-        return np.array([self.elements.index(s) for s in atoms.symbols], dtype=np.int32)
-
-    def _blocks(self, z: int, centers: np.ndarray, neighbors: NeighborList) -> Iterator[np.ndarray]:
-        """Centers of one species, so many at a time that arrays stay small."""
-        plan, pairs = self._plan(z), int(np.diff(neighbors.offsets).max(initial=1))
-        size = max(1, _BLOCK // max([1, pairs * len(plan.sums), *(factors.size for factors in plan.factors)]))
-        return (centers[i : i + size] for i in range(0, len(centers), size))
-
-    def _plan(self, z: int) -> _Plan:
+    def plan(self, z: int) -> Plan:
+        """Return which sums a species of center needs."""
         if z not in self._plans:
             names = []
             for terms in self.terms[z]:
@@ -160,39 +119,107 @@ class YacePotential:
             sums, inverse = np.unique(every, axis=0, return_inverse=True)
             ends = np.cumsum([0, *map(len, names)])
             parts = (inverse.ravel()[a:b] for a, b in pairwise(ends))
-            self._plans[z] = _Plan(sums, [p.reshape(t.mus.shape) for p, t in zip(parts, self.terms[z])])
+            self._plans[z] = Plan(sums, [p.reshape(t.mus.shape) for p, t in zip(parts, self.terms[z])])
         return self._plans[z]
 
-    def _block(
-        self,
-        z: int,
-        centers: np.ndarray,
-        pairs: np.ndarray,
-        neighbors: NeighborList,
-        species: np.ndarray,
-        gradients: np.ndarray,
-    ) -> np.ndarray:
-        """E_i − E0 of some centers of species z; writes ∂E_i/∂r_ij of their pairs."""
-        plan = self._plan(z)
-        rows = np.searchsorted(centers, _center_of_pairs(neighbors)[pairs])
-        A = np.zeros((len(centers), len(plan.sums)), dtype=complex)
-        parts = []
-        for mu in range(len(self.elements)):
-            columns = np.flatnonzero(plan.sums[:, 0] == mu)
-            mine = species[neighbors.neighbors[pairs]] == mu
-            if len(columns) and mine.any():
-                part = _PairSums(self.bonds[z, mu], plan.sums[columns], neighbors.vectors[pairs[mine]])
-                A[:, columns] = _sum_by_row(rows[mine], len(centers)) @ part.values()
-                parts.append((part, columns, mine))
-        densities, slopes = np.zeros((len(centers), self.embeddings[z].n_densities)), np.zeros_like(A)
-        for terms, factors in zip(self.terms[z], plan.factors):
-            densities += np.prod([A[:, column] for column in factors.T], axis=0).real @ terms.ctildes
-        energies, of_densities = self.embeddings[z].evaluate(densities)
-        for terms, factors in zip(self.terms[z], plan.factors):
-            _add_slopes(of_densities @ terms.ctildes.T, factors, A, slopes)
-        for part, columns, mine in parts:
-            gradients[pairs[mine]] = part.gradients(slopes[rows[mine]][:, columns])
-        return energies
+
+def evaluate_content(content: YaceContent, atoms: Atoms) -> EnergyAndForces:
+    """Return energies (eV), forces (eV/Å) and the virial (eV): a structure of 100 atoms takes seconds.
+
+    Parameters
+    ----------
+    content : YaceContent
+    atoms : ase.Atoms
+
+    Raises
+    ------
+    TypeError, ValueError
+        For what is no structure, for species that the file does not name, and for atoms closer than its radial
+        functions are defined.
+    """
+    check_structure(atoms)
+    unknown = sorted(set(atoms.symbols) - set(content.elements))
+    if unknown:
+        raise SpeciesError(f"atoms holds {', '.join(unknown)}; the file is for {', '.join(content.elements)}")
+    species = np.array([content.elements.index(s) for s in atoms.symbols], dtype=np.int32)
+    neighbors = neighbor_list(atoms, content.cutoffs, species=species)
+    energies, gradients = content.E0[species], np.zeros((neighbors.n_pairs, 3))
+    for z in range(len(content.elements)):
+        for centers in _blocks(content.plan(z), np.flatnonzero(species == z), neighbors):
+            pairs = np.flatnonzero(np.isin(_center_of_pairs(neighbors), centers))
+            energies[centers] += _block(content, z, centers, pairs, neighbors, species, gradients)
+    forces = np.zeros((len(atoms), 3))
+    np.add.at(forces, _center_of_pairs(neighbors), gradients)
+    np.add.at(forces, neighbors.neighbors, -gradients)
+    return EnergyAndForces(energies, forces, -gradients.T @ neighbors.vectors)
+
+
+def _blocks(plan: Plan, centers: np.ndarray, neighbors: NeighborList) -> Iterator[np.ndarray]:
+    """Centers of one species, so many at a time that arrays stay small."""
+    pairs = int(np.diff(neighbors.offsets).max(initial=1))
+    size = max(1, _BLOCK // max([1, pairs * len(plan.sums), *(factors.size for factors in plan.factors)]))
+    return (centers[i : i + size] for i in range(0, len(centers), size))
+
+
+def _block(
+    content: YaceContent,
+    z: int,
+    centers: np.ndarray,
+    pairs: np.ndarray,
+    neighbors: NeighborList,
+    species: np.ndarray,
+    gradients: np.ndarray,
+) -> np.ndarray:
+    """E_i − E0 of some centers of species z; writes ∂E_i/∂r_ij of their pairs."""
+    plan, F = content.plan(z), content.embeddings[z]
+    rows = np.searchsorted(centers, _center_of_pairs(neighbors)[pairs])
+    vectors, kinds = neighbors.vectors[pairs], species[neighbors.neighbors[pairs]]
+    A = np.zeros((len(centers), len(plan.sums)), dtype=complex)
+    parts = []
+    for mu in range(len(content.elements)):
+        columns, mine = np.flatnonzero(plan.sums[:, 0] == mu), kinds == mu
+        if len(columns) and mine.any():
+            part = _PairSums(content.bonds[z, mu], plan.sums[columns], vectors[mine])
+            A[:, columns] = _sum_by_row(rows[mine], len(centers)) @ part.values()
+            parts.append((part, columns, mine))
+    densities, slopes = np.zeros((len(centers), F.n_densities)), np.zeros_like(A)
+    for terms, factors in zip(content.terms[z], plan.factors):
+        densities += np.prod([A[:, column] for column in factors.T], axis=0).real @ terms.ctildes
+    energies, of_densities, radial = _site_energies(content, z, densities, rows, kinds, vectors)
+    for terms, factors in zip(content.terms[z], plan.factors):
+        _add_slopes(of_densities @ terms.ctildes.T, factors, A, slopes)
+    gradients[pairs] = radial
+    for part, columns, mine in parts:
+        gradients[pairs[mine]] += part.gradients(slopes[rows[mine]][:, columns])
+    return energies
+
+
+def _site_energies(
+    content: YaceContent, z: int, rho: np.ndarray, rows: np.ndarray, kinds: np.ndarray, vectors: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """E_i − E0, ∂/∂ρ, and of each pair what core and nearest neighbor add to ∂E_i/∂r_ij."""
+    F, n = content.embeddings[z], len(rho)
+    r = np.linalg.norm(vectors, axis=1)
+    c, dc = np.zeros((2, len(r)))
+    near, width = np.full(len(r), np.inf), np.ones(len(r))
+    for mu in range(len(content.elements)):
+        mine, bond = kinds == mu, content.bonds[z, mu]
+        if content.core and isinstance(bond, TableBond) and mine.any():
+            c[mine], dc[mine] = (both[-1] for both in bond.interpolated(r[mine]))
+            near[mine], width[mine] = r[mine] - bond.core.end + bond.core.width, bond.core.width
+    core = np.bincount(rows, weights=c, minlength=n)
+    if content.core != "zbl":
+        energies, of_rho, of_core = F.with_core(rho, core)
+        along = of_core[rows] * dc
+    else:
+        nearest = [min(np.flatnonzero(rows == i), key=lambda p: near[p], default=None) for i in range(n)]
+        far = [(np.inf, 1.0) if p is None else (near[p], width[p]) for p in nearest]
+        energies, of_rho, of_core, of_near = F.with_nuclei(rho, core, *np.array(far).T)
+        along = of_core[rows] * dc
+        for i, p in enumerate(nearest):
+            if p is not None:
+                along[p] += of_near[i]
+    return energies, of_rho, along[:, None] * vectors / r[:, None]
 
 
 class _PairSums:

@@ -21,7 +21,7 @@ from acepure.features.basis import ACEBasis
 from acepure.functions.envelopes import PolynomialEnvelope, SmoothEnvelope
 from acepure.functions.radial import PolynomialRadialBasis
 from acepure.functions.transforms import LinearTransform, PowerTransform
-from acepure.interfaces.yace.bonds import Bond, ChebyshevBond, PolynomialBond
+from acepure.interfaces.yace.bonds import Bond, PolynomialBond, TableBond
 from acepure.interfaces.yace.complex_products import Products
 
 __all__ = ["RadialTables", "chebyshev_tables", "polynomial_tables"]
@@ -91,7 +91,7 @@ def chebyshev_tables(basis: ACEBasis, models: Sequence[Products], accuracy: floa
     for (z, mu, l, q), (row_of, _) in higher.items():
         coefficients[z, mu][row_of[0], l] = _padded(-2 * series[z, mu][used[z, mu].index(q)], n_base + 1)[1:]
     bonds: dict[tuple[int, int], Bond] = {
-        pair: ChebyshevBond(_cutoff(basis, *pair), 1.0, coefficients[pair], step) for pair in pairs
+        pair: TableBond(_cutoff(basis, *pair), 1.0, coefficients[pair], step) for pair in pairs
     }
     return RadialTables(bonds, single, higher)
 

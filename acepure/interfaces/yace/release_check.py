@@ -12,7 +12,7 @@ from ase.data import atomic_numbers, covalent_radii
 
 from acepure.features.basis import ACEBasis
 from acepure.features.linear import EnergyAndForces
-from acepure.interfaces.yace.evaluator import YacePotential
+from acepure.interfaces.yace.evaluator import YaceContent, evaluate_content
 
 __all__ = ["Difference", "compare", "trial_structures"]
 
@@ -47,14 +47,12 @@ class Difference:
         return max(self.energy, self.force)
 
 
-def compare(
-    potential: YacePotential, model: Callable[[Atoms], EnergyAndForces], structures: Sequence[Atoms]
-) -> Difference:
+def compare(content: YaceContent, model: Callable[[Atoms], EnergyAndForces], structures: Sequence[Atoms]) -> Difference:
     """Evaluate structures with a file and with the model that it was written from."""
     errors = np.zeros(2)
     for atoms in structures:
-        given, wanted = potential.evaluate(atoms), model(atoms)
-        free = potential.E0[[potential.elements.index(s) for s in atoms.symbols]]
+        given, wanted = evaluate_content(content, atoms), model(atoms)
+        free = content.E0[[content.elements.index(s) for s in atoms.symbols]]
         energies = abs(given.energies - wanted.energies) / np.maximum(abs(wanted.energies - free), 1.0)
         lengths = np.linalg.norm(wanted.forces, axis=1)
         forces = np.linalg.norm(given.forces - wanted.forces, axis=1) / np.maximum(lengths, 1.0)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +13,11 @@ import numpy as np
 from ase.data import atomic_numbers
 
 from acepure._utils.memory import physical_memory
-from acepure.interfaces.yace.bonds import Bond, ChebyshevBond, PolynomialBond
+from acepure.interfaces.yace.bonds import Bond, Core, PolynomialBond, TableBond
 from acepure.interfaces.yace.embeddings import KINDS, FileEmbedding
-from acepure.interfaces.yace.evaluator import Terms, YacePotential
+from acepure.interfaces.yace.evaluator import Terms, YaceContent
+from acepure.interfaces.yace.radial_families import FAMILIES
+from acepure.interfaces.yace.yace_potential import YacePotential
 from acepure.interfaces.yace.yace_text import FIRST_LINE, LAST_LINE
 from acepure.interfaces.yace.yaml_tree import YaceError, yaml_tree
 
@@ -22,7 +26,13 @@ __all__ = ["read_yace"]
 # A file takes at most this many times its size in memory; what would need more than a third of it is not read.
 _EXPANSION = 100
 # Files beyond these are damaged, or nobody could evaluate them.
-_LARGEST = {"rank": 16, "l": 60, "power": 20, "rcut": 1000, "nodes": 10**7, "exponent": 10, "densities": 100}
+_LARGEST = {
+    **{"rank": 16, "l": 60, "power": 20, "rcut": 1000, "nodes": 10**7, "exponent": 10, "densities": 100},
+    **{"parameter": 100, "coefficients": 10**8},
+}
+_CORES = ("density", "distance", "zbl")
+# Of ρ_core in files that do not say where F ends.
+_NO_CORE = 1e5
 _TOP = {"elements", "E0", "deltaSplineBins", "embeddings", "bonds", "functions"}
 _SILENT = {"lmax", "metadata"}
 
@@ -37,14 +47,14 @@ def read_yace(path: str | os.PathLike[str]) -> YacePotential:
     Returns
     -------
     YacePotential
-        Its `evaluate(atoms)` gives energies, forces and the virial as LAMMPS would.
+        Its `evaluate(atoms)` gives energies, forces and the virial as LAMMPS would, `calculator()` a calculator of ASE.
 
     Raises
     ------
     FileNotFoundError
     YaceError
         For a file that is damaged or cut short, and for what is not supported: embeddings other than those of
-        Finnis-Sinclair, cores, inner cutoffs, and radial families other than ChebPow and ACE.jl.
+        Finnis-Sinclair, and radial functions other than ChebExpCos, ChebPow, ChebLinear, SBessel and ACE.jl.
 
     Examples
     --------
@@ -71,14 +81,14 @@ def read_yace(path: str | os.PathLike[str]) -> YacePotential:
         text = file.read_bytes().decode("utf-8-sig")
         if text.startswith(FIRST_LINE) and not text.rstrip().endswith(LAST_LINE):
             raise YaceError("is cut short")
-        return _potential(yaml_tree(text))
+        return YacePotential(_content(yaml_tree(text)))
     except UnicodeDecodeError:
         raise YaceError(f"{shown} is no text") from None
     except YaceError as error:
         raise YaceError(f"{shown} {error}") from None
 
 
-def _potential(tree: Any) -> YacePotential:
+def _content(tree: Any) -> YaceContent:
     """The messages of what this calls continue "file ..."."""
     if not isinstance(tree, dict) or not tree.keys() >= _TOP:
         missing = sorted(_TOP - tree.keys() if isinstance(tree, dict) else _TOP)
@@ -89,12 +99,12 @@ def _potential(tree: Any) -> YacePotential:
     elements = _elements(tree["elements"])
     n = len(elements)
     E0 = _numbers(tree["E0"], "E0", (n,))
-    bonds = _bonds(tree, n)
+    bonds = _bonds(tree, elements)
     embeddings = _keyed(tree["embeddings"], "embeddings", [(str(z)) for z in range(n)])
     of_density = tuple(_embedding(e, f"embedding {z}") for z, e in enumerate(embeddings))
     functions = _keyed(tree["functions"], "functions", [(str(z)) for z in range(n)])
     terms = tuple(_center_terms(z, functions[z], of_density[z].n_densities, bonds) for z in range(n))
-    return YacePotential(elements, E0, bonds, of_density, terms)
+    return YaceContent(elements, E0, bonds, of_density, terms)
 
 
 # --- parts ------------------------------------------------------------------------------------------------------------
@@ -119,42 +129,74 @@ def _embedding(value: Any, name: str) -> FileEmbedding:
             f"is not supported: {name} is {_shown(kind)} with exponents {exponents.tolist()}; "
             f"acepure reads {' and '.join(KINDS)} with exponents from 0 to {_LARGEST['exponent']}"
         )
-    return FileEmbedding(str(kind), weights, exponents)
+    end = _number(value.get("rho_core_cutoff", _NO_CORE), f"rho_core_cutoff of {name}")
+    width = _number(value.get("drho_core_cutoff", 0), f"drho_core_cutoff of {name}", least=0.0)
+    return FileEmbedding(str(kind), weights, exponents, end, width)
 
 
-def _bonds(tree: dict[Any, Any], n: int) -> dict[tuple[int, int], Bond]:
+def _bonds(tree: dict[Any, Any], elements: Sequence[str]) -> dict[tuple[int, int], Bond]:
+    n = len(elements)
     pairs = [(i, j) for i in range(n) for j in range(n)]
     found = _keyed(tree["bonds"], "bonds", [(str(i), str(j)) for i, j in pairs])
     step = _number(tree["deltaSplineBins"], "deltaSplineBins", above=0.0)
-    bonds = {pair: _bond(value, f"bond {list(pair)}", step) for pair, value in zip(pairs, found)}
+    bonds: dict[tuple[int, int], Bond] = {}
+    for (i, j), value in zip(pairs, found):
+        charges = atomic_numbers[elements[i]], atomic_numbers[elements[j]]
+        bonds[i, j] = _bond(value, f"bond {[i, j]}", step, charges)
     if len(set(map(type, bonds.values()))) > 1:
         raise YaceError("mixes radial functions of family ACE.jl with others, which LAMMPS cannot either")
+    tables = {pair: bond for pair, bond in bonds.items() if isinstance(bond, TableBond)}
+    if len({bond.core.kind for bond in tables.values()}) > 1:
+        raise YaceError("has bonds with different inner_cutoff_type, of which LAMMPS takes the last")
+    # Functions may name what another bond has: LAMMPS takes the largest sizes for all, with coefficients 0.
+    shape = np.max([bond.coefficients.shape for bond in tables.values()] or [(0, 0, 0)], axis=0)
+    if len(tables) * math.prod(shape.tolist()) > _LARGEST["coefficients"]:
+        raise YaceError(f"has bonds of which the largest sizes together, {shape.tolist()}, are too large")
+    for pair, bond in tables.items():
+        missing = [(0, int(size)) for size in shape - bond.coefficients.shape]
+        bonds[pair] = replace(bond, coefficients=np.pad(bond.coefficients, missing))
     return bonds
 
 
-def _bond(value: Any, name: str, step: float) -> Bond:
+def _bond(value: Any, name: str, step: float, charges: tuple[int, int]) -> Bond:
     family, rcut = _fields(value, name, "radbasename", "rcut")
     rcut = _number(rcut, f"rcut of {name}", above=0.0, most=_LARGEST["rcut"])
-    for key in ("prehc", "rcut_in", "dcut_in"):
-        if key in value and _number(value[key], f"{key} of {name}") != 0.0:
-            raise YaceError(f"has {key} = {value[key]} in {name}; cores and inner cutoffs are not supported")
-    if value.get("inner_cutoff_type", "density") not in ("density", "distance"):
-        raise YaceError(f"has inner_cutoff_type {_shown(value['inner_cutoff_type'])} in {name}, which is not supported")
     if isinstance(family, str) and family.startswith("ACE.jl"):
         return _polynomial_bond(value, name, rcut)
-    if family != "ChebPow":
-        raise YaceError(f"has radial functions {_shown(family)} in {name}; acepure reads ChebPow and ACE.jl")
+    if family not in FAMILIES:
+        raise YaceError(f"has radial functions {_shown(family)} in {name}; acepure reads {', '.join(FAMILIES)}, ACE.jl")
     if not 2 <= rcut / step <= _LARGEST["nodes"]:
         raise YaceError(f"has a table step of {step:g} Å for a cutoff of {rcut:g} Å in {name}")
-    n_radial, lmax, n_base, exponent, table = _fields(
+    n_radial, lmax, n_base, parameters, table = _fields(
         value, name, "nradmax", "lmax", "nradbasemax", "radparameters", "radcoefficients"
     )
     sizes = (_integer(n_radial, "nradmax", 1), 1 + _integer(lmax, "lmax", 0, _LARGEST["l"]))
     shape = (*sizes, _integer(n_base, "nradbasemax", 1))
-    exponent = _numbers(exponent, f"radparameters of {name}", (None,))
-    if len(exponent) == 0 or exponent[0] < 1:
-        raise YaceError(f"has radparameters {exponent.tolist()} in {name}; ChebPow needs an exponent >= 1")
-    return ChebyshevBond(rcut, float(exponent[0]), _numbers(table, f"radcoefficients of {name}", shape), step)
+    parameters = _numbers(parameters, f"radparameters of {name}", (None,))
+    least = {"ChebPow": 1.0, "ChebExpCos": 1e-6}.get(family, -np.inf)
+    if len(parameters) == 0 or not least <= parameters[0] <= _LARGEST["parameter"]:
+        raise YaceError(
+            f"has radparameters {parameters.tolist()} in {name}; {family} needs one from {least:g} to "
+            f"{_LARGEST['parameter']}"
+        )
+    dcut = _number(value.get("dcut", 0), f"dcut of {name}", least=0.0, most=rcut)
+    core = _core(value, name, dcut, charges)
+    coefficients = _numbers(table, f"radcoefficients of {name}", shape)
+    return TableBond(rcut, float(parameters[0]), coefficients, step, str(family), dcut, core)
+
+
+def _core(value: dict[Any, Any], name: str, dcut: float, charges: tuple[int, int]) -> Core:
+    kind = value.get("inner_cutoff_type", "density")
+    if kind not in _CORES:
+        raise YaceError(
+            f"has inner_cutoff_type {_shown(kind)} in {name}, which is not supported; acepure reads {', '.join(_CORES)}"
+        )
+    strength, decay, end, width = (
+        _number(value.get(key, 0), f"{key} of {name}") for key in ("prehc", "lambdahc", "rcut_in", "dcut_in")
+    )
+    if width < 0 or (kind == "zbl" and not (width > 0 and dcut > 0)):
+        raise YaceError(f"is damaged: dcut_in of {name} must be >= 0, and > 0 with dcut for inner_cutoff_type zbl")
+    return Core(str(kind), strength, decay, end, width, charges)
 
 
 def _polynomial_bond(value: dict[Any, Any], name: str, rcut: float) -> PolynomialBond:
@@ -258,10 +300,11 @@ def _integer(value: Any, name: str, least: int, most: float = 2**31) -> int:
     return number
 
 
-def _number(value: Any, name: str, above: float = -np.inf, most: float = np.inf) -> float:
+def _number(value: Any, name: str, above: float = -np.inf, least: float = -np.inf, most: float = np.inf) -> float:
     number = float(_numbers([value], name, (1,))[0])
-    if not above < number <= most:
-        raise YaceError(f"is damaged: {name} must be > {above:g} and <= {most:g}; it is {number:g}")
+    if not above < number <= most or number < least:
+        smallest = f"> {above:g}" if above > least else f">= {least:g}"
+        raise YaceError(f"is damaged: {name} must be {smallest} and <= {most:g}; it is {number:g}")
     return number
 
 

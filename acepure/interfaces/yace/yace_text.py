@@ -7,22 +7,24 @@ from itertools import chain, groupby
 
 import numpy as np
 
-from acepure.interfaces.yace.bonds import Bond, ChebyshevBond
+from acepure.interfaces.yace.bonds import Bond, TableBond
 from acepure.interfaces.yace.embeddings import FileEmbedding
-from acepure.interfaces.yace.evaluator import Terms, YacePotential
+from acepure.interfaces.yace.evaluator import Terms, YaceContent
 
 __all__ = ["FIRST_LINE", "LAST_LINE", "yace_text"]
 
 # Comments, by which a file that was cut short between two functions is recognized.
 FIRST_LINE, LAST_LINE = "# Written by acepure", "# End of file"
+# Where F ends, and over what range, in files without cores.
+_NO_CORE = (100000.0, 250.0)
 
 
-def yace_text(potential: YacePotential, comments: Iterable[str] = ()) -> str:
+def yace_text(potential: YaceContent, comments: Iterable[str] = ()) -> str:
     """Return the file of a potential; numbers are written exactly.
 
     Parameters
     ----------
-    potential : YacePotential
+    potential : YaceContent
     comments : iterable of str
         Lines for its head.
     """
@@ -30,10 +32,10 @@ def yace_text(potential: YacePotential, comments: Iterable[str] = ()) -> str:
     return "\n".join([*head, *_lines(potential), LAST_LINE]) + "\n"
 
 
-def _lines(potential: YacePotential) -> Iterator[str]:
+def _lines(potential: YaceContent) -> Iterator[str]:
     yield f"elements: [{', '.join(potential.elements)}]"
     yield f"E0: {_floats(potential.E0)}"
-    steps = [b.step for b in potential.bonds.values() if isinstance(b, ChebyshevBond)]
+    steps = [b.step for b in potential.bonds.values() if isinstance(b, TableBond)]
     yield f"deltaSplineBins: {_float(min(steps, default=0.001))}"
     if not steps:  # asked for by this family alone
         yield f"lmax: {max((int(t.ls.max(initial=0)) for terms in potential.terms for t in terms), default=0)}"
@@ -49,22 +51,25 @@ def _lines(potential: YacePotential) -> Iterator[str]:
 
 
 def _embedding(embedding: FileEmbedding) -> str:
-    """F, and no core of the format's own."""
     parameters = np.column_stack([embedding.weights, embedding.exponents]).ravel()
+    end, width = (embedding.core_end, embedding.core_width) if np.isfinite(embedding.core_end) else _NO_CORE
     return (
         f"{{ndensity: {embedding.n_densities}, FS_parameters: {_floats(parameters)}, npoti: {embedding.kind}, "
-        "rho_core_cutoff: 100000.0, drho_core_cutoff: 250.0}"
+        f"rho_core_cutoff: {_float(end)}, drho_core_cutoff: {_float(width)}}}"
     )
 
 
 def _bond(bond: Bond) -> str:
-    if isinstance(bond, ChebyshevBond):
+    if isinstance(bond, TableBond):
         n_radial, n_l, n_base = bond.coefficients.shape
         table = ", ".join("[" + ", ".join(_floats(row) for row in rows) + "]" for rows in bond.coefficients)
+        core = bond.core
         return (
-            f"{{nradmax: {n_radial}, lmax: {n_l - 1}, nradbasemax: {n_base}, radbasename: ChebPow, "
-            f"radparameters: [{_float(bond.exponent)}], radcoefficients: [{table}], prehc: 0.0, lambdahc: 1.0, "
-            f"rcut: {_float(bond.rcut)}, dcut: 0.01, rcut_in: 0.0, dcut_in: 0.0, inner_cutoff_type: density}}"
+            f"{{nradmax: {n_radial}, lmax: {n_l - 1}, nradbasemax: {n_base}, radbasename: {bond.family}, "
+            f"radparameters: [{_float(bond.parameter)}], radcoefficients: [{table}], "
+            f"prehc: {_float(core.strength)}, lambdahc: {_float(core.decay)}, rcut: {_float(bond.rcut)}, "
+            f"dcut: {_float(bond.dcut)}, rcut_in: {_float(core.end)}, dcut_in: {_float(core.width)}, "
+            f"inner_cutoff_type: {core.kind}}}"
         )
     A, B, C = (_floats(column) for column in bond.recurrence.T)
     return (

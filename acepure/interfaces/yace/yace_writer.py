@@ -16,12 +16,12 @@ from acepure._utils.checks import number
 from acepure._utils.files import atomic_write
 from acepure.features.basis import ACEBasis
 from acepure.features.linear import EnergyAndForces, LinearFunction, features_of_isolated_atoms
-from acepure.interfaces.yace.bonds import ChebyshevBond
+from acepure.interfaces.yace.bonds import TableBond
 from acepure.interfaces.yace.complex_products import Products
-from acepure.interfaces.yace.conversion import folded_model, yace_potential
+from acepure.interfaces.yace.conversion import folded_model, yace_content
 from acepure.interfaces.yace.core_table import core_table_text
 from acepure.interfaces.yace.embeddings import LINEAR, SHIFTED, FileEmbedding
-from acepure.interfaces.yace.evaluator import YacePotential
+from acepure.interfaces.yace.evaluator import YaceContent
 from acepure.interfaces.yace.radial_tables import RadialTables, chebyshev_tables, polynomial_tables
 from acepure.interfaces.yace.release_check import Difference, compare, trial_structures
 from acepure.interfaces.yace.yace_reader import read_yace
@@ -176,10 +176,10 @@ def write_yace(
         if table is not None and core_table is not None:
             files.enter_context(atomic_write(core_table)).write_text(table, encoding="utf-8", newline="\n")
         for tables in _tables(basis, folded, family, tolerance, step):
-            potential = yace_potential(basis, folded, of_file, model.E0s, tables)
+            potential = yace_content(basis, folded, of_file, model.E0s, tables)
             text = yace_text(potential, lammps.splitlines())
             temporary.write_text(text, encoding="utf-8", newline="\n")
-            difference = compare(read_yace(temporary), model.evaluate, checked)
+            difference = compare(read_yace(temporary).content, model.evaluate, checked)
             if difference.largest <= tolerance:
                 break
         else:
@@ -254,7 +254,7 @@ def _tables(
     for accuracy in _ACCURACIES:
         tables = chebyshev_tables(basis, folded, max(accuracy * tolerance, _FINEST), step)
         bond = tables.bonds[0, 0]
-        assert isinstance(bond, ChebyshevBond)  # as all of chebyshev_tables
+        assert isinstance(bond, TableBond)  # as all of chebyshev_tables
         n_base = bond.coefficients.shape[2]
         if n_base > done:
             yield tables
@@ -289,7 +289,7 @@ def _commands(
 
 def _report(
     path: str | os.PathLike[str],
-    potential: YacePotential,
+    potential: YaceContent,
     family: str,
     text: str,
     folded: list[Products],
@@ -300,7 +300,7 @@ def _report(
     terms = [t for center in potential.terms for t in center]
     bond = potential.bonds[0, 0]
     lmax = max((int(t.ls.max(initial=0)) for t in terms), default=0)
-    if isinstance(bond, ChebyshevBond):
+    if isinstance(bond, TableBond):
         n_radial, n_base = bond.coefficients.shape[0], bond.coefficients.shape[2]
     else:
         n_radial = n_base = len(bond.recurrence)
