@@ -23,6 +23,7 @@ import os
 import sys
 import warnings
 from collections.abc import Sequence
+from importlib.util import find_spec
 from types import MappingProxyType, ModuleType
 from typing import Any
 
@@ -130,6 +131,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
+class _Completion(argparse.Action):
+    """Prints a script for a shell, and ends."""
+
+    def __call__(self, parser: argparse.ArgumentParser, namespace: Any, values: Any, option: Any = None) -> None:
+        if find_spec("shtab") is None:
+            advice = 'pip install "acepure[completion]"'
+            parser.exit(EXIT_ERROR, f"acepure: error: --print-completion needs shtab: {advice}\n")
+        import shtab
+
+        for action in parser._actions:
+            if isinstance(action, argparse._SubParsersAction):
+                action.help = "commands"  # hidden from the help, which has a table of contents
+        print(shtab.complete(parser, shell=values))
+        parser.exit()
+
+
 class _Contents:
     """Takes commands as a parser of argparse does, and keeps a line of each for the table of contents."""
 
@@ -139,7 +156,7 @@ class _Contents:
 
     def add_parser(self, name: str, run: Any, *, help: str, **more: Any) -> argparse.ArgumentParser:
         self.lines.append(f"  {name:13}{help}")
-        parser: argparse.ArgumentParser = self._commands.add_parser(name, **more, **_STYLE)
+        parser: argparse.ArgumentParser = self._commands.add_parser(name, help=help, **more, **_STYLE)
         parser.set_defaults(run=run)
         return parser
 
@@ -147,6 +164,12 @@ class _Contents:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="acepure", usage="acepure COMMAND ...", epilog=_EXAMPLES, **_STYLE)
     parser.add_argument("--version", action="version", version=f"acepure {acepure.__version__}")
+    parser.add_argument(
+        "--print-completion",
+        action=_Completion,
+        choices=("bash", "zsh", "tcsh"),
+        help="print what completes commands and options in this shell; needs shtab",
+    )
     commands = parser.add_subparsers(prog="acepure", metavar="COMMAND", help=argparse.SUPPRESS)
     contents = _Contents(commands)
     for title, modules in _COMMANDS.items():

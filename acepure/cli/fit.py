@@ -102,7 +102,7 @@ def add(commands: Any) -> None:
     command = commands.add_parser(
         "fit",
         None,
-        help="fit a linear potential to energies, forces and virials",
+        help="fit a potential to energies, forces and virials; or dipoles and other tensors",
         description="Read labeled structures in any format that ASE knows, fit a linear potential, and test it.",
         epilog=_EPILOG,
     )

@@ -97,6 +97,9 @@ def _short(value: Any) -> str:
 
 
 def _indented(value: Any) -> str:
+    if isinstance(value, Mapping):
+        shown = {name: entry for name, entry in value.items() if name != "basis" and entry not in (None, [])}
+        value = [f"{name}: {_short(entry)}" for name, entry in shown.items()]  # the basis is above
     lines = value if isinstance(value, list) else str(value).splitlines()
     return "\n".join(f"  {line}" for line in lines)
 
@@ -114,4 +117,5 @@ def _pairs(model: SitePotential) -> str:
         rows.append([name, f"{rcut:g}", known, *(["–", "–"] if minimum is None else map("{:.4f}".format, minimum))])
         if hole is not None:
             holes.append(f"{name}: {hole[1]:.3g} eV at {hole[0]:.2f} Å, nearer than in training{advice}")
-    return "\n".join([text_table(rows), *holes])
+    unbound = ["–: not in training, or no minimum between the shortest distance and the cutoff"]
+    return "\n".join([text_table(rows), *(unbound if any("–" in row for row in rows) else []), *holes])

@@ -18,6 +18,7 @@ from ase.io.formats import filetype, ioformats
 from acepure._utils.files import check_writable
 from acepure.cli.options import SPECIFICATION, add_switch, with_radial
 from acepure.features.basis import ACEBasis
+from acepure.features.descriptors import warn_if_large
 from acepure.fitting import LabeledData, LabelKeys, read_labels
 from acepure.functions.radial import PolynomialRadialBasis
 from acepure.interfaces.calculator import ACECalculator
@@ -75,7 +76,10 @@ def basis_arguments(arguments: argparse.Namespace, names: Sequence[str] = SPECIF
 
 def ready_basis(species: Sequence[str], arguments: argparse.Namespace) -> ACEBasis:
     """Build the basis and its compiled tables, which otherwise the first structure would wait for."""
-    basis = ACEBasis(species, canonical=not arguments.self_interacting, **basis_arguments(arguments))
+    given = basis_arguments(arguments)
+    basis = ACEBasis(species, canonical=not arguments.self_interacting, **given)
+    if not {"order", "n_functions"} & set(given):
+        warn_if_large(basis, "--order ")
     basis.descriptors(Atoms(basis.species[0]), num_threads=1)
     return basis
 

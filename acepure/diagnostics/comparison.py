@@ -276,17 +276,20 @@ whitened          held out too: all features made uncorrelated on one half, cond
 
 def comparison_text(comparison: Comparison) -> str:
     """Return the table with a legend, and the recommendation."""
+    reasons = list(dict.fromkeys(row.reason for row in comparison.rows if row.reason))
     lines = [
         f"{comparison.n_features} features and 1: {comparison.description}",
         f"{comparison.n_environments:,} environments of {comparison.n_structures:,} structures",
         "",
         _HEADER,
-        *map(_line, comparison.rows),
+        *(_line(row, reasons) for row in comparison.rows),
         "",
         *_LEGEND.splitlines(),
         *_notes(comparison),
-        "",
     ]
+    for k, reason in enumerate(reasons, 1):
+        lines += textwrap.wrap(f"not made ({k})      {reason}", _WIDTH, subsequent_indent=18 * " ")
+    lines.append("")
     for sentence in _recommendation(comparison):
         lines += textwrap.wrap(sentence, _WIDTH, subsequent_indent="    ")
     return "\n".join(lines)
@@ -302,16 +305,9 @@ def recommended(rows: Iterable[ComparisonRow]) -> ComparisonRow | None:
 # --- table -----------------------------------------------------------------------------------------------------
 
 
-def _line(row: ComparisonRow) -> str:
+def _line(row: ComparisonRow, reasons: Sequence[str]) -> str:
     if row.reason:
-        return "\n".join(
-            textwrap.wrap(
-                f"not made: {row.reason}",
-                _WIDTH,
-                initial_indent=f"{row.functions:16}{row.kind:18}  ",
-                subsequent_indent=36 * " ",
-            )
-        )
+        return f"{row.functions:16}{row.kind:18}  not made ({1 + reasons.index(row.reason)})"
     off = row.lower_orders_off, row.lower_orders_off_held_out, row.whitened_held_out
     values = (row.scaled, row.standardized, row.largest_mean, *off)
     return _LINE.format(row.functions, row.kind, *("-" if np.isnan(value) else f"{value:.0e}" for value in values))

@@ -110,6 +110,8 @@ class PhysicsReport:
             header = ["crystal", "V (Å³/atom)", "B (GPa)", "B'", "C11 (GPa)", "C12", "C44", "vacancy (eV)"]
             parts.append(text_table([header, *(crystal.row() for crystal in self.crystals)]))
         parts.append(text_table([["dimer", "shortest in data (Å)", "minimum (Å)", "energy (eV)"], *self.dimers]))
+        if any("–" in row for row in self.dimers):
+            parts.append("–: not in the data, or no minimum between the shortest distance and the cutoff")
         parts += [f"warning: {text}" for text in self.warnings]
         return "\n".join(parts)
 

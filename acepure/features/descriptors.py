@@ -117,7 +117,7 @@ def descriptors(
     symbols = occurring_species(structures) if species is None else species
     basis = _basis(symbols, given | {"canonical": canonical})
     if all(given[name] is None for name in ("order", "n_functions", "functions")):
-        _warn_if_large(basis)
+        warn_if_large(basis, "order=")
     if one:
         environments = Environments(basis, structures[0], indices=indices, num_threads=num_threads, checked=True)
         rows = [evaluate_features(basis, environments)]
@@ -132,12 +132,13 @@ def descriptors(
     return features[0] if one else features
 
 
-def _warn_if_large(basis: ACEBasis) -> None:
+def warn_if_large(basis: ACEBasis, argument: str) -> None:
+    """Warn of many features of an order that nobody chose; `argument` is how it is chosen, such as "order="."""
     sizes = basis.specification.sizes
     if sum(sizes) > _MANY:
         warnings.warn(
             f"{sum(sizes):,} features of each atom, as the order was not chosen and is {basis.order}; "
-            f"order={basis.order - 1} has {sum(sizes[:-1]):,} of them; choose order={basis.order} for all",
+            f"{argument}{basis.order - 1} has {sum(sizes[:-1]):,} of them; choose {argument}{basis.order} for all",
             LargeBasisWarning,
             stacklevel=3,
         )

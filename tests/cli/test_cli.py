@@ -156,6 +156,16 @@ def test_basis_table_without_purification(capsys):
     assert "P_B" not in out
 
 
+def test_many_functions_that_nobody_asked_for_are_told(capsys, monkeypatch):
+    monkeypatch.setattr("acepure.features.descriptors._MANY", 20)
+    sizes = acepure.ACEBasis(["Si"], n_max=2, l_max=2).specification.sizes
+    _, _, err = run("basis --species Si --n-max 2 --l-max 2", capsys)
+    assert f"warning: {sum(sizes):,} features of each atom" in err
+    assert f"--order 2 has {sum(sizes[:2])} of them" in err
+    assert run("basis --species Si --n-max 2 --l-max 2 --order 3", capsys)[2] == ""
+    assert run("basis --species Si --n-functions 60", capsys)[2] == ""
+
+
 def test_too_large_a_basis(capsys):
     line = failure("basis --species Cu Zr Al --order 5 --totaldegree 24", capsys)
     assert line.startswith("acepure: error: this specification has")

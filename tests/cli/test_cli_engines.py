@@ -1,5 +1,8 @@
 """`acepure predict`, `relax`, `md`, `export` and `physics` against the same in Python and against closed forms."""
 
+import shutil
+import subprocess
+
 import ase.io
 import numpy as np
 import pytest
@@ -248,3 +251,28 @@ def test_help_is_a_table_of_contents(capsys):
     assert places == sorted(places)
     use = lines[places[3] + 1 : places[4] - 1]
     assert [line.split()[0] for line in use] == ["predict", "relax", "md", "export", "lammps"]
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
+def test_completion(capsys, tmp_path):
+    pytest.importorskip("shtab")
+    code, script, _ = run("--print-completion bash", capsys)
+    assert code == 0
+    (tmp_path / "completion.sh").write_text(script, encoding="utf-8")
+
+    def completed(*words):
+        """What bash offers for the last word."""
+        array = " ".join(f"'{word}'" for word in words)
+        lines = f"source completion.sh; COMP_WORDS=({array}); COMP_CWORD={len(words) - 1}; $(complete -p acepure |"
+        lines += " sed 's/.*-F \\([^ ]*\\).*/\\1/'); echo ${COMPREPLY[@]}"
+        done = subprocess.run(["bash", "-c", lines], cwd=tmp_path, capture_output=True, text=True, check=True)
+        return set(done.stdout.split())
+
+    assert completed("acepure", "ex") == {"explore", "export"}
+    assert "--totaldegree" in completed("acepure", "fit", "--to")
+    assert {"qr", "cholesky"} <= completed("acepure", "fit", "--solver", "")
+
+
+def test_completion_without_shtab(capsys, monkeypatch):
+    monkeypatch.setattr("acepure.cli.find_spec", lambda name: None)
+    assert 'pip install "acepure[completion]"' in failure("--print-completion zsh", capsys)

@@ -85,7 +85,7 @@ class YaceReport:
             f"({self.n_dropped} negligible ones left out)\n"
             f"radial functions {self.family}: {self.n_radial} x {self.lmax + 1} of {self.n_base} terms\n"
             f"read back, {d.n_atoms} atoms: relative error of energies {d.energy:.1e}, of forces {d.force:.1e}\n"
-            f"{core}{self.lammps}"
+            f"{core}commands for a LAMMPS that was built with the package ML-PACE:\n{self.lammps}"
         )
 
 
