@@ -156,6 +156,7 @@ def test_basis_table_without_purification(capsys):
     assert "P_B" not in out
 
 
+@pytest.mark.filterwarnings("always::acepure.errors.LargeBasisWarning")
 def test_many_functions_that_nobody_asked_for_are_told(capsys, monkeypatch):
     monkeypatch.setattr("acepure.features.descriptors._MANY", 20)
     sizes = acepure.ACEBasis(["Si"], n_max=2, l_max=2).specification.sizes
