@@ -99,9 +99,14 @@ def _short(value: Any) -> str:
 def _indented(value: Any) -> str:
     if isinstance(value, Mapping):
         shown = {name: entry for name, entry in value.items() if name != "basis" and entry not in (None, [])}
-        value = [f"{name}: {_short(entry)}" for name, entry in shown.items()]  # the basis is above
+        value = [f"{name}: {_choice(entry)}" for name, entry in shown.items()]  # the basis is above
     lines = value if isinstance(value, list) else str(value).splitlines()
     return "\n".join(f"  {line}" for line in lines)
+
+
+def _choice(value: Any) -> str:
+    """What was chosen, for each group if it has several entries."""
+    return ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, Mapping) else _short(value)
 
 
 # --- pairs --------------------------------------------------------------------------------------------------------

@@ -221,16 +221,20 @@ def train(
     only_linear = np.zeros((embedding.n_densities, len(linear)))
     only_linear[0] = linear
     baseline = trainer.score(only_linear, left_out)
-    trials = []
+    n_held, trials = int(held.sum()), []
+    _log.info(f"densities are trained; errors on {n_held} structures left out, 1 being those of the linear potential:")
     for seed in seeds:
         start = trainer.random(linear, seen, seed)
         for ridge in RIDGES:
-            state, text = _run(trainer, _State(start, ridge), seen, left_out, min(_TRIAL, steps), baseline)
-            _log.info(f"start {seed}, ridge of other densities × {ridge:g}: {_relative(state.score, baseline)}{text}")
+            _log.info(f"start {seed}, ridge of other densities × {ridge:g}")
+            state, _ = _run(trainer, _State(start, ridge), seen, left_out, min(_TRIAL, steps), baseline)
             trials.append((state.score, seed, state))
     best = min(trials, key=lambda trial: trial[0])[2]
+    if steps > _TRIAL:
+        _log.info("the best of these goes on")
     best, text = _run(trainer, best, seen, left_out, steps - _TRIAL, baseline)
-    summary = f"errors on {int(held.sum())} structures left out, {_relative(best.score, baseline)}{text}"
+    relative = f"{np.exp(best.score - baseline):.3f} of those of the linear potential"
+    summary = f"errors on {n_held} structures left out, {relative}{text}"
     if best.score >= baseline:
         _log.info(f"{summary}: the linear potential stays")
         whole = np.zeros_like(only_linear)
@@ -252,12 +256,8 @@ def _run(
         state = trainer.stepped(state, seen)
         state = replace(state, score=trainer.score(state.u, left_out))
         to_go = (perf_counter() - begun) / done * (steps - done)
-        _log.info(f"    step {done}: {_relative(state.score, baseline)}; at most {to_go:.0f} s to go")
+        _log.info(f"    step {done}: {np.exp(state.score - baseline):.4g}; at most {to_go:.0f} s to go")
         best, waiting = (state, 0) if state.score < best.score else (best, waiting + 1)
         if state.u is before.u:
             break
     return best, f", after {done} steps" if done else ""
-
-
-def _relative(score: float, baseline: float) -> str:
-    return f"{np.exp(score - baseline):.3f} of those of the linear potential"
