@@ -76,6 +76,7 @@ numpydoc_show_class_members = False
 numpydoc_xref_param_type = False
 default_role = "py:obj"
 
+html_show_search_summary = False  # browsers forbid pages that were opened from files to read others
 html_theme = "furo"
 html_title = f"acepure {release}"
 html_static_path = ["_static"]
