@@ -46,6 +46,7 @@ _HOMES = {
     "HamiltonianModel": "models.hamiltonian",
     "IdealGas": "references",
     "EmbeddedACE": "models.embedded",
+    "LayeredACE": "layers.model",
     "LinearACE": "models.linear",
     "LinearFunction": "features.linear",
     "MeanCovariance": "references",
@@ -78,6 +79,7 @@ if TYPE_CHECKING:
     from acepure.features.stages import Stages
     from acepure.features.verlet import VerletList
     from acepure.functions.cartesian import from_cartesian, to_cartesian
+    from acepure.layers.model import LayeredACE
     from acepure.models.embedded import EmbeddedACE
     from acepure.models.hamiltonian import HamiltonianModel
     from acepure.models.linear import LinearACE
@@ -92,6 +94,7 @@ __all__ = [
     "FeatureLabel",
     "HamiltonianModel",
     "IdealGas",
+    "LayeredACE",
     "LinearACE",
     "LinearFunction",
     "MeanCovariance",

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, pairwise
 
 import numpy as np
 
@@ -20,6 +20,8 @@ from acepure.layers._torch import Tensor, torch
 from acepure.neighbors.lists import NeighborList
 
 __all__: list[str] = []  # of no use outside
+
+ONE_CUTOFF = 'canonical="no-backtracking" needs cutoffs that are the same for both orders of two species'
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,7 +105,7 @@ def reverse_pairs(neighbors: NeighborList) -> np.ndarray:
     backward = np.column_stack([neighbors.neighbors, owners, -neighbors.shifts])
     order, partners = np.lexsort(forward.T[::-1]), np.lexsort(backward.T[::-1])
     if not np.array_equal(forward[order], backward[partners]):
-        raise ValueError('canonical="no-backtracking" needs cutoffs that are the same for both orders of two species')
+        raise ValueError(ONE_CUTOFF)
     result = np.empty(len(order), dtype=np.int64)
     result[partners] = order
     return result
@@ -139,7 +141,7 @@ class Batch:
         kinds = species[owners] * n_species + species[neighbors]
         order = np.argsort(kinds, kind="stable")
         edges = np.searchsorted(kinds[order], np.arange(n_species**2 + 1)).tolist()
-        bounds = [(kind, a, b) for kind, (a, b) in enumerate(zip(edges, edges[1:])) if b > a]
+        bounds = [(kind, a, b) for kind, (a, b) in enumerate(pairwise(edges)) if b > a]
         self.bounds = bounds or [(0, 0, 0)]
         self.n_structures, self.shape = len(parts), (len(counts), J)
 

@@ -28,7 +28,9 @@ __all__ = ["Architecture", "Network"]
 
 SIBLINGS, NO_BACKTRACKING = "siblings", "no-backtracking"
 # Standard deviation of the update at the start, the messages being of order one.
-_UPDATE, _READ_OUT = 0.3, 0.1
+_UPDATE = 0.3
+#: That of c, times the root of the number of channels.
+READ_OUT = 0.1
 
 
 @dataclass(frozen=True)
@@ -119,8 +121,9 @@ class Architecture:
         smooth *= sqrt(4 * pi / max(neighbors, 1.0)) / np.linalg.norm(smooth)
         for t in range(1, self.n_layers + 1):
             arrays[f"W{t}"] *= smooth[:, None, None]
+            arrays[f"W{t}"][:, :, 0] /= sqrt(max(neighbors, 1.0))  # sums of l = 0 do not cancel
             arrays[f"w{t}"] /= sqrt(self.n_terms)
-            arrays[f"c{t}"] *= _READ_OUT / sqrt(self.channels)
+            arrays[f"c{t}"] *= READ_OUT / sqrt(self.channels)
         if self.n_layers == 2:
             arrays["h0"][:] = 1.0
             arrays["U"] *= _UPDATE / sqrt(self.channels)

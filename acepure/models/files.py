@@ -27,7 +27,7 @@ from acepure._utils.files import atomic_write
 from acepure._utils.memory import physical_memory
 from acepure.errors import ModelFileError
 
-__all__ = ["EMBEDDED", "LINEAR", "TENSOR", "ModelSchema", "model_kind", "read_model", "write_model"]
+__all__ = ["EMBEDDED", "LAYERED", "LINEAR", "TENSOR", "ModelSchema", "model_kind", "read_model", "write_model"]
 
 KEY = "acepure model"
 VERSION = 1
@@ -112,6 +112,15 @@ EMBEDDED = ModelSchema(
     "embedded",
     ("basis", "embedding", "E0s", "core", "shortest", "surroundings", "report"),
     {"coefficients": np.float64},
+)
+
+
+#: Files of `LayeredACE`.
+LAYERED = ModelSchema(
+    "layered",
+    ("basis", "network", "E0s", "core", "shortest", "surroundings", "report"),
+    dict.fromkeys(("coefficients", "whitening", "W1", "w1", "c1", "W2", "w2", "c2", "h0", "U"), np.float64),
+    optional=("W2", "w2", "c2", "h0", "U"),
 )
 
 
