@@ -131,7 +131,8 @@ class LayeredACE(FittedPotential):
         rcut : float or mapping, optional
             Cutoff in Å, for other bases than "linear"; default 5.0.
         minutes : float, optional
-            About how long to train, base and errors not counted; default 5. Results depend on the machine then.
+            About how long to train on a machine that does nothing else, base and errors not counted; default 5.
+            Results depend on the machine then.
         steps : int, optional
             So many steps of the last run in its place: the same seed gives the same bits, with equal threads.
         seed : int
@@ -204,6 +205,10 @@ class LayeredACE(FittedPotential):
         base = self.base.evaluate(atoms, neighbors=pairs, num_threads=num_threads)
         energies, forces, virial = self._of_network(environments)
         return EnergyAndForces(base.energies + energies, base.forces + forces, base.virial + virial)
+
+    def energies_by_feature(self, features: np.ndarray, species: np.ndarray) -> np.ndarray:
+        """Return what each feature adds to the energies of the base, in eV; layers have no features."""
+        return self.base.energies_by_feature(features, species)
 
     def _of_network(self, environments: Environments) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         network = self.network

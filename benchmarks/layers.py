@@ -1,0 +1,130 @@
+"""Layers of messages against linear potentials, inside and outside of the data, for equal processor time.
+
+Each line is one model: seconds of the processor that its fit took, then MAE of energies, meV/atom, and of forces, eV/Å, on
+each test set. The linear potential has a fixed basis of one cutoff; "linear, large" has more functions and takes about
+the time that a base and its layers take together. Layers are trained for so many seconds by the clock of the processor,
+on one thread. Nothing is chosen by test errors.
+
+    python benchmarks/layers.py                                        # all sets, siblings on a linear base, one seed
+    python benchmarks/layers.py --sets acac --variants plain siblings no-backtracking pair one --seeds 0 1 2
+    python benchmarks/layers.py --sets acac --dimers
+"""
+
+from __future__ import annotations
+
+import time
+import warnings
+
+import ase.io
+import numpy as np
+from common import data_folder, machine, parser, read
+
+from acepure import ACEBasis, LayeredACE, LinearACE
+from acepure.fitting import label_structures
+
+#: Functions of the linear potential and of the large one, and largest degree of the layers.
+SIZES = {"acac": (500, 1500, 2), "ethanol": (500, 1500, 2), "TiAl": (300, 900, 3), "MoNbTaW": (500, 1500, 2)}
+#: Arguments of `LayeredACE.fit`.
+VARIANTS = {
+    "siblings": {"canonical": "siblings"},
+    "no-backtracking": {"canonical": "no-backtracking"},
+    "plain": {"canonical": False},
+    "one": {"layers": 1},
+    "pair": {"canonical": "siblings", "base": "pair", "rcut": 5.0},
+    "pair, plain": {"canonical": False, "base": "pair", "rcut": 5.0},
+    "pair, no-backtracking": {"canonical": "no-backtracking", "base": "pair", "rcut": 5.0},
+}
+
+
+def plain(name):
+    """Read a file that is not compressed."""
+    return ase.io.read(data_folder() / f"{name}.extxyz", ":")
+
+
+def data(name):
+    """Training structures, and test structures by name."""
+    if name == "acac":
+        train = read("acac/train_300K")[:100] + read("acac/isolated_atoms")
+        return train, {f"{T} K": read(f"acac/test_MD_{T}K")[::10] for T in (300, 600)}
+    if name == "ethanol":
+        train = read("ethanol/train")[:100] + plain("ethanol/isolated_atoms")
+        tests = {"MD": read("ethanol/test_MD")[::15], "dimers": read("ethanol/test_dimers")[::6]}
+        return train, tests | {"H removal": read("ethanol/test_H_removal")[::2]}
+    if name == "TiAl":
+        frames = read("tial/TiAl_tutorial")
+        return [atoms for k, atoms in enumerate(frames) if k % 5 != 4], {"[4::5]": frames[4::5]}
+    frames = [atoms for atoms in read("monbtaw/MoNbTaW_train") if not {"Mo", "Ta"} <= set(atoms.symbols)]
+    test = read("monbtaw/MoNbTaW_test")
+    left_out = [atoms for atoms in test if {"Mo", "Ta"} <= set(atoms.symbols)]
+    others = [atoms for atoms in test if not {"Mo", "Ta"} <= set(atoms.symbols)]
+    return frames[::25], {"without Mo-Ta": others[::10], "Mo-Ta, left out": left_out[::4]}
+
+
+def line(name, model, seconds, tests):
+    """Print the errors of a model."""
+    parts = []
+    for test, labeled in tests.items():
+        errors = model.errors(labeled, progress=False, num_threads=1)
+        forces = errors.all("forces")
+        parts.append(
+            f"{test} {1e3 * errors.all('energy').mae:.3f}" + ("" if forces is None else f" / {forces.mae:.4f}")
+        )
+    print(f"  {name:34} {seconds:5.0f} s   {'   '.join(parts)}", flush=True)
+
+
+def dimers(model):
+    """Print energies of two atoms alone less that of the base, in eV."""
+    for pair in (("H", "H"), ("C", "C"), ("O", "O")):
+        r = [0.5, 0.9, 1.2]
+        beyond = model.dimer(*pair, r) - model.base.dimer(*pair, r)
+        print(f"    {'-'.join(pair)} at {r} Å, layers alone: {np.array2string(beyond, precision=3)} eV", flush=True)
+
+
+def timed(function):
+    """Return what a function returns, and seconds of the processor."""
+    start = time.process_time()
+    result = function()
+    return result, time.process_time() - start
+
+
+def run(name, variants, seeds, minutes, with_dimers):
+    """Print the lines of a data set."""
+    train, tests = data(name)
+    train, tests = label_structures(train), {test: label_structures(found) for test, found in tests.items()}
+    small, large, l_max = SIZES[name]
+    print(
+        f"\n{name}: {len(train)} structures for training; tests {', '.join(f'{t} {len(x)}' for t, x in tests.items())}"
+    )
+    work = {"num_threads": 1, "progress": False, "verbose": False}
+    bases = {}
+    for what, n in (("linear", small), ("linear, large", large)):
+        bases[what] = ACEBasis(train.species, 5.0, 3, n_functions=n)
+        linear, seconds = timed(lambda: LinearACE.fit(train, bases[what], calibrate_by=None, **work))  # noqa: B023
+        line(f"{what}, {n} functions", linear, seconds, tests)
+    for variant in variants:
+        options = {"channels": 12, "l_max": l_max, "minutes": minutes, **VARIANTS[variant], **work}
+        basis = None if "base" in options else bases["linear"]
+        for seed in seeds:
+            model, seconds = timed(lambda: LayeredACE.fit(train, basis, seed=seed, **options))  # noqa: B023
+            steps = model.report["summary"][-3].split(", ")[1]
+            line(f"{variant}, seed {seed}, {steps}", model, seconds, tests)
+            if with_dimers:
+                dimers(model)
+
+
+def main() -> None:
+    command = parser(__doc__)
+    command.add_argument("--sets", nargs="+", choices=SIZES, default=list(SIZES))
+    command.add_argument("--variants", nargs="+", choices=VARIANTS, default=["siblings"])
+    command.add_argument("--seeds", nargs="+", type=int, default=[0])
+    command.add_argument("--minutes", type=float, default=1.0)
+    command.add_argument("--dimers", action="store_true", help="print energies of dimers too; for acac")
+    arguments = command.parse_args()
+    warnings.simplefilter("ignore")
+    print(machine(1))
+    for name in arguments.sets:
+        run(name, arguments.variants, arguments.seeds, arguments.minutes, arguments.dimers)
+
+
+if __name__ == "__main__":
+    main()
