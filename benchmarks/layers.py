@@ -1,9 +1,9 @@
 """Layers of messages against linear potentials, inside and outside of the data, for equal processor time.
 
-Each line is one model: seconds of the processor that its fit took, then MAE of energies, meV/atom, and of forces, eV/Å, on
-each test set. The linear potential has a fixed basis of one cutoff; "linear, large" has more functions and takes about
-the time that a base and its layers take together. Layers are trained for so many seconds by the clock of the processor,
-on one thread. Nothing is chosen by test errors.
+Each line is one model: seconds of the processor that its fit took, then MAE of energies, meV/atom, and of forces, eV/Å,
+on each test set. The linear potential has a fixed basis of one cutoff; "linear, large" has more functions and takes
+about the time that a base and its layers take together. Layers are trained for so many seconds by the clock of the
+processor, on one thread. Nothing is chosen by test errors.
 
     python benchmarks/layers.py                                        # all sets, siblings on a linear base, one seed
     python benchmarks/layers.py --sets acac --variants plain siblings no-backtracking pair one --seeds 0 1 2
@@ -65,10 +65,8 @@ def line(name, model, seconds, tests):
     parts = []
     for test, labeled in tests.items():
         errors = model.errors(labeled, progress=False, num_threads=1)
-        forces = errors.all("forces")
-        parts.append(
-            f"{test} {1e3 * errors.all('energy').mae:.3f}" + ("" if forces is None else f" / {forces.mae:.4f}")
-        )
+        energy, forces = 1e3 * errors.all("energy").mae, errors.all("forces")
+        parts.append(f"{test} {energy:.3f}" + ("" if forces is None else f" / {forces.mae:.4f}"))
     print(f"  {name:34} {seconds:5.0f} s   {'   '.join(parts)}", flush=True)
 
 
@@ -92,9 +90,8 @@ def run(name, variants, seeds, minutes, with_dimers):
     train, tests = data(name)
     train, tests = label_structures(train), {test: label_structures(found) for test, found in tests.items()}
     small, large, l_max = SIZES[name]
-    print(
-        f"\n{name}: {len(train)} structures for training; tests {', '.join(f'{t} {len(x)}' for t, x in tests.items())}"
-    )
+    sizes = ", ".join(f"{test} {len(found)}" for test, found in tests.items())
+    print(f"\n{name}: {len(train)} structures for training; tests {sizes}")
     work = {"num_threads": 1, "progress": False, "verbose": False}
     bases = {}
     for what, n in (("linear", small), ("linear, large", large)):
