@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any, NoReturn
 
 import numpy as np
 from ase import Atoms
@@ -25,9 +25,6 @@ from acepure.models.potential import FittedPotential
 from acepure.models.repulsion import PairCore
 from acepure.neighbors.environments import Environments
 from acepure.neighbors.lists import NeighborList
-
-if TYPE_CHECKING:
-    from acepure.interfaces.yace import YaceReport
 
 __all__ = ["LayeredACE"]
 
@@ -248,7 +245,7 @@ class LayeredACE(FittedPotential):
             base = LinearACE(base.basis, np.zeros_like(base.coefficients), base.E0s, core=pair, **known)
         return LayeredACE(base, Network(architecture, self.network.n_species, self.network.arrays), report=self._report)
 
-    def export_yace(self, *arguments: Any, **options: Any) -> YaceReport:
+    def export_yace(self, *arguments: Any, **options: Any) -> NoReturn:
         """Raise: the format has no place for layers."""
         raise ValueError(".yace files have no place for layers of messages; export model.base, the linear potential")
 
