@@ -15,6 +15,7 @@ def accumulate_rows(
     neighbors: ndarray,
     vectors: ndarray,
     jacobian: ndarray,
+    weights: ndarray,
     rows: ndarray,
     strain: ndarray,
     num_threads: int,

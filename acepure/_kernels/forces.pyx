@@ -50,11 +50,12 @@ def accumulate_rows(
     const index_t[::1] neighbors,
     const real_t[:, ::1] vectors,
     const real_t[:, :, ::1] jacobian,
+    const real_t[::1] weights,
     real_t[:, :, ::1] rows,
     real_t[:, :, ::1] strain,
     int num_threads,
 ) -> None:
-    """Add to the derivatives of Σ_i B_i, with J = ∂B(i)/∂r_ij of each pair.
+    """Add to the derivatives of Σ_i w_i B_i, with J = w_i ∂B(i)/∂r_ij of each pair.
 
     rows[j] += J, rows[i] -= J, strain[a, b] += J_a r_b. Threads take ranges of features, so that the sums are always
     taken in one order.
@@ -62,34 +63,36 @@ def accumulate_rows(
     cdef Py_ssize_t n = jacobian.shape[2], width = 64, part
     for part in prange((n + width - 1) // width, nogil=True, num_threads=num_threads, schedule="static"):
         accumulate_range(
-            offsets, centers, neighbors, vectors, jacobian, rows, strain, part * width, min(n, (part + 1) * width)
+            offsets, centers, neighbors, vectors, jacobian, weights, rows, strain,
+            part * width, min(n, (part + 1) * width),
         )
 
 
 cdef void accumulate_range(
     const offset_t[::1] offsets, const index_t[::1] centers, const index_t[::1] neighbors,
-    const real_t[:, ::1] vectors, const real_t[:, :, ::1] jacobian, real_t[:, :, ::1] rows, real_t[:, :, ::1] strain,
-    Py_ssize_t first, Py_ssize_t last,
+    const real_t[:, ::1] vectors, const real_t[:, :, ::1] jacobian, const real_t[::1] weights,
+    real_t[:, :, ::1] rows, real_t[:, :, ::1] strain, Py_ssize_t first, Py_ssize_t last,
 ) noexcept nogil:
     cdef Py_ssize_t c, p, a, b, f
     cdef const real_t* J
     cdef real_t* here
     cdef real_t* there
     cdef real_t* bent
-    cdef real_t r
+    cdef real_t r, w
     for c in range(centers.shape[0]):
+        w = weights[c]
         for p in range(offsets[c], offsets[c + 1]):
             for a in range(3):
                 J = &jacobian[p, a, 0]
                 here = &rows[centers[c], a, 0]
                 there = &rows[neighbors[p], a, 0]
                 for f in range(first, last):
-                    there[f] += J[f]
+                    there[f] += w * J[f]
                 for f in range(first, last):
-                    here[f] -= J[f]
+                    here[f] -= w * J[f]
                 for b in range(3):
                     bent = &strain[a, b, 0]
-                    r = vectors[p, b]
+                    r = w * vectors[p, b]
                     for f in range(first, last):
                         bent[f] += r * J[f]
 

@@ -35,9 +35,8 @@ from acepure.fitting import Errors, LabeledData, NoLabelsError, evaluate_errors,
 from acepure.fitting.deviations import Deviations, compare_deviations, coverage_table
 from acepure.fitting.labels import text_table
 from acepure.models.coverage import CoverageCheck
-from acepure.models.linear import LinearACE
 from acepure.models.potential import SitePotential
-from acepure.models.uncertainty import Uncertainty
+from acepure.models.uncertainty import UncertainModel, Uncertainty
 
 #: What is written for each structure.
 _NAMES = (
@@ -99,7 +98,7 @@ def _run(arguments: argparse.Namespace) -> None:
     kind = figure_format("--figure", figure) if figure else ""
     check_outputs({"-o": output, "--figure": figure})
     model = load_potential(arguments.model)
-    posterior = model.posterior if isinstance(model, LinearACE) else None
+    posterior = model.posterior if isinstance(model, UncertainModel) else None
     if arguments.uncertainty and posterior is None:
         raise ValueError(f"--uncertainty: {arguments.model} has no posterior")
     structures = read_known(model.basis, arguments)
@@ -114,7 +113,7 @@ def _run(arguments: argparse.Namespace) -> None:
             results, deviations = _evaluate(model, structures, coverage, arguments)
             errors = _print_results(structures, results, labeled, arguments)
             calibration = None
-            if labeled is not None and deviations is not None and isinstance(model, LinearACE):
+            if labeled is not None and deviations is not None and isinstance(model, UncertainModel):
                 compared = compare_deviations(labeled, results, deviations)
                 print(f"{model.calibration_text()}\n{coverage_table(compared)}\n")
                 calibration = _pairs(compared)
@@ -161,7 +160,7 @@ def _evaluate(
         }
         coverage.check(model.basis.species_indices(atoms), given["neighbors"], where)
         results.append(model.evaluate(atoms, **given))
-        if not isinstance(model, LinearACE):
+        if not isinstance(model, UncertainModel):
             continue
         if arguments.uncertainty:
             deviations.append(model.uncertainty(atoms, **given))

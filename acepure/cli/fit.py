@@ -46,7 +46,7 @@ from acepure.features.basis import ACEBasis
 from acepure.fitting import LabeledSet, LabeledStream, resolve_keys
 from acepure.fitting.checkpoints import Checkpoints
 from acepure.fitting.priors import KINDS
-from acepure.fitting.solvers import LARGE, OPTIONS
+from acepure.fitting.solvers import OPTIONS
 from acepure.fitting.tensor_labels import TensorSet
 from acepure.functions.cartesian import RANKS
 from acepure.models.embedded import EmbeddedACE
@@ -364,7 +364,7 @@ def _fit(
     start = perf_counter()
     fit: Callable[..., LinearACE | EmbeddedACE] = partial(LinearACE.fit, calibrate_by=calibrate_by)
     if arguments.embedding is not None:
-        fit = partial(EmbeddedACE.fit, embedding=arguments.embedding)
+        fit = partial(EmbeddedACE.fit, embedding=arguments.embedding, calibrate_by=calibrate_by)
     try:
         model = fit(
             train,
@@ -440,8 +440,6 @@ def _check_options(arguments: argparse.Namespace) -> None:
         if name not in allowed:
             takes = ", ".join(allowed) or "no options"
             raise ValueError(f"--solver-option {name}: solver {arguments.solver} takes {takes}")
-    if arguments.embedding is not None and arguments.solver == LARGE:
-        raise ValueError(f"--embedding needs a solver with a triangle, not --solver {LARGE}")
     if arguments.solver == "ard" and find_spec("sklearn") is None:
         raise ValueError('--solver ard needs scikit-learn: pip install "acepure[sklearn]"')
 

@@ -185,15 +185,13 @@ def sum_gradients(
         values = buffer[:size].reshape(part.n_pairs, 3, n_features)
         _jacobian(basis, environments, part, values)
         for k in range(len(positions)):
-            weighted = values
-            if weights is not None:
-                weighted = values * np.repeat(weights[k, rows], np.diff(part.offsets))[:, None, None]
             accumulate_rows(
                 part.offsets,
                 part.centers,
                 part.neighbors,
                 part.vectors,
-                weighted,
+                values,
+                np.ones(part.n_centers) if weights is None else np.ascontiguousarray(weights[k, rows]),
                 positions[k, z],
                 strain[k, z],
                 useful_threads(part.n_pairs, threads),

@@ -6,7 +6,8 @@ of a group of structures) with residuals e = y_s − X_s u, W = X_s root, m rows
     m ≤ n    A = 1 − W Wᵀ,    residuals without s  A⁻¹ e,                   variances  diag(A⁻¹) − 1
     m > n    A = 1 − WᵀW,     residuals without s  e + W A⁻¹ Wᵀ e,          variances  diag(W A⁻¹ Wᵀ)
 
-equal to those of a fit without s at the same λ, energies E0, coordinates and prior. Variances are those of the
+equal to those of a fit without s at the same λ, energies E0, coordinates and prior; with an embedding, to those of one
+Gauss–Newton step from the model without s. Variances are those of the
 prediction, in units of the variance of the noise σ_n². Leaving out rows instead of structures would be optimistic: rows
 of one structure share what is unknown. The root of the posterior is S = σ_n T root, with θ̄ = T u; so W is (rows of
 features) S / σ_n.
@@ -25,9 +26,11 @@ from acepure._utils.workers import naming_structure, structure_bar
 from acepure.features.linear import features_of_isolated_atoms
 from acepure.fitting.design import Design
 from acepure.fitting.deviations import QUANTITIES, Deviations
+from acepure.fitting.embedded import EmbeddedDesign
 from acepure.fitting.labeled import LabeledSet
 from acepure.fitting.labels import LabeledStructure
 from acepure.fitting.weights import resolve_weights
+from acepure.models.embedded import EmbeddedACE
 from acepure.models.posterior import whitened
 from acepure.models.uncertainty import UncertainModel
 
@@ -89,7 +92,7 @@ def leave_out(
 
     Parameters
     ----------
-    model : LinearACE
+    model : LinearACE or EmbeddedACE
         With its posterior.
     labeled : LabeledSet
         What the model was fitted to, or whole structures (groups) of it; gone through once.
@@ -220,10 +223,13 @@ def _whitened(
     design: Design, model: UncertainModel, vacuum: np.ndarray, item: LabeledStructure, num_threads: int | None
 ) -> tuple[np.ndarray, np.ndarray]:
     """X S and the residuals y − X θ of a structure; the constant column follows from E(isolated) = E0."""
+    assert model.posterior is not None
+    if isinstance(model, EmbeddedACE):
+        rows = EmbeddedDesign(design, model.function).rows(item, num_threads)
+        return whitened(model.posterior, rows[:, :-1]), rows[:, -1]
     rows = design.rows(item, num_threads)
     X = rows[:, :-1].reshape(len(rows), *(vacuum.shape + np.array([0, 1])))
     features = X[:, :, 1:] - X[:, :, :1] * vacuum
-    assert model.posterior is not None
     flat = features.reshape(len(rows), vacuum.size)
     return whitened(model.posterior, flat), rows[:, -1] - flat @ model.coefficients.ravel()
 

@@ -46,8 +46,8 @@ from acepure.models.posterior import FactoredPosterior
 
 _log = logging.getLogger(__name__)
 
-# Coefficients above which these equations are the default: a singular value decomposition takes minutes then.
-_LARGE = 4000
+#: Coefficients above which these equations are the default: a singular value decomposition takes minutes then.
+LARGEST = 4000
 
 #: λ in units of the mean eigenvalue times the number of unknowns; tried from the largest on, while errors fall.
 ALPHAS = tuple(10.0 ** -np.arange(8.0, 19.0))
@@ -91,7 +91,7 @@ class NormalSolution:
 def is_large(basis: ACEBasis) -> bool:
     """Whether a fit to this basis is for these equations."""
     n_coefficients = len(basis.species) * len(basis)
-    return n_coefficients > _LARGE and basis.reference is None
+    return n_coefficients > LARGEST and basis.reference is None
 
 
 def solve_normal_equations(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,24 +13,26 @@ from numpy.typing import ArrayLike
 
 from acepure._utils.checks import real_array
 from acepure._utils.messages import shown
+from acepure._utils.read_only import read_only_array
 from acepure.features.basis import ACEBasis, check_basis
-from acepure.features.linear import EnergyAndForces, LinearFunction, features_of_isolated_atoms
+from acepure.features.linear import EnergyAndForces, LinearFunction
 from acepure.models.coverage import Surroundings
 from acepure.models.embedding import Embedding, resolve_embedding
 from acepure.models.files import EMBEDDED, read_model, write_model
-from acepure.models.potential import FittedPotential
+from acepure.models.linearization import EmbeddedFunction, Linearized
+from acepure.models.posterior import posterior_arrays
 from acepure.models.repulsion import PairCore
+from acepure.models.uncertainty import UncertainModel
+from acepure.neighbors.environments import Environments
 from acepure.neighbors.lists import NeighborList
 
 if TYPE_CHECKING:  # the model does not know its fitter, which is loaded where it is called
     from acepure.fitting.labeled import LabeledSet
 
-_log = logging.getLogger(__name__)
-
 __all__ = ["EmbeddedACE"]
 
 
-class EmbeddedACE(FittedPotential):
+class EmbeddedACE(UncertainModel):
     """A potential whose site energies are a function of a few linear densities.
 
         E = Σ_i [E0(z_i) + F(ρ_i1, ..., ρ_iP)] + core,      ρ_ip = Σ_k θ_{p z_i k} (B_k(i) − B_k(∅)),      F(0) = 0
@@ -47,6 +48,8 @@ class EmbeddedACE(FittedPotential):
         θ, in eV for the first density, without unit for the others.
     embedding : Embedding or str
         F, see `acepure.models.embedding`.
+    posterior : array_like, shape (n_densities, n_species, n_features, any), optional
+        S: the covariance of θ is S Sᵀ, of the potential linearized in θ.
     E0s, core, shortest, surroundings, report
         As for `LinearACE`.
 
@@ -70,6 +73,7 @@ class EmbeddedACE(FittedPotential):
         E0s: Mapping[str, float] | None = None,
         *,
         core: PairCore | None = None,
+        posterior: ArrayLike | None = None,
         shortest: Mapping[tuple[str, str], float] | None = None,
         surroundings: Surroundings | None = None,
         report: Mapping[str, Any] | None = None,
@@ -77,11 +81,13 @@ class EmbeddedACE(FittedPotential):
         check_basis(basis)
         self.embedding = resolve_embedding(embedding)
         shape = (self.embedding.n_densities, len(basis.species), len(basis))
-        self._function = LinearFunction(basis, real_array("coefficients", coefficients, shape))
-        self.coefficients = self._function.coefficients
+        densities = LinearFunction(basis, real_array("coefficients", coefficients, shape))
+        self.function = EmbeddedFunction(self.embedding, densities)
+        self.coefficients = densities.coefficients
         self._set(basis, E0s, core, shortest, surroundings, report)
+        self.posterior = None if posterior is None else read_only_array("posterior", posterior, (*shape, None))
+        _ = self.calibration  # raises for one that is damaged
         self._constants = np.array([self._E0s[s] for s in basis.species])
-        self._at_rest = np.einsum("pzk,zk->zp", self.coefficients, features_of_isolated_atoms(basis))
 
     def __repr__(self) -> str:
         basis = self.basis
@@ -97,7 +103,9 @@ class EmbeddedACE(FittedPotential):
         *,
         embedding: Embedding | str = "finnis-sinclair",
         seeds: Sequence[int] = (0,),
-        steps: int = 12,
+        steps: int = 30,
+        uncertainty: bool = True,
+        calibrate_by: str | Sequence[str] | None = "structure",
         checkpoint: str | os.PathLike[str] | None = None,
         num_threads: int | None = None,
         progress: bool | None = None,
@@ -112,17 +120,28 @@ class EmbeddedACE(FittedPotential):
 
         Parameters
         ----------
-        structures, basis, checkpoint, num_threads, progress, verbose
-            As for `LinearACE.fit`; a checkpoint holds the stages of the linear fit.
+        structures, basis, uncertainty, calibrate_by, num_threads, progress, verbose
+            As for `LinearACE.fit`. Standard deviations are those of the potential linearized in its coefficients.
         embedding : Embedding or str
             "finnis-sinclair", "smooth-root", "even", "polynomial", "tanh", or an object, see
             `acepure.models.embedding`.
         seeds : sequence of int
-            A random start each.
+            A start each. Densities start as the energy of each atom in the linear potential; those of seeds other than
+            0, and all for more than two densities, are half random.
         steps : int
-            Passes over the structures that make rows, at most, for the best start; each takes about two linear fits.
+            At most, for the best start. A step costs about a quarter of a linear fit.
+        checkpoint : str or os.PathLike, optional
+            As for `LinearACE.fit`; each step of the training is kept too, so that a fit that was stopped goes on with
+            the same bits.
         **options
-            Others of `LinearACE.fit`: size, weights, E0s, prior, core, ..., keys of labels.
+            Others of `LinearACE.fit`: size, weights, E0s, prior, core, ..., keys of labels. Solvers are "auto", "blr",
+            "ridge", "lsqr" and "qr"; their λ is that of all densities.
+
+        Raises
+        ------
+        TypeError, ValueError
+            Before any work: as `LinearACE.fit`, for one structure, other solvers, and more than 4000 unknowns in the
+            linear fit.
 
         Examples
         --------
@@ -137,31 +156,32 @@ class EmbeddedACE(FittedPotential):
         >>> model.coefficients.shape[:2]
         (2, 1)
         """
+        from acepure.fitting.calibration import calibrate_fit
         from acepure.fitting.checkpoints import Checkpoints
-        from acepure.fitting.design import Design
         from acepure.fitting.fit import fit_coefficients, labeled_data
-        from acepure.fitting.train_embedded import train
-        from acepure.fitting.weights import resolve_weights
+        from acepure.fitting.leave_out import group_names
+        from acepure.fitting.recipe_cost import log_result
+        from acepure.fitting.train_embedded import check_training, train_from
 
         embedding = resolve_embedding(embedding)
         keys = {name: options.pop(name) for name in list(options) if name.endswith("_key") or name == "prefix"}
         labeled = labeled_data(structures, **keys)
-        if len(labeled) < 2:
-            raise ValueError("structures must be at least two: training leaves some out to know when to stop; got 1")
+        check_training(labeled, basis, options)
+        if calibrate_by is not None:
+            group_names(labeled, calibrate_by)  # raises before any work
         work = {"workers": options.get("workers", 1), "num_threads": num_threads, "progress": progress}
+        checkpoints = Checkpoints(checkpoint, () if checkpoint is None else labeled)
         with shown(sys.stdout, verbose):
-            checkpoints = Checkpoints(checkpoint, () if checkpoint is None else labeled)
             result = fit_coefficients(labeled, basis, checkpoints=checkpoints, **{**options, **work})
-            if result.coordinates is None:
-                raise ValueError('embedded potentials start from a solver with a triangle, not from "cholesky"')
-            design = Design(result.basis, resolve_weights(result.choices["weights"]), result.E0s, result.core)
-            T = result.coordinates.feature_rows()
-            trained = train(design, labeled, embedding, T, result.lam, seeds=seeds, steps=steps, **work)
-            report = {**result.report, "summary": [*result.summary, *trained.summary]}
-            given = {**result.of_model(), "report": report}
+            trained = train_from(
+                result, labeled, embedding, seeds, steps, uncertainty=uncertainty, checkpoints=checkpoints, **work
+            )
+            given = {**result.of_model(), "report": trained.report, "posterior": trained.posterior}
             model = cls(coefficients=trained.coefficients, embedding=embedding, **given)
-            if _log.isEnabledFor(logging.INFO):
-                _log.info(f"errors on the structures of the fit\n{model.errors(labeled, **work)}")
+            if model.posterior is not None and calibrate_by is not None and trained.noise > 0:
+                found = calibrate_fit(model, labeled, calibrate_by, num_threads, progress, checkpoints)
+                model = model.calibrated_by(found)
+            log_result(model, labeled, **work)
         return model
 
     def evaluate(
@@ -169,21 +189,27 @@ class EmbeddedACE(FittedPotential):
     ) -> EnergyAndForces:
         """Return energies (eV), forces (eV/Å) and the virial (eV); arguments as for `LinearACE.evaluate`."""
         environments = self._environments(atoms, neighbors, num_threads)
-        F, at_rest = self.embedding, self._at_rest
-        result = self._function.evaluate_environments(
-            environments, lambda rho, z: (F.value(rho - at_rest[z]), F.gradient(rho - at_rest[z]))
-        )
-        return self._completed(environments, result, self._constants)
+        return self._completed(environments, self.function.evaluate(environments), self._constants)
 
     def densities(self, atoms: Atoms, *, num_threads: int | None = None) -> np.ndarray:
         """Return ρ_ip, shape (n_atoms, n_densities)."""
-        rho = self._function.evaluate(atoms, num_threads=num_threads)
-        return np.asarray(rho - self._at_rest[self.basis.species_indices(atoms)])
+        rho = self.function.densities.evaluate(atoms, num_threads=num_threads)
+        return np.asarray(rho - self.function.at_rest[self.basis.species_indices(atoms)])
+
+    def _linearized(self, environments: Environments) -> Linearized:
+        return self.function.linearized(environments)
+
+    def _spread(self, environments: Environments) -> np.ndarray:
+        return self.function.spread(environments, self._root())
+
+    def _with_coefficients(self, coefficients: np.ndarray) -> EmbeddedACE:
+        known: dict[str, Any] = {"shortest": self.shortest_distances, "surroundings": self.surroundings}
+        return EmbeddedACE(self.basis, coefficients, self.embedding, self.E0s, core=self.core, **known)
 
     def energies_by_feature(self, features: np.ndarray, species: np.ndarray) -> np.ndarray:
         """Return what each feature adds to the energies of atoms, to first order, in eV, see `FittedPotential`."""
         theta = self.coefficients[:, species]
-        beyond = features - features_of_isolated_atoms(self.basis)[species]
+        beyond = features - self.function.vacuum[species]
         slopes = self.embedding.gradient(np.einsum("pik,ik->ip", theta, beyond))
         return np.einsum("ip,pik->ik", slopes, theta) * beyond
 
@@ -192,7 +218,8 @@ class EmbeddedACE(FittedPotential):
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the model to one file of the format safetensors, exact."""
-        write_model(path, EMBEDDED, self._entries(), {"coefficients": self.coefficients})
+        arrays = {"coefficients": self.coefficients, **posterior_arrays(self.posterior)}
+        write_model(path, EMBEDDED, self._entries(), arrays)
 
     def _entries(self) -> dict[str, Any]:
         return {**super()._entries(), "embedding": self.embedding.to_dict()}
@@ -208,8 +235,9 @@ class EmbeddedACE(FittedPotential):
             For a file that is damaged, of another kind, or newer than this version understands.
         """
         entries, arrays = read_model(path, EMBEDDED)
-        return cls._restored(
-            path,
-            entries,
-            lambda basis, given: cls(basis, arrays["coefficients"], Embedding.from_dict(entries["embedding"]), **given),
-        )
+        theta, root = arrays["coefficients"], arrays.get("posterior")
+
+        def make(basis: ACEBasis, given: dict[str, Any]) -> EmbeddedACE:
+            return cls(basis, theta, Embedding.from_dict(entries["embedding"]), posterior=root, **given)
+
+        return cls._restored(path, entries, make)

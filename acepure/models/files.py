@@ -111,7 +111,8 @@ TENSOR = ModelSchema(
 EMBEDDED = ModelSchema(
     "embedded",
     ("basis", "embedding", "E0s", "core", "shortest", "surroundings", "report"),
-    {"coefficients": np.float64},
+    {"coefficients": np.float64, "posterior": np.float64},
+    optional=("posterior",),
 )
 
 

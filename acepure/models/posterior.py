@@ -130,7 +130,7 @@ class FactoredPosterior(ReadOnlyArrays):
         return f"FactoredPosterior({self.factor.n:,} unknowns, {self.nbytes / 2**30:.2f} GiB)"
 
 
-#: S, of shape (n_species, n_features, n_unknowns).
+#: S, of shape (n_species, n_features, n_unknowns); with the densities of an embedding in front.
 Posterior = np.ndarray | FactoredPosterior
 
 

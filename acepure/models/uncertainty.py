@@ -1,4 +1,4 @@
-"""What a linear potential knows about its errors: the posterior of its coefficients, calibrated.
+"""What a potential knows about its errors: the posterior of its coefficients, calibrated.
 
 The posterior of θ has the covariance S Sᵀ; the variance of Σ_k a_k θ_k is |Sᵀa|². It ranks structures and atoms well,
 but is too small several times over, since what no coefficients could fit is not in it. Errors grow slower than it does:
@@ -8,6 +8,8 @@ but is too small several times over, since what no coefficients could fit is not
 with v the variance of the posterior, s its root mean square, and a, b and p of greatest likelihood, for energies / √N,
 forces and virials / √N each. One σ holds for all components of a force, v = tr Cov F_i / 3, so that it turns with the
 structure.
+
+A potential that is not linear in θ is linearized: a are the derivatives of what is predicted by θ.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from acepure._utils.checks import count
 from acepure.features.basis import evaluate_features
 from acepure.features.derivatives import sum_gradients
 from acepure.features.linear import EnergyAndForces, features_of_isolated_atoms
+from acepure.models.linearization import Linearized
 from acepure.models.posterior import Posterior, whitened, whitened_features
 from acepure.models.potential import FittedPotential
 from acepure.neighbors.environments import Environments
@@ -67,7 +70,7 @@ class Uncertainty:
 
 
 class UncertainModel(FittedPotential):
-    """The part of `LinearACE` that needs a posterior."""
+    """The part of `LinearACE` and `EmbeddedACE` that needs a posterior."""
 
     coefficients: np.ndarray
     posterior: Posterior | None
@@ -101,16 +104,14 @@ class UncertainModel(FittedPotential):
         """
         root = self._root()
         environments = Environments(self.basis, atoms, neighbors=neighbors, num_threads=num_threads)
-        gradients = sum_gradients(self.basis, environments)
+        _, positions, strain = self._linearized(environments)
         spread = self._spread(environments)
 
-        def variances(rows: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-            n_species, n_features, _ = root.shape
-            by_row = np.moveaxis(rows.reshape(n_species, -1, n_features), 0, 1).reshape(-1, n_species * n_features)
-            return np.square(whitened(root, by_row)).sum(axis=1).reshape(shape)
+        def deviations(rows: np.ndarray) -> np.ndarray:
+            return np.linalg.norm(whitened(root, rows.reshape(-1, rows.shape[-1])), axis=1)
 
-        forces = np.sqrt(variances(gradients.positions, (len(atoms), 3)).mean(axis=1))
-        virial = float(np.sqrt(variances(gradients.strain, (9,)).mean()))
+        forces = np.sqrt(np.square(deviations(positions)).reshape(-1, 3).mean(axis=1))
+        virial = float(np.sqrt(np.square(deviations(strain)).mean()))
         energy, energies = float(np.linalg.norm(spread.sum(axis=0))), np.linalg.norm(spread, axis=1)
         raw = Uncertainty(energy, forces, virial, energies)
         laws = self.calibration
@@ -169,7 +170,7 @@ class UncertainModel(FittedPotential):
         """Return n models whose coefficients are drawn from the posterior, spread by `Calibration.committee`."""
         n, rng, root = count("n", n), np.random.default_rng(count("seed", seed, least=0)), self._root()
         scale = 1.0 if self.calibration is None else self.calibration.committee
-        draws = (scale * np.asarray(root @ np.asarray(rng.standard_normal(root.shape[2]))) for _ in range(n))
+        draws = (scale * np.asarray(root @ np.asarray(rng.standard_normal(root.shape[-1]))) for _ in range(n))
         return [self._with_coefficients(self.coefficients + draw) for draw in draws]
 
     def leave_out(
@@ -252,6 +253,13 @@ class UncertainModel(FittedPotential):
     def _vacuum(self) -> np.ndarray:
         """B(∅), by species."""
         return features_of_isolated_atoms(self.basis)
+
+    def _linearized(self, environments: Environments) -> Linearized:
+        """Derivatives of energy, gradient and strain by the coefficients; the first is not used."""
+        sums = sum_gradients(self.basis, environments)
+        n, size = 3 * len(environments.species), sums.strain.shape[0] * sums.strain.shape[-1]
+        positions = np.moveaxis(sums.positions.reshape(len(sums.strain), n, -1), 0, 1).reshape(n, size)
+        return Linearized(np.empty(0), positions, np.moveaxis(sums.strain, 0, 2).reshape(3, 3, size))
 
     def _spread(self, environments: Environments) -> np.ndarray:
         """Sᵀ (B(i) − B(∅)) of each center, shape (n_centers, n_unknowns)."""

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from cases.emt import emt_structures
 
-from acepure import ACEBasis, LinearACE
+from acepure import ACEBasis, EmbeddedACE, LinearACE
 from acepure.cli import main
 from acepure.fitting import checkpoints, label_structures
 from acepure.fitting.checkpoints import Checkpoints
@@ -136,3 +136,31 @@ def test_the_command_killed_at_some_moment(structures, tmp_path, monkeypatch):
     found = LinearACE.load("m.ace")
     assert main(command.replace("m.ace", "again.ace").split()) == 0
     assert_same(found, LinearACE.load("again.ace"))
+
+
+def test_training_of_an_embedding_killed_after_every_result(structures, tmp_path, monkeypatch):
+    """Rows, start and every step are kept: a run that makes one result at a time ends with the same bits."""
+    basis, structures = ACEBasis(["Cu", "Ag"], order=1, totaldegree=2), structures[:8]
+    options = {**QUIET, "embedding": "smooth-root", "steps": 4, "check": False, "calibrate_by": None}
+    expected = EmbeddedACE.fit(structures, basis, **options)
+    assert expected.coefficients[1].any()
+    write, n = checkpoints._write, []
+
+    def writes_once(path, arrays):
+        write(path, arrays)
+        n.append(path.name)
+        raise Killed
+
+    monkeypatch.setattr(checkpoints, "_write", writes_once)
+    while True:
+        try:
+            found = EmbeddedACE.fit(structures, basis, checkpoint=tmp_path / "kept", **options)
+            break
+        except Killed:
+            pass
+    assert len(n) > 8 and len(set(n)) == len(n)
+    assert_same(found, expected)
+    n.clear()
+    with pytest.raises(Killed):
+        EmbeddedACE.fit(structures, basis, checkpoint=tmp_path / "kept", **{**options, "embedding": "tanh"})
+    assert n[0].startswith("training-")
