@@ -20,7 +20,7 @@ from acepure.models.coverage import Surroundings
 from acepure.models.embedding import Embedding, resolve_embedding
 from acepure.models.files import EMBEDDED, read_model, write_model
 from acepure.models.linearization import EmbeddedFunction, Linearized
-from acepure.models.posterior import posterior_arrays
+from acepure.models.posterior import dense_root, posterior_arrays
 from acepure.models.repulsion import PairCore
 from acepure.models.uncertainty import UncertainModel
 from acepure.neighbors.environments import Environments
@@ -200,7 +200,7 @@ class EmbeddedACE(UncertainModel):
         return self.function.linearized(environments)
 
     def _spread(self, environments: Environments) -> np.ndarray:
-        return self.function.spread(environments, self._root())
+        return self.function.spread(environments, dense_root(self._root()))
 
     def _with_coefficients(self, coefficients: np.ndarray) -> EmbeddedACE:
         known: dict[str, Any] = {"shortest": self.shortest_distances, "surroundings": self.surroundings}
