@@ -212,7 +212,7 @@ def ways(model: LinearACE, atoms: Atoms) -> dict[str, tuple[float, np.ndarray]]:
             sys.path += [str(tests), str(tests / "interfaces")]
             from test_yace_others import ace_jax_energies_and_forces
 
-            energies, forces = ace_jax_energies_and_forces(path, atoms, read_yace(path).cutoffs)
+            energies, forces = ace_jax_energies_and_forces(path, atoms, read_yace(path).basis.cutoffs)
             found[".yace, ace-jax"] = energies.sum() + core.energy, forces + core.forces
     return found
 

@@ -33,6 +33,7 @@ from acepure import ACEBasis, IdealGas, LinearACE, RadialDensity
 from acepure.cli.parts import read as read_structures
 from acepure.errors import ModelFileError
 from acepure.interfaces.yace import YaceError, read_yace, write_yace
+from acepure.interfaces.yace.evaluator import YaceContent
 from acepure.models.files import _checksum
 from acepure.models.repulsion import ZBLCore
 
@@ -74,6 +75,32 @@ VALUES = (
     ),
     *({"pairs": [["Cu", "Cu", 1.0]]}, {"pairs": 3}, {"pairs": [[1]]}, [1e300] * 3, {"a": {"a": {"a": {"a": {}}}}}),
 )
+
+
+_BOND = """{nradmax: 2, lmax: 1, nradbasemax: 2, radbasename: SBessel, radparameters: [5.25], prehc: 100, lambdahc: 5,
+    radcoefficients: [[[1, 0], [0.5, 0.25]], [[0, 1], [-0.5, 1]]], rcut: 4.5, dcut: 0.1, rcut_in: 1.5, dcut_in: 0.25,
+    inner_cutoff_type: distance}"""
+#: A file in the style of pacemaker.
+PACEMAKER = f"""
+elements: [Cu, O]
+E0: [-0.25, 0.5]
+deltaSplineBins: 0.001
+embeddings:
+  0: {{ndensity: 2, FS_parameters: [1, 1, 1, 0.5], npoti: FinnisSinclairShiftedScaled, rho_core_cutoff: 100000,
+    drho_core_cutoff: 250}}
+  1: {{ndensity: 1, FS_parameters: [1, 0.5], npoti: FinnisSinclair, rho_core_cutoff: 3, drho_core_cutoff: 2}}
+bonds:
+  [0, 0]: {_BOND}
+  [0, 1]: {_BOND}
+  [1, 0]: {_BOND}
+  [1, 1]: {_BOND}
+functions:
+  0:
+    - {{mu0: 0, rank: 1, ndensity: 2, num_ms_combs: 1, mus: [0], ns: [2], ls: [0], ms_combs: [0], ctildes: [0.5, 9]}}
+    - {{mu0: 0, rank: 2, ndensity: 2, num_ms_combs: 3, mus: [0, 1], ns: [1, 2], ls: [1, 1],
+      ms_combs: [-1, 1, 0, 0, 1, -1], ctildes: [-1e-1, 0., 0.1, 0, -.1, 0]}}
+  1: []
+"""
 
 
 @dataclass(frozen=True)
@@ -223,17 +250,18 @@ def targets() -> dict[str, Target]:
 
     def load_yace(path: Path) -> object:
         potential = read_yace(path)
-        if "Cu" in potential.elements:
+        if "Cu" in potential.basis.species:
             try:
                 potential.evaluate(evaluate)
             except ValueError as error:  # atoms nearer than what the file tells, other species
                 return str(error)
-        return yace_content(potential)
+        return yace_content(potential.content)
 
     return {
         "model, bytes": Target(model, load, mutate_bytes, (ModelFileError,)),
         "model, members": Target(model, load, mutate_members, (ModelFileError,)),
         "yace": Target(yace, load_yace, mutate_text, (YaceError,), "a.yace"),
+        "yace of others": Target(PACEMAKER.encode(), load_yace, mutate_text, (YaceError,), "a.yace"),
         "extxyz": Target(
             xyz,
             lambda p: repr([a.todict() for a in read_structures(str(p), ":")]),
@@ -244,9 +272,9 @@ def targets() -> dict[str, Target]:
     }
 
 
-def yace_content(potential: object) -> str:
-    return repr([(b.rcut, getattr(b, "coefficients", None)) for b in potential.bonds.values()]) + repr(
-        [[(t.mus.tolist(), t.ctildes.tolist()) for t in terms] for terms in potential.terms]
+def yace_content(content: YaceContent) -> str:
+    return repr([(b.rcut, getattr(b, "coefficients", None)) for b in content.bonds.values()]) + repr(
+        [[(t.mus.tolist(), t.ctildes.tolist()) for t in terms] for terms in content.terms]
     )
 
 
