@@ -18,7 +18,7 @@ class _Torch:
         try:
             value = getattr(import_module("torch"), name)
         except ImportError:
-            raise ImportError('acepure.layers needs PyTorch: pip install "acepure[layers]"') from None
+            raise ImportError('this needs PyTorch: pip install "acepure[torch]"') from None
         setattr(self, name, value)
         return value
 

@@ -5,7 +5,7 @@ import pytest
 from oracles.canonical import real_harmonics
 from oracles.layers import message, triples
 
-torch = pytest.importorskip("torch", reason="messages need PyTorch: pip install acepure[layers]")
+torch = pytest.importorskip("torch", reason="messages need PyTorch: pip install acepure[torch]")
 from acepure.layers.message import Message, MessageTerms, pooled  # noqa: E402
 
 CASES = [(0, 2), (1, 2), (3, 2), (0, 3), (1, 3), (2, 3), (3, 3)]
