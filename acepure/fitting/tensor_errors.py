@@ -67,7 +67,7 @@ class TensorErrors:
     @property
     def relative(self) -> dict[str, float]:
         """Irrep → errors over spreads; NaN where there is no spread."""
-        return {irrep: _relative(self.of_irrep(irrep)) for irrep in components_of(self.rank)}
+        return {irrep: relative_error(self.of_irrep(irrep)) for irrep in components_of(self.rank)}
 
     def table(self) -> str:
         """Errors of each group by irrep and by Cartesian component; of derivatives, by irrep."""
@@ -111,14 +111,15 @@ def _spread(found: Predictions) -> float:
     return float(np.sqrt(np.mean(found.true.var(axis=0))))
 
 
-def _relative(found: Predictions) -> float:
+def relative_error(found: Predictions) -> float:
+    """The root mean square error over the spread of the labels; NaN without spread."""
     spread = _spread(found)
     return found.rmse / spread if spread else float("nan")
 
 
 def _cells(found: Predictions) -> list[str]:
     norm = float(np.sqrt(np.mean(np.sum((found.predicted - found.true) ** 2, axis=1))))
-    relative = _relative(found)
+    relative = relative_error(found)
     numbers = [f"{x:.4g}" for x in (found.rmse, found.mae, norm, _spread(found))]
     return [*numbers, "–" if np.isnan(relative) else f"{relative:.3%}"]
 

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from acepure.active.folder import Folder
+from acepure.active.records import learning_curve
 from acepure.plotting.curves import plot_curves
 from acepure.plotting.style import PALETTE, new_axes, new_figure, tidy
 
@@ -96,14 +98,11 @@ def hal_figure(folder: str | os.PathLike[str]) -> Figure:
     """
     path = Path(folder)
     settings = json.loads((path / "settings.json").read_text(encoding="utf-8"))
-    found = [json.loads(name.read_text(encoding="utf-8")) for name in sorted((path / "predictions").glob("0*.json"))]
-    names = [name.stem for name in sorted((path / "predictions").glob("0*.json"))]
-    explored = [(name, one) for name, one in zip(names, found) if "criteria" in one]
+    names = sorted((path / "predictions").glob("0*.json"))
+    found = ((name.stem, json.loads(name.read_text(encoding="utf-8"))) for name in names)
+    explored = [(name, one) for name, one in found if "criteria" in one]
     shown = explored if len(explored) <= _MOST_CURVES else [*explored[:3], *explored[3 - _MOST_CURVES :]]
-    fits = [json.loads(name.read_text(encoding="utf-8")) for name in sorted((path / "fits").glob("[0-9]*.json"))]
-    log = path / "log.jsonl"
-    lines = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()] if log.exists() else []
-    scored = [line for line in lines if "forces_error" in line]
+    scored = [line for line in Folder(path).log() if "forces_error" in line]
     figure = new_figure(12.5, 3.9)
     first, second, third = figure.subplots(1, 3)
     if shown:
@@ -115,7 +114,7 @@ def hal_figure(folder: str | os.PathLike[str]) -> Figure:
     else:
         first.set_axis_off()
     plot_predictions([line["forces_sigma"] for line in scored], [line["forces_error"] for line in scored], ax=second)
-    tested = [fit for fit in fits if "forces" in fit]
+    tested = [fit for fit in learning_curve(Folder(path)) if "forces" in fit]
     if tested:
         curve = [fit["labels"] for fit in tested], [fit["forces"] for fit in tested]
         plot_curves({"forces": curve}, xlabel="labels", ylabel="RMSE on test structures (eV/Å)", yscale="log", ax=third)

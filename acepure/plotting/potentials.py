@@ -71,18 +71,8 @@ def plot_parity(errors: Errors, quantity: str = "energy", *, ax: Axes | None = N
     groups, kind = _groups(errors, quantity), _QUANTITIES[quantity]
     ax = new_axes(ax, figsize=(4.8, 4.4))
     for k, (name, found) in groups.items():
-        ax.plot(
-            kind.factor * found.true,
-            kind.factor * found.predicted,
-            MARKERS[k % len(MARKERS)],
-            color=PALETTE[k % len(PALETTE)],
-            markersize=3.5,
-            markeredgewidth=0,
-            alpha=0.7,
-            label=_legend(name, found, kind),
-            zorder=2 + 1 / len(found.true),  # small groups would vanish behind large ones
-            rasterized=True,
-        )
+        true, predicted = kind.factor * found.true, kind.factor * found.predicted
+        draw_points(ax, true, predicted, k, _legend(name, found, kind))
     ends = kind.factor * np.array([[f.true.min(), f.true.max()] for _, f in groups.values()])
     ax.axline((ends.min(), ends.min()), slope=1.0, **_GUIDE)
     ax.set(xlabel=f"{kind.words}, label ({kind.unit})", ylabel=f"{kind.words}, predicted ({kind.unit})")
@@ -119,9 +109,7 @@ def plot_error_distribution(errors: Errors, quantity: str = "energy", *, ax: Axe
         raise ValueError(f"all errors of {quantity} are zero, which a logarithmic scale cannot show")
     ax = new_axes(ax, figsize=(4.8, 4.0))
     for k, (name, found) in groups.items():
-        x, share = survival(kind.error_factor * np.abs(found.predicted - found.true))
-        line, color = LINES[k % len(LINES)], PALETTE[k % len(PALETTE)]
-        ax.step(x, 100 * share, where="pre", linestyle=line, color=color, label=_legend(name, found, kind))
+        draw_survival(ax, kind.error_factor * np.abs(found.predicted - found.true), k, _legend(name, found, kind))
     ax.set_xscale("log")
     ax.set_yscale("log")
     ax.set_xlim(_SMALLEST * largest, 1.5 * largest)
@@ -316,6 +304,20 @@ def _worst(errors: Errors) -> Errors:
     others = {name: group for name, group in errors.groups.items() if name not in worst}
     together = _merged({f"{len(others)} others": Errors(others)}).groups
     return Errors({name: errors.groups[name] for name in worst} | together)
+
+
+def draw_points(ax: Axes, true: np.ndarray, predicted: np.ndarray, k: int, label: str) -> None:
+    """Draw predictions of the k-th group against its labels."""
+    style: dict[str, Any] = {"markersize": 3.5, "markeredgewidth": 0, "alpha": 0.7, "rasterized": True}
+    style["zorder"] = 2 + 1 / len(true)  # small groups would vanish behind large ones
+    ax.plot(true, predicted, MARKERS[k % len(MARKERS)], color=PALETTE[k % len(PALETTE)], label=label, **style)
+
+
+def draw_survival(ax: Axes, errors: np.ndarray, k: int, label: str | None) -> None:
+    """Draw which part of the errors of the k-th group, which are >= 0, is at least so large."""
+    x, share = survival(errors)
+    line, color = LINES[k % len(LINES)], PALETTE[k % len(PALETTE)]
+    ax.step(x, 100 * share, where="pre", linestyle=line, color=color, label=label)
 
 
 def survival(errors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

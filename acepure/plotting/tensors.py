@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from acepure._utils.checks import check_kind
-from acepure.fitting.tensor_errors import TensorErrors
+from acepure.fitting.tensor_errors import TensorErrors, relative_error
 from acepure.fitting.tensor_labels import components_of
-from acepure.plotting.potentials import survival
-from acepure.plotting.style import LINES, MARKERS, PALETTE, new_axes, new_figure, tidy
+from acepure.plotting.potentials import draw_points, draw_survival
+from acepure.plotting.style import new_axes, new_figure, tidy
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -50,18 +50,9 @@ def plot_tensor_parity(
     check_kind("errors", errors, TensorErrors)
     found, unit = errors.of_irrep(irrep, quantity), _unit(errors, quantity)
     ax = new_axes(ax, figsize=(4.8, 4.4))
-    relative = found.rmse / spread if (spread := float(np.sqrt(np.mean(found.true.var(axis=0))))) else np.nan
-    ax.plot(
-        found.true.ravel(),
-        found.predicted.ravel(),
-        MARKERS[color % len(MARKERS)],
-        color=PALETTE[color % len(PALETTE)],
-        markersize=3.5,
-        markeredgewidth=0,
-        alpha=0.7,
-        label=f"{name} {found.rmse:.3g} ({relative:.2%})".strip(),
-        rasterized=True,
-    )
+    relative = relative_error(found)
+    label = f"{name} {found.rmse:.3g} ({relative:.2%})".strip()
+    draw_points(ax, found.true.ravel(), found.predicted.ravel(), color, label)
     if color == 0:
         lowest = float(found.true.min())
         ax.axline((lowest, lowest), slope=1.0, color="0.35", linewidth=0.9, linestyle=":")
@@ -99,10 +90,8 @@ def tensor_figure(errors: TensorErrors, test: TensorErrors | None = None) -> Fig
                 continue
             plot_tensor_parity(part, irrep, quantity, ax=above, name=name, color=k)
             found = part.of_irrep(irrep, quantity)
-            x, share = survival(np.abs(found.predicted - found.true).ravel())
-            if len(x):
-                style = {"linestyle": LINES[k % len(LINES)], "color": PALETTE[k % len(PALETTE)]}
-                below.step(x, 100 * share, where="pre", label=name or None, **style)
+            if (errors_here := np.abs(found.predicted - found.true).ravel()).any():
+                draw_survival(below, errors_here, k, name or None)
         unit = _unit(errors, quantity)
         below.set(xlabel=f"error{_bracket(unit)}", ylabel="at least so large (%)", xscale="log", yscale="log")
         if test is not None:
