@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 import reprlib
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import combinations_with_replacement, islice, product
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from acepure._utils.memory import physical_memory
 from acepure.errors import BasisTooLargeError
@@ -43,31 +44,37 @@ _COUNTED = 2.0**30
 Label = TypeVar("Label", int, float)
 
 
-class IndexSets(Protocol):
-    """What is counted here: the fields of a `Specification` that decide its size."""
+@dataclass(frozen=True)
+class IndexSets:
+    """The fields of a `Specification`, which documents them, and the limits that they set."""
+
+    species: tuple[str, ...]
+    order: int
+    totaldegree: tuple[float, ...] | None = None
+    n_max: tuple[int, ...] | None = None
+    l_max: tuple[int, ...] | None = None
+    wL: float = 1.0
+    n_start: int = 0
+    functions: tuple[Block, ...] | None = field(default=None, repr=False)
+    L: int = 0
+    parity: int = 1
+    occupancy: Occupancy | None = None
+
+    def limits(self, nu: int) -> tuple[int, Callable[[int], int]]:
+        """Largest l of a factor at order ν, and the largest n − n_start as a function of l."""
+        if self.totaldegree is None:
+            n_max, l_max = self._box
+            return l_max[nu - 1], lambda l: n_max[nu - 1] - 1
+        spare = _spare(self, nu)
+        l_top = math.floor(spare / self.wL)
+        l_top = l_top if nu > 1 else min(l_top, self.L)
+        return l_top, lambda l: math.floor(spare - self.wL * l)
 
     @property
-    def species(self) -> tuple[str, ...]: ...
-    @property
-    def order(self) -> int: ...
-    @property
-    def totaldegree(self) -> tuple[float, ...] | None: ...
-    @property
-    def n_max(self) -> tuple[int, ...] | None: ...
-    @property
-    def wL(self) -> float: ...
-    @property
-    def n_start(self) -> int: ...
-    @property
-    def functions(self) -> tuple[Block, ...] | None: ...
-    @property
-    def L(self) -> int: ...
-    @property
-    def parity(self) -> int: ...
-    @property
-    def occupancy(self) -> Occupancy | None: ...
-    def limits(self, nu: int) -> tuple[int, Callable[[int], int]]: ...
-    def __hash__(self) -> int: ...
+    def _box(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """n_max and l_max, where the functions are chosen by them."""
+        assert self.n_max is not None and self.l_max is not None
+        return self.n_max, self.l_max
 
 
 @lru_cache(maxsize=64)
@@ -87,7 +94,7 @@ def function_counts(spec: IndexSets) -> tuple[tuple[int, int], ...]:
         functions = products = 0.0
         for ls in _coupled_degrees(spec, nu):
             if spec.totaldegree is None:
-                width, step = _width(spec, nu), 0
+                width, step = spec._box[0][nu - 1], 0
             else:
                 width, step = math.floor(_spare(spec, nu) - spec.wL * sum(ls)) + 1, 1
             for groups, n_species in _groups(spec, ls):
@@ -110,12 +117,6 @@ def _largest_l(spec: IndexSets, nu: int) -> float:
         return spec.limits(nu)[0]
     total = _spare(spec, nu) / spec.wL
     return min(total, (total + spec.L) // 2) if spec.L else total // 2
-
-
-def _width(spec: IndexSets, nu: int) -> int:
-    """How many n a box has."""
-    assert spec.n_max is not None
-    return spec.n_max[nu - 1]
 
 
 def _spare(spec: IndexSets, nu: int) -> float:
@@ -228,7 +229,7 @@ def _at_least(spec: IndexSets, enough: float, steps: int | None) -> float:
             if spec.occupancy is not None and not any(True for _ in _groups(spec, ls)):
                 continue
             if spec.totaldegree is None:
-                width = _width(spec, nu)
+                width = spec._box[0][nu - 1]
                 total += math.perm(width, nu) / same if differ else max(1.0, float(width) ** nu / same)
             else:
                 rest = math.floor(min(_spare(spec, nu) - spec.wL * sum(ls), 1e6)) - differ

@@ -15,8 +15,8 @@ Four ways to choose them:
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -25,7 +25,7 @@ from ase.data import atomic_numbers
 
 from acepure._utils.checks import count, number, symbol
 from acepure.labels.characters import coupling_count
-from acepure.labels.counting import ROUNDING, check_label, check_memory, function_counts, refuse_at_least
+from acepure.labels.counting import ROUNDING, IndexSets, check_label, check_memory, function_counts, refuse_at_least
 from acepure.labels.factors import Block, Factor, equality_pattern
 from acepure.labels.irreps import INVARIANT, Irrep, resolve_irrep
 from acepure.labels.occupancy import NOT_AN_ATOM, Occupancy
@@ -39,7 +39,7 @@ BUDGET_RATIO = 0.8
 
 
 @dataclass(frozen=True)
-class Specification:
+class Specification(IndexSets):
     """The index sets of a basis.
 
     Use `Specification.create`, which checks and resolves the arguments; the fields are the resolved ones.
@@ -65,18 +65,6 @@ class Specification:
     occupancy : Occupancy, or None
         How often some species may occur in a function.
     """
-
-    species: tuple[str, ...]
-    order: int
-    totaldegree: tuple[float, ...] | None = None
-    n_max: tuple[int, ...] | None = None
-    l_max: tuple[int, ...] | None = None
-    wL: float = 1.0
-    n_start: int = 0
-    functions: tuple[Block, ...] | None = field(default=None, repr=False)
-    L: int = 0
-    parity: int = 1
-    occupancy: Occupancy | None = None
 
     @classmethod
     def create(
@@ -243,22 +231,6 @@ class Specification:
                     yield from extend(i, (*chosen, labels[i]), rest - degrees[i])
 
         return extend(0, (), budget)
-
-    @property
-    def _box(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """n_max and l_max, where the functions are chosen by them."""
-        assert self.n_max is not None and self.l_max is not None
-        return self.n_max, self.l_max
-
-    def limits(self, nu: int) -> tuple[int, Callable[[int], int]]:
-        """Largest l of a factor at order ν, and the largest n − n_start as a function of l."""
-        if self.totaldegree is None:
-            n_max, l_max = self._box
-            return l_max[nu - 1], lambda l: n_max[nu - 1] - 1
-        spare = self.totaldegree[nu - 1] - nu * self.n_start + ROUNDING
-        l_top = math.floor(spare / self.wL)
-        l_top = l_top if nu > 1 else min(l_top, self.L)
-        return l_top, lambda l: math.floor(spare - self.wL * l)
 
     def within(self, most: Mapping[str, int]) -> Specification:
         """Return the functions that have at most so many factors of each symbol.
