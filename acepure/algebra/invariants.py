@@ -18,7 +18,7 @@ features.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from functools import cache
+from functools import cache, partial
 from itertools import product
 from math import factorial, prod
 from typing import Any, NamedTuple
@@ -130,7 +130,7 @@ class _Builder:
         self.pairs = pairs
         self.irrep = irrep
         self._chains: dict[tuple[Any, ...], tuple[Any, ...]] = {}
-        self._maps: dict[tuple[Any, ...], np.ndarray | None] = {}
+        self._map = cache(partial(_angular_map, irrep=irrep))  # forgotten with the builder
 
     def terms(self, block: Block) -> Iterator[tuple[Block, np.ndarray]]:
         ls, pattern = tuple(f.l for f in block), equality_pattern(block)
@@ -189,21 +189,6 @@ class _Builder:
             value *= sum(c * d * constant(Factor(L, y, p), Factor(L, z, q)) for y, p, c in first for z, q, d in second)
         return value
 
-    def _map(
-        self,
-        ls: tuple[int, ...],
-        pattern: tuple[int, ...],
-        scheme: Scheme,
-        degrees: tuple[int, ...],
-        order: tuple[int, ...],
-        target_pattern: tuple[int, ...],
-    ) -> np.ndarray | None:
-        """Matrix from the couplings of the block to those of the target; None where it vanishes."""
-        key = (ls, pattern, scheme.pooled, scheme.contracted, degrees, order, target_pattern)
-        if key not in self._maps:
-            self._maps[key] = _angular_map(ls, pattern, scheme, degrees, order, target_pattern, self.irrep)
-        return self._maps[key]
-
 
 def _angular_map(
     ls: tuple[int, ...],
@@ -214,6 +199,7 @@ def _angular_map(
     target_pattern: tuple[int, ...],
     irrep: Irrep,
 ) -> np.ndarray | None:
+    """Matrix from the couplings of the block to those of the target; None where it vanishes."""
     reduced = _reductions(ls, scheme, irrep)[degrees]
     d = len(reduced)
     matrix = symmetric_couplings(ls, pattern, *irrep)[0] / multiplicity_factor(pattern)
