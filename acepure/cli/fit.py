@@ -57,8 +57,6 @@ from acepure.models.tensor import TensorModel
 from acepure.structures.files import StructureFiles
 from acepure.structures.gate import species_of
 
-__all__ = ["add"]
-
 #: Of a basis of which only the cutoff, the radial functions or the species are given.
 N_FUNCTIONS = 500
 

@@ -28,9 +28,6 @@ from acepure.fitting.weight_choice import choose_weights
 from acepure.fitting.weights import LabelWeights, Weights
 from acepure.models.linear import LinearACE
 
-__all__ = ["FinalRows", "final_rows", "held_out_by_group", "held_out_text"]
-
-
 # Groups change their weights by this factor at most: with 10, structures that are rare and far from all others lose.
 _GUARD = 3.0
 

@@ -42,8 +42,6 @@ from acepure.neighbors.lists import neighbor_list
 
 _log = logging.getLogger(__name__)
 
-__all__ = ["Recipe", "choose_basis", "default_size"]
-
 #: Radial functions: a transform and an envelope.
 RADIAL = (
     (AgnesiTransform(p=1, q=3), SmoothEnvelope(2)),

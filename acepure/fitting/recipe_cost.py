@@ -17,8 +17,6 @@ from acepure.fitting.labels import LabeledStructure
 
 _log = logging.getLogger(__name__)
 
-__all__ = ["log_result", "measure_cost"]
-
 # The largest of the first structures is evaluated so often.
 _LOOKED_AT, _REPEATS = 100, 3
 

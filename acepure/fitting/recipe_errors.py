@@ -21,8 +21,6 @@ from acepure.fitting.recipe_triangles import KINDS, FoldTriangles, triangle_of
 from acepure.fitting.solvers import solve
 from acepure.fitting.system import Unknowns
 
-__all__ = ["HeldOut", "HeldOutErrors"]
-
 # λ relative to the square of the largest singular value: below, the map to v would lose all digits.
 _LEAST_RIDGE = 1e-14
 

@@ -30,8 +30,6 @@ from acepure.fitting.design import Design, Triangle
 from acepure.fitting.labeled import LabeledSet
 from acepure.fitting.labels import LabeledStructure
 
-__all__ = ["KINDS", "FoldTriangles", "assemble_folds", "interleaved_folds"]
-
 #: Kinds of labels, in the order of the rows of a structure.
 KINDS = ("energy", "forces", "virial")
 # Rows of a batch in numbers of columns, and rows at which a block is reduced, likewise.

@@ -6,8 +6,6 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 
 from acepure.fitting.weights import LabelWeights, Weights
 
-__all__ = ["relative_weights", "scaled_weights", "without_virials"]
-
 
 def relative_weights(weights: Weights) -> tuple[Weights, LabelWeights]:
     """Return weights of groups relative to the default, and the default.

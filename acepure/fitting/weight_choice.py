@@ -19,8 +19,6 @@ from acepure.fitting.recipe_errors import HeldOut, HeldOutErrors
 from acepure.fitting.recipe_triangles import KINDS, FoldTriangles
 from acepure.fitting.system import Unknowns
 
-__all__ = ["ENERGY_WEIGHTS", "WeightChoice", "choose_weights"]
-
 #: Weights of energies that are tried.
 ENERGY_WEIGHTS = (3.0, 5.5, 10.0, 17.0, 30.0, 55.0, 100.0, 170.0, 300.0)
 # Standard errors that are no chance: of what makes labels useless, and of what is best.

@@ -12,8 +12,6 @@ from numpy.typing import ArrayLike
 from acepure._utils.checks import distances
 from acepure.functions.radial import RadialBasis
 
-__all__ = ["RadialTable", "SplineRadialBasis"]
-
 
 @dataclass(frozen=True, eq=False)
 class RadialTable:

@@ -18,8 +18,6 @@ import numpy as np
 from acepure._utils.memory import physical_memory
 from acepure.features.basis import ACEBasis
 
-__all__ = ["FeatureStore"]
-
 FORMAT = "acepure features"
 VERSION = 1
 _OLDEST_ZARR = (3, 1, 3)  # the first that writes files under other names and renames them

@@ -32,8 +32,6 @@ from acepure.features.basis import ACEBasis, check_basis
 from acepure.features.store.reader import FORMAT, VERSION, FeatureStore, zarr_module
 from acepure.structures.gate import check_structure
 
-__all__ = ["write_features"]
-
 _CHUNK_BYTES = 2**22
 _STRUCTURES_PER_CHUNK = 4096
 _ATOMS_PER_BATCH = 512

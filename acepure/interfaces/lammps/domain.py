@@ -17,8 +17,6 @@ from acepure.models.coverage import CoverageCheck
 from acepure.models.potential import SitePotential
 from acepure.neighbors.lists import NeighborList
 
-__all__ = ["Domain"]
-
 
 class Domain:
     """Atoms of a part of space and the ghosts around it, the images of periodic boxes included.

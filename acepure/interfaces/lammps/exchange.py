@@ -12,8 +12,6 @@ from typing import Any
 import numpy as np
 from scipy.sparse import csr_array
 
-__all__ = ["GhostForces"]
-
 
 class GhostForces:
     """The way of forces on ghosts to the atoms they are copies of; for one set of atoms and ghosts.

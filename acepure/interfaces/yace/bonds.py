@@ -15,8 +15,6 @@ import numpy as np
 
 from acepure.interfaces.yace.radial_families import FAMILIES, Pair, gaussian_core, step_down, zbl_core
 
-__all__ = ["Bond", "Core", "PolynomialBond", "TableBond"]
-
 # The last node of a table is at the cutoff up to rounding, where functions count as zero.
 _AT_CUTOFF = 1 - 1e-12
 

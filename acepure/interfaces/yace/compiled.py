@@ -23,8 +23,6 @@ from acepure.labels.factors import OneParticle, ProductSet
 from acepure.neighbors.sites import Sites
 from acepure.stages.fused import LinearEvaluator, PairGeometry
 
-__all__ = ["compiled"]
-
 # A channel of degree l takes as many steps as blocks of so many harmonics.
 _BLOCK = 8
 # So many numbers products may be multiplied out to, of one rank.

@@ -6,8 +6,6 @@ from collections.abc import Iterator
 
 import numpy as np
 
-__all__ = ["complex_harmonics"]
-
 
 def complex_harmonics(vectors: np.ndarray, lmax: int) -> tuple[np.ndarray, np.ndarray]:
     r"""Return Y_lm(r/|r|), √4π times the orthonormal harmonics with Condon–Shortley phase, and the gradients.

@@ -24,8 +24,6 @@ from acepure.features.basis import ACEBasis
 from acepure.features.change_of_basis import product_expansion
 from acepure.labels.factors import OneParticle
 
-__all__ = ["Products", "complex_products", "folded_products", "merged", "real_products", "without_mirrored"]
-
 # What may be left of products with Σm ≠ 0 and of imaginary parts, relative to the largest coefficient.
 _ROUNDING = 1e-9
 # Coefficients smaller than this part of the largest one of their order are left out.

@@ -13,8 +13,6 @@ from acepure.interfaces.yace.embeddings import FileEmbedding
 from acepure.interfaces.yace.evaluator import Terms, YaceContent
 from acepure.interfaces.yace.radial_tables import Expansion, RadialTables
 
-__all__ = ["folded_model", "yace_content"]
-
 
 def folded_model(basis: ACEBasis, coefficients: np.ndarray) -> list[Products]:
     """Return the densities of each species of center in products of complex sums.

@@ -12,8 +12,6 @@ from acepure._utils.checks import symbol
 from acepure._utils.files import atomic_write
 from acepure.models.repulsion import PairCore
 
-__all__ = ["core_table_text", "write_core_table"]
-
 _FIRST = 0.05  # Å; LAMMPS stops at shorter distances
 _POINTS = 4000
 

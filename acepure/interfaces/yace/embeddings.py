@@ -17,8 +17,6 @@ import numpy as np
 
 from acepure.interfaces.yace.radial_families import step_down
 
-__all__ = ["KINDS", "LINEAR", "SHIFTED", "FileEmbedding"]
-
 SHIFTED = "FinnisSinclairShiftedScaled"
 KINDS = ("FinnisSinclair", SHIFTED)
 # Of "FinnisSinclair": where the power begins, and beyond which (w a)³ it is alone.

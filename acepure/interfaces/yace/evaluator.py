@@ -26,8 +26,6 @@ from acepure.interfaces.yace.embeddings import FileEmbedding
 from acepure.neighbors.lists import NeighborList, neighbor_list
 from acepure.structures.gate import check_structure
 
-__all__ = ["Plan", "Terms", "YaceContent", "evaluate_content"]
-
 # How many complex numbers an intermediate array may have.
 _BLOCK = 2_000_000
 

@@ -16,8 +16,6 @@ from collections.abc import Callable
 
 import numpy as np
 
-__all__ = ["FAMILIES", "Pair", "gaussian_core", "step_down", "zbl_core"]
-
 #: Values and d/dr.
 Pair = tuple[np.ndarray, np.ndarray]
 

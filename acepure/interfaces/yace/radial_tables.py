@@ -24,8 +24,6 @@ from acepure.functions.transforms import LinearTransform, PowerTransform
 from acepure.interfaces.yace.bonds import Bond, PolynomialBond, TableBond
 from acepure.interfaces.yace.complex_products import Products
 
-__all__ = ["RadialTables", "chebyshev_tables", "polynomial_tables"]
-
 # Series are computed with so many nodes, until their coefficients have died out.
 _NODES = (64, 256, 1024, 4096)
 # Terms that a file may have; LAMMPS computes all of them for each pair of atoms.

@@ -14,8 +14,6 @@ from acepure.features.basis import ACEBasis
 from acepure.features.linear import EnergyAndForces
 from acepure.interfaces.yace.evaluator import YaceContent, evaluate_content
 
-__all__ = ["Difference", "compare", "trial_structures"]
-
 _ATOMS = 24
 _DIMERS = 8
 # Atoms are as far apart as this part of the sum of their covalent radii, and as dense as an fcc crystal made so.

@@ -20,8 +20,6 @@ from acepure.neighbors.environments import Environments
 from acepure.neighbors.lists import NeighborList
 from acepure.neighbors.sites import Sites
 
-__all__ = ["YacePotential"]
-
 
 class YacePotential(SitePotential):
     """A potential of a .yace file, of acepure or of others; `read_yace` makes it.

@@ -21,8 +21,6 @@ from acepure.interfaces.yace.yace_potential import YacePotential
 from acepure.interfaces.yace.yace_text import FIRST_LINE, LAST_LINE
 from acepure.interfaces.yace.yaml_tree import YaceError, yaml_tree
 
-__all__ = ["read_yace"]
-
 # A file takes at most this many times its size in memory; what would need more than a third of it is not read.
 _EXPANSION = 100
 # Files beyond these are damaged, or nobody could evaluate them.

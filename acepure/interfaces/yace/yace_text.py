@@ -11,8 +11,6 @@ from acepure.interfaces.yace.bonds import Bond, TableBond
 from acepure.interfaces.yace.embeddings import FileEmbedding
 from acepure.interfaces.yace.evaluator import Terms, YaceContent
 
-__all__ = ["FIRST_LINE", "LAST_LINE", "yace_text"]
-
 # Comments, by which a file that was cut short between two functions is recognized.
 FIRST_LINE, LAST_LINE = "# Written by acepure", "# End of file"
 # Where F ends, and over what range, in files without cores.

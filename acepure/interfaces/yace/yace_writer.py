@@ -30,8 +30,6 @@ from acepure.models.embedded import EmbeddedACE
 from acepure.models.embedding import Embedding, FinnisSinclair
 from acepure.models.repulsion import PairCore
 
-__all__ = ["YaceReport", "write_yace"]
-
 # Accuracy of radial functions, relative to the tolerance of energies and forces; the next one is tried where sums
 # cancel so much that the first is not enough.
 _ACCURACIES = (1e-1, 1e-3, 1e-6, 1e-9)

@@ -12,8 +12,6 @@ from typing import Any
 
 import yaml
 
-__all__ = ["YaceError", "yaml_tree"]
-
 # libyaml is ten times faster, where PyYAML comes with it.
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _DEEPEST = 10
