@@ -8,10 +8,7 @@ from itertools import islice
 from time import perf_counter
 from typing import Any, Protocol
 
-from ase import Atoms
-
-from acepure.features.linear import EnergyAndForces
-from acepure.fitting.errors import Errors
+from acepure.fitting.errors import Errors, Potential
 from acepure.fitting.labeled import LabeledSet
 from acepure.fitting.labels import LabeledStructure
 
@@ -21,15 +18,11 @@ _log = logging.getLogger(__name__)
 _LOOKED_AT, _REPEATS = 100, 3
 
 
-class _Potential(Protocol):
-    def evaluate(self, atoms: Atoms, *, num_threads: int | None = None) -> EnergyAndForces: ...
-
-
-class _Model(_Potential, Protocol):
+class _Model(Potential, Protocol):
     def errors(self, structures: LabeledSet, **work: Any) -> Errors: ...
 
 
-def measure_cost(potential: _Potential, labeled: Iterable[LabeledStructure]) -> float:
+def measure_cost(potential: Potential, labeled: Iterable[LabeledStructure]) -> float:
     """Return the time of energy, forces and neighbor list in µs per atom, on one thread: the shortest of three.
 
     The structure is the largest of the first hundred.

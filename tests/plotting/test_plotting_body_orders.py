@@ -3,15 +3,9 @@
 import numpy as np
 import pytest
 from ase import Atoms
-from matplotlib.figure import Figure
 
 from acepure import ACEBasis, LinearACE
 from acepure.plotting import plot_orders, plot_trimer_map
-
-
-@pytest.fixture
-def ax():
-    return Figure().subplots()
 
 
 def model():

@@ -4,7 +4,6 @@ import matplotlib
 import numpy as np
 import pytest
 from cases.diagnostics import Table, orthonormal
-from matplotlib.figure import Figure
 
 from acepure import ACEBasis
 from acepure.diagnostics import Comparison, ComparisonRow, coefficient_decay, conditioning
@@ -17,18 +16,6 @@ from acepure.plotting import (
 )
 
 matplotlib.use("Agg")
-
-
-@pytest.fixture(autouse=True)
-def settings_stay():
-    before = dict(matplotlib.rcParams)
-    yield
-    assert dict(matplotlib.rcParams) == before, "a figure changed global settings"
-
-
-@pytest.fixture
-def ax():
-    return Figure(layout="constrained").subplots()
 
 
 def draw(ax):

@@ -7,22 +7,7 @@ import pytest
 from acepure.plotting import plot_correlations, plot_curves, plot_distributions
 
 matplotlib.use("Agg")
-from matplotlib import pyplot as plt
 from matplotlib.colors import to_hex
-from matplotlib.figure import Figure
-
-
-@pytest.fixture(autouse=True)
-def close_figures():
-    before = dict(matplotlib.rcParams)
-    yield
-    assert dict(matplotlib.rcParams) == before, "a figure changed global settings"
-    plt.close("all")
-
-
-@pytest.fixture
-def ax():
-    return Figure(layout="constrained").subplots()
 
 
 def test_curves(ax):

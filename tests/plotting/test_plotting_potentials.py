@@ -24,18 +24,6 @@ matplotlib.use("Agg")
 FACTORS = {"energy": (1, 1e3), "forces": (1, 1), "virial": (1, 1e3), "stress": (1 / GPa, 1 / GPa)}
 
 
-@pytest.fixture(autouse=True)
-def settings_stay():
-    before = dict(matplotlib.rcParams)
-    yield
-    assert dict(matplotlib.rcParams) == before, "a figure changed global settings"
-
-
-@pytest.fixture
-def ax():
-    return Figure(layout="constrained").subplots()
-
-
 def draw(figure):
     """Render: missing glyphs and bad layouts are warnings, and warnings are errors here."""
     figure.canvas.draw()
@@ -193,7 +181,7 @@ def test_dimers_of_a_model_without_distances(ax):
     plot_dimers(LinearACE(basis, np.zeros(2)), ax=ax)
     draw(ax.figure)
     assert not ax.get_legend().get_title().get_text()
-    with pytest.raises(TypeError, match="model must be a FittedPotential"):
+    with pytest.raises(TypeError, match="model must be a SitePotential"):
         plot_dimers(basis)
 
 
