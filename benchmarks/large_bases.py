@@ -45,6 +45,17 @@ def by_degrees(degrees: list[float], canonical: bool) -> ACEBasis:
     return ACEBasis(["H", "C", "O"], order=len(degrees), totaldegree=degrees, **options)
 
 
+def side_by_side(atoms: ase.Atoms, n: int = 16) -> ase.Atoms:
+    """Return n copies far from each other: centers of a species fill the lanes of the kernels."""
+    every = ase.Atoms()
+    for k in range(n):
+        copy = ase.Atoms(atoms.symbols, atoms.positions)
+        copy.translate([30.0 * k, 0.0, 0.0])
+        every += copy
+    every.info["energy"] = 0.0
+    return every
+
+
 def row(name: str, degrees: list[float] | int, canonical: bool, solver: str) -> dict[str, object]:
     """Fit and compare; one number is a size, for which the basis is chosen."""
     warnings.simplefilter("ignore")
@@ -75,6 +86,7 @@ def row(name: str, degrees: list[float] | int, canonical: bool, solver: str) -> 
         "seconds": seconds,
         "GiB": memory,
         "us": measure_cost(model, label_structures(frames)),
+        "us many": measure_cost(model, label_structures([side_by_side(frames[0])])),
         "summary": [line for line in model.report["summary"] if "alpha" in line or "degrees" in line],
     }
 
@@ -92,7 +104,7 @@ def main() -> None:
     for name in arguments.sets:
         shown = "".join(f"{test.removeprefix('test_'):>22s}" for test in TESTS[name])
         head = f"{name:9s} {'degrees':>14s} {'':>6s}{'nominal':>9s}{'unknowns':>9s}"
-        print(f"{head}{shown}{'fit s':>8s}{'GiB':>6s}{'µs/atom':>9s}")
+        print(f"{head}{shown}{'fit s':>8s}{'GiB':>6s}{'µs/atom':>9s}{'16 of them':>11s}")
         for chosen in [*arguments.degrees, *arguments.sizes]:
             degrees = chosen if isinstance(chosen, int) else [float(d) for d in chosen.split(",")]
             for canonical in (True, False) if arguments.both else (True,):
@@ -102,7 +114,7 @@ def main() -> None:
                 kind = "can." if canonical else "self"
                 print(
                     f"{'':9s} {chosen:>14} {kind:>6s}{r['nominal']:9,}{r['unknowns']:9,}{cells}"
-                    f"{r['seconds']:8.0f}{r['GiB']:6.2f}{r['us']:9.1f}   {'; '.join(r['summary'])}",
+                    f"{r['seconds']:8.0f}{r['GiB']:6.2f}{r['us']:9.1f}{r['us many']:11.1f}   {'; '.join(r['summary'])}",
                     flush=True,
                 )
 
