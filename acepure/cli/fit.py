@@ -123,7 +123,7 @@ def add(commands: Any) -> None:
         "Chosen from the structures unless an option other than --size and --self-interacting says which: "
         f"--n-functions (default {N_FUNCTIONS} then), --totaldegree, or --n-max and --l-max.",
     )
-    size = "unknowns in all, functions times species, of functions that are chosen; default 300 n^1.5 for n species"
+    size = "unknowns in all, functions times species, of chosen functions; default 300 n^1.5 for n species, or 4000"
     add_number(group, "--size", size)
     add_species(group, required=False)
     add_functions(group, SPECIFICATION, _HELP)

@@ -1,8 +1,8 @@
 """The automatic recipe: cutoff, radial functions and functions of a fit, from the training data alone.
 
     one pass            median nearest-neighbor distance d, combinations of elements, contradictions of virials
-    candidates          cutoffs 2.1, 2.5, 2.9 d and on while the best is the longest; two kinds of radial functions;
-                        half of the functions, some of the forces, errors of folds left out
+    candidates          cutoffs 1.8, 2.1, 2.5, 2.9 d and on while the best is the longest; two kinds of functions; half
+                        of their number, some of the forces, errors of folds left out
     selection           from a pool of 3.5 times the functions, by gain / cost^¼
     final rows          all of them; weights by errors of folds left out (see `weight_choice.py`, `group_choice.py`)
 
@@ -47,7 +47,8 @@ RADIAL = (
     (AgnesiTransform(p=1, q=3), SmoothEnvelope(2)),
     (AgnesiTransform(p=2, q=4), SmoothEnvelope(3)),
 )
-_REACHES = (2.1, 2.5, 2.9)  # in nearest-neighbor distances
+_REACHES = (1.8, 2.1, 2.5, 2.9)  # in nearest-neighbor distances; the least sees two shells of common crystals
+_FIRST = 2.5  # with both kinds of radial functions
 _GROWTH = 1.16  # from each to the next
 # A longer cutoff costs more: the sum of the logarithms of errors must fall by this.
 _WORTH = 0.01
@@ -111,14 +112,16 @@ class _Trial(NamedTuple):
 
 
 def default_size(n_species: int) -> int:
-    """Return the number of unknowns in all: 300 n^1.5 for n species, so 300, 849, 1559, 2400, ...
+    """Return the number of unknowns in all: 300 n^1.5 for n species, so 300, 849, 1559, 2400, ...; 4000 at most.
+
+    With more, normal equations would be solved, in which species do not know of each other.
 
     Examples
     --------
-    >>> default_size(1), default_size(4)
-    (300, 2400)
+    >>> default_size(1), default_size(4), default_size(8)
+    (300, 2400, 4000)
     """
-    return round(300 * n_species**1.5)
+    return min(round(300 * n_species**1.5), _MOST_POOL)
 
 
 def choose_basis(
@@ -275,9 +278,8 @@ class _Search:
             f"candidates: about {n_functions} functions per species, {self.folds} folds; nearest neighbors are at "
             f"{self.census.nearest:.3f} Å (median)"
         )
-        low, middle, high = _REACHES
-        kind = min((0, 1), key=lambda k: tried(middle, k).choice.score)
-        reaches = [low, middle, high]
+        kind = min((0, 1), key=lambda k: tried(_FIRST, k).choice.score)
+        reaches = [*_REACHES]
         while True:
             row = [tried(reach, kind) for reach in reaches]
             best = self._best(row)

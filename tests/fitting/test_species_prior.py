@@ -144,6 +144,24 @@ def test_the_evidence_chooses_and_composition_is_extrapolated():
     assert half.neighbors == 0.5 and half.centers is not None
 
 
+@pytest.mark.parametrize("reference", [None, IdealGas(0.05)])
+def test_the_evidence_is_that_of_the_features_of_lowest_degree(monkeypatch, reference):
+    """Of a large basis as of a small one with these features alone."""
+    radial = PolynomialRadialBasis(4.5, AgnesiTransform(r0=2.5))
+    small, large = (ACEBasis(["Cu", "Zr"], radial=radial, totaldegree=(d, d)) for d in (1, 3))
+    if reference is not None:
+        small, large = (basis.centered(reference, orthonormal=False) for basis in (small, large))
+    weights = np.random.default_rng(0).standard_normal((2, len(large)))
+    labeled = labeled_by(LinearFunction(large, weights), strained_crystals(["Cu", "Zr"], 24))
+    monkeypatch.setattr("acepure.fitting.system._TELLING", 2 * len(small))
+    found = [
+        prior_from_evidence(basis, SmoothnessPrior(), assemble(Design(basis, resolve_weights(), E0S), labeled))
+        for basis in (small, large)
+    ]
+    assert found[0] == found[1]
+    assert "against none" in found[0][1]
+
+
 def test_which_functions_are_common():
     plain = ACEBasis(["Cu", "Zr"], 4.0, totaldegree=(2, 2))
     structures = strained_crystals(["Cu", "Zr"], 6)
