@@ -45,7 +45,7 @@ from acepure.errors import SpeciesError
 from acepure.features.basis import ACEBasis
 from acepure.fitting import LabeledSet, LabeledStream, resolve_keys
 from acepure.fitting.checkpoints import Checkpoints
-from acepure.fitting.priors import KINDS
+from acepure.fitting.priors import KINDS, SmoothnessPrior
 from acepure.fitting.solvers import OPTIONS
 from acepure.fitting.tensor_labels import TensorSet
 from acepure.functions.cartesian import RANKS
@@ -256,12 +256,14 @@ def _resolved(defaults: Mapping[str, Any], given: Mapping[str, Any]) -> argparse
             raise ValueError(f"{given['train'][0]}: {problem}")
         if _FUNCTIONS & set(given):  # functions are chosen anew, and what was chosen with them
             chosen = stored.get("chosen", False)
-            dropped = {"basis", "chosen", "reasons", *(("weights", "folds") if chosen else ())}
+            dropped = {"basis", "chosen", "reasons", *(("weights", "folds", "prior") if chosen else ())}
             stored = {name: x for name, x in stored.items() if name not in dropped}
         if {"train", "weights", "folds"} & set(options):
             stored.pop("reasons", None)  # they were of others
         if isinstance(stored.get("core"), Mapping):
             stored["core"] = PairCore.from_dict(stored["core"])
+        if isinstance(stored.get("prior"), Mapping):
+            stored["prior"] = SmoothnessPrior.from_dict(stored["prior"])
         for name in ("weights", "solver_option"):
             stored[name] = list(stored.get(name, {}).items())
     arguments = argparse.Namespace(**{**defaults, **dict.fromkeys(_OF_RUN_FILES), **stored, **options})
@@ -276,6 +278,8 @@ def _run_values(arguments: argparse.Namespace, model: Model) -> dict[str, Any]:
     values["solver_option"] = dict(arguments.solver_option)
     if isinstance(arguments.core, PairCore):
         values["core"] = arguments.core.to_dict()
+    if isinstance(arguments.prior, SmoothnessPrior):
+        values["prior"] = arguments.prior.to_dict()
     chosen = arguments.chosen or not (arguments.basis or basis_arguments(arguments) or arguments.species)
     return {**values, "chosen": chosen, **model.report["choices"]}
 

@@ -80,7 +80,7 @@ class FitResult:
     surroundings : Surroundings
         Which species are around one atom in the structures.
     choices : dict
-        Basis before it was referred to data, weights and folds: what makes the same fit again. JSON types.
+        Basis before it was referred to data, weights, prior and folds: what makes the same fit again. JSON types.
     coordinates : Unknowns, optional
         The unknowns that the solver had; None for normal equations.
     lam : float
@@ -188,7 +188,7 @@ def fit_coefficients(
     prepared = _prepared(labeled, start, None if large and reference == "density" else reference, core, E0s, work)
     if large:
         return _by_normal_equations(labeled, prepared, options.get("alpha"), work)
-    return _by_triangle(labeled, prepared, prior, solver, options, checkpoints, work)
+    return _by_triangle(labeled, prepared, solver, options, checkpoints, work)
 
 
 @dataclass(frozen=True, eq=False)
@@ -232,6 +232,7 @@ class _Prepared:
             {
                 "basis": start.basis.to_dict(),
                 "weights": weights.to_dict(),
+                "prior": start.prior.to_dict(),
                 "folds": start.folds,
                 "reasons": more.pop("why", reasons),
             },
@@ -283,7 +284,6 @@ def _by_normal_equations(
 def _by_triangle(
     labeled: LabeledSet,
     prepared: _Prepared,
-    prior: SmoothnessPrior,
     solver: str,
     options: Mapping[str, float],
     checkpoints: Checkpoints,
@@ -301,7 +301,7 @@ def _by_triangle(
         triangle, weights, reasons = found.triangle(), found.weights, [*reasons, *found.reasons]
         _log.info("\n".join([*found.reasons, "", str(weights)]) + "\n")
     # After the weights, so that the same weights give the same prior.
-    prior, about_species = prior_from_evidence(basis, prior, triangle)
+    prior, about_species = prior_from_evidence(basis, start.prior, triangle)
     coordinates = unknowns(basis, prior)
     if start.folds is not None:
         held_out.append(held_out_text(found, coordinates, design, labeled, **work))
@@ -322,7 +322,7 @@ class _Start(NamedTuple):
     weights: Weights
     folds: int | None
     energy_weights: Sequence[float]  #: to choose from
-    prior: SmoothnessPrior  #: of folds left out
+    prior: SmoothnessPrior
     reasons: list[str]
 
 

@@ -29,10 +29,12 @@ from acepure.fitting.checkpoints import Checkpoints, inputs_of
 from acepure.fitting.design import Design
 from acepure.fitting.labeled import LabeledSet
 from acepure.fitting.priors import SmoothnessPrior
+from acepure.fitting.recipe_combinations import choose_correlations, folds_of_combinations, left_out_with
 from acepure.fitting.recipe_triangles import FoldTriangles, assemble_folds
 from acepure.fitting.selection import select_groups
 from acepure.fitting.solvers import solve
-from acepure.fitting.system import prior_from_evidence, unknowns
+from acepure.fitting.species_prior import has_common_functions
+from acepure.fitting.system import TELLING, prior_from_evidence, unknowns
 from acepure.fitting.weight_choice import ENERGY_WEIGHTS, WeightChoice, choose_weights
 from acepure.functions.envelopes import SmoothEnvelope
 from acepure.functions.radial import PolynomialRadialBasis
@@ -79,7 +81,8 @@ class Recipe:
     virials : bool
         Whether virials count.
     prior : SmoothnessPrior
-        How much species know of each other, by the evidence of the first candidate.
+        How much species know of each other, of the first candidate: by the evidence, or by combinations of elements
+        left out.
     summary : list of str
     """
 
@@ -200,7 +203,7 @@ class _Search:
         self.work = work
         self.checkpoints = Checkpoints() if checkpoints is None else checkpoints
         self.census = _Census.from_list(self.checkpoints.value("census", None, lambda: take_census(labeled).to_list()))
-        self.tried, self.contradiction = False, ""
+        self.tried, self.contradiction, self.about_species = False, "", ""
 
     def basis(self, n_functions: int, cutoff: float, kind: int) -> ACEBasis:
         """The largest basis by total degree; of lower order where order 3 would have more functions."""
@@ -245,22 +248,37 @@ class _Search:
         first, offered = not self.tried, self.energy_weights
 
         def make() -> list[Any]:
-            rows, prior = self.rows(design), self.prior
+            rows, prior, about = self.rows(design), self.prior, ""
             if first:
-                prior, _ = prior_from_evidence(design.basis, prior, rows.weighted(self.weights))
+                known = self.by_combinations(cutoff, kind)
+                prior, about = known or prior_from_evidence(design.basis, prior, rows.weighted(self.weights))
             virials_may_go = first and len(offered) > 0
             coordinates = unknowns(design.basis, prior)
             choice, _ = choose_weights(rows, coordinates, self.weights, offered, virials_may_go=virials_may_go)
-            return [list(choice), asdict(prior)]
+            return [list(choice), asdict(prior), about]
 
         inputs = self.inputs(design, self.weights, list(offered), first)
-        choice, prior = self.checkpoints.value("candidate", inputs, make)
+        choice, prior, about = self.checkpoints.value("candidate", inputs, make)
         found = WeightChoice.from_list(choice)
         if found.weights[2] != self.weights[2]:
             self.contradiction = found.contradiction
             self.weights = (*self.weights[:2], found.weights[2])
         self.tried, self.prior = True, SmoothnessPrior(**prior)
+        self.about_species = self.about_species or about
         return _Trial(cutoff, kind, found)
+
+    def by_combinations(self, cutoff: float, kind: int) -> tuple[SmoothnessPrior, str] | None:
+        """How much species know of each other where some never met, and words; None where nothing can be left out."""
+        each = TELLING // len(self.labeled.species)
+        if self.complete or None not in (self.prior.neighbors, self.prior.centers) or not each:
+            return None
+        design = self.design(self.basis(each, cutoff, kind))
+        fold, members = folds_of_combinations([frozenset(item.atoms.symbols) for item in self.labeled])
+        left = left_out_with(members)
+        if len(left) < 2 or not has_common_functions(design.basis):
+            return None
+        rows = assemble_folds(design, self.labeled, fold, thinning=self.thinning(design), **self.work)
+        return choose_correlations(design.basis, self.prior, rows, left, self.weights)
 
     # --- cutoff and radial functions --------------------------------------------------------------------------
 
@@ -311,7 +329,7 @@ class _Search:
             f"cutoff {best.cutoff:.3f} Å and {named(best.kind)} by errors of folds left out ({best.choice.errors}, "
             f"with about half of the functions)"
         )
-        heads = [self.contradiction, head] if self.contradiction else [head]
+        heads = [text for text in (self.contradiction, self.about_species, head) if text]
         virials = not self.contradiction
         allowed = {
             "would take too much memory": _MOST_POOL / n_species,

@@ -80,12 +80,12 @@ class HeldOut:
             grams[key] = Z.T @ Z, Z.T @ block[:, -1]
         return cls(rows, L, lam * inverse.T @ inverse, grams)
 
-    def coefficients(self, weights: Sequence[float], fold: int) -> np.ndarray:
-        """Return θ̄ from all folds but one, shape (n_columns,)."""
+    def coefficients(self, weights: Sequence[float], *left: int) -> np.ndarray:
+        """Return θ̄ from all folds but some, shape (n_columns,)."""
         factor = dict(zip(KINDS, weights))
         G, b = self.ridge.copy(), np.zeros(len(self.ridge))
         for (f, kind), (H, c) in self.grams.items():
-            if f != fold:
+            if f not in left:
                 G += factor[kind] ** 2 * H
                 b += factor[kind] ** 2 * c
         return self.to_coefficients @ cho_solve(cho_factor(G), b)

@@ -140,6 +140,16 @@ def interleaved_folds(config_types: Sequence[str], folds: int) -> tuple[np.ndarr
     return result[0], result[1]
 
 
+def _turns(groups: Sequence[str], fold: np.ndarray) -> np.ndarray:
+    """How many structures of its group came before each in its fold."""
+    seen: dict[tuple[str, int], int] = {}
+    turns = []
+    for key in zip(groups, fold.tolist(), strict=True):
+        turns.append(seen.get(key, 0))
+        seen[key] = turns[-1] + 1
+    return np.array(turns, dtype=np.int64)
+
+
 class _Part:
     """Reduced rows of some structures; parts are merged in the order of the structures."""
 
@@ -167,7 +177,7 @@ class _Part:
 def assemble_folds(
     design: Design,
     labeled: LabeledSet,
-    folds: int = 5,
+    folds: int | np.ndarray = 5,
     *,
     thinning: int = 1,
     workers: Workers = 1,
@@ -181,8 +191,8 @@ def assemble_folds(
     design : Design
         Its weights stand for relative weights of groups; those of kinds come later.
     labeled : LabeledSet
-    folds : int
-        K ≥ 2, see `interleaved_folds`.
+    folds : int or numpy.ndarray of int
+        K ≥ 2, see `interleaved_folds`; or the fold of each structure.
     thinning : int
         Forces and virials of every first, second, ... structure of each group and fold; energies of all.
     workers : int or dask.distributed.Client
@@ -195,7 +205,8 @@ def assemble_folds(
     FoldTriangles
     """
     workers = checked_workers(workers)
-    fold, turn = interleaved_folds([item.config_type for item in labeled], folds)
+    groups = [item.config_type for item in labeled]
+    fold, turn = interleaved_folds(groups, folds) if isinstance(folds, int) else (folds, _turns(groups, folds))
     full = turn % count("thinning", thinning) == 0
     every = -(-len(labeled) * (design.n_columns + 1) // _MOST_KEPT)
     reduce = partial(_reduced, design, fold, full, every, num_threads=kernel_threads(workers, num_threads))
@@ -206,7 +217,8 @@ def assemble_folds(
         raise ValueError("no structure has a label with a weight > 0; there is nothing to fit")
     blocks = {key: np.ascontiguousarray(np.vstack(held)) for key, held in total.blocks.items()}
     energies = np.array(total.energies).reshape(-1, design.n_columns + 1)
-    return FoldTriangles(blocks, total.n_rows, energies, np.array(total.energy_folds, dtype=np.int64), folds)
+    n_folds = folds if isinstance(folds, int) else int(folds.max()) + 1
+    return FoldTriangles(blocks, total.n_rows, energies, np.array(total.energy_folds, dtype=np.int64), n_folds)
 
 
 def _reduced(

@@ -39,9 +39,10 @@ Constants = Literal["bound", "free", "none"]
 
 # A coefficient is open if the data take less than this part of its variance in the prior away.
 _SAID = 0.5
-# ρ and ρc between which the evidence chooses, and by so many coefficients: those of lowest degree.
+#: Coefficients by which ρ and ρc are chosen: those of lowest degree.
+TELLING = 800
+# ρ and ρc between which the evidence chooses.
 _OFFERED = (0.0, 0.9, 0.99, 0.999)
-_TELLING = 800
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,7 +161,7 @@ def prior_from_evidence(
         fixed = replace(prior, neighbors=prior.neighbors or 0.0, centers=prior.centers or 0.0)
         return fixed, "radial functions differ between pairs of species, so that species do not know of each other"
     common = _Unconstrained.of(basis, prior, constants)
-    kept = common.lowest(_TELLING)
+    kept = common.lowest(TELLING)
     rows = Triangle(triangle.R[:, np.append(common.columns(kept), -1)], triangle.n_rows)
     common = common.part(kept)
 

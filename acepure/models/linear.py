@@ -141,8 +141,9 @@ class LinearACE(BodyOrderedModel):
             virials count unless they contradict energies. `report["choices"]` of the model holds what was chosen.
         size : int, optional
             Number of unknowns in all, that is functions times species, of a basis that is chosen here; default
-            300 n^1.5 for n species, at most 4000. Above 2500, functions that can differ from zero count, cutoff, radial functions and
-            degrees of orders are chosen by structures left out, and the solver is "cholesky".
+            300 n^1.5 for n species, at most 4000. If more than 2500 are given, functions that can differ from zero
+            count, cutoff, radial functions and degrees of orders are chosen by structures left out, and the solver is
+            "cholesky".
         canonical : bool
             False chooses among self-interacting functions.
         folds : int, optional

@@ -9,7 +9,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from scipy.sparse import csr_array
 
 from acepure import ACEBasis, LinearACE
-from acepure.fitting import label_structures
+from acepure.fitting import SmoothnessPrior, label_structures
 from acepure.fitting.recipe import _needs, _Search, default_size, take_census
 from acepure.structures.files import StructureFiles
 
@@ -60,7 +60,7 @@ def test_it_beats_a_basis_by_total_degree_on_new_structures(copper):
 def test_what_was_chosen_makes_the_same_fit_again(copper):
     structures, model = copper
     choices = model.report["choices"]
-    given = {key: choices[key] for key in ("weights", "folds")}
+    given = {"prior": SmoothnessPrior.from_dict(choices["prior"])} | {k: choices[k] for k in ("weights", "folds")}
     again = LinearACE.fit(structures, ACEBasis.from_dict(choices["basis"]), **given, **QUIET)
     np.testing.assert_array_equal(again.coefficients, model.coefficients)
     np.testing.assert_array_equal(again.posterior, model.posterior)

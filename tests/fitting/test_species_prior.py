@@ -153,7 +153,7 @@ def test_the_evidence_is_that_of_the_features_of_lowest_degree(monkeypatch, refe
         small, large = (basis.centered(reference, orthonormal=False) for basis in (small, large))
     weights = np.random.default_rng(0).standard_normal((2, len(large)))
     labeled = labeled_by(LinearFunction(large, weights), strained_crystals(["Cu", "Zr"], 24))
-    monkeypatch.setattr("acepure.fitting.system._TELLING", 2 * len(small))
+    monkeypatch.setattr("acepure.fitting.system.TELLING", 2 * len(small))
     found = [
         prior_from_evidence(basis, SmoothnessPrior(), assemble(Design(basis, resolve_weights(), E0S), labeled))
         for basis in (small, large)
