@@ -260,10 +260,9 @@ def _resolved(defaults: Mapping[str, Any], given: Mapping[str, Any]) -> argparse
             stored = {name: x for name, x in stored.items() if name not in dropped}
         if {"train", "weights", "folds"} & set(options):
             stored.pop("reasons", None)  # they were of others
-        if isinstance(stored.get("core"), Mapping):
-            stored["core"] = PairCore.from_dict(stored["core"])
-        if isinstance(stored.get("prior"), Mapping):
-            stored["prior"] = SmoothnessPrior.from_dict(stored["prior"])
+        for name, family in (("core", PairCore), ("prior", SmoothnessPrior)):
+            if isinstance(stored.get(name), Mapping):
+                stored[name] = family.from_dict(stored[name])
         for name in ("weights", "solver_option"):
             stored[name] = list(stored.get(name, {}).items())
     arguments = argparse.Namespace(**{**defaults, **dict.fromkeys(_OF_RUN_FILES), **stored, **options})
@@ -275,11 +274,8 @@ def _resolved(defaults: Mapping[str, Any], given: Mapping[str, Any]) -> argparse
 def _run_values(arguments: argparse.Namespace, model: Model) -> dict[str, Any]:
     """What `_resolved` reads."""
     values = {name: x for name, x in vars(arguments).items() if name not in (*_FUNCTIONS, *_OF_WORK)}
+    values |= {name: x.to_dict() for name, x in values.items() if isinstance(x, PairCore | SmoothnessPrior)}
     values["solver_option"] = dict(arguments.solver_option)
-    if isinstance(arguments.core, PairCore):
-        values["core"] = arguments.core.to_dict()
-    if isinstance(arguments.prior, SmoothnessPrior):
-        values["prior"] = arguments.prior.to_dict()
     chosen = arguments.chosen or not (arguments.basis or basis_arguments(arguments) or arguments.species)
     return {**values, "chosen": chosen, **model.report["choices"]}
 
