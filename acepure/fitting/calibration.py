@@ -18,6 +18,7 @@ from acepure.errors import CalibrationWarning
 from acepure.fitting.checkpoints import Checkpoints, bits_of
 from acepure.fitting.deviations import QUANTITIES, Deviations, compare_deviations, coverage_table
 from acepure.fitting.labeled import LabeledSet
+from acepure.fitting.leave_combinations import leave_combinations_out
 from acepure.fitting.leave_out import leave_out
 from acepure.models.calibration import Calibration, ErrorLaw
 from acepure.models.posterior import posterior_arrays
@@ -110,7 +111,10 @@ def calibrate_fit(
 
     def make() -> dict[str, Any] | None:
         found = calibration_by(leave, len(labeled), by)
-        return None if found is None else found.to_dict()
+        if found is None:
+            return None
+        unseen, _ = _laws(leave_combinations_out(model, labeled, num_threads, progress))
+        return replace(found, unseen=unseen).to_dict()
 
     inputs = [
         by if isinstance(by, str) else list(by),
@@ -178,26 +182,42 @@ def calibrate_on(
         known = model.calibration.laws  # of the fit, which says what is near to it
         new = {q: replace(law, largest=known[q].largest) if q in known else law for q, law in calibration.laws.items()}
         laws = {**known, **new}
-        calibration = Calibration(laws, calibration.committee, calibration.source)
+        calibration = replace(calibration, laws=laws, unseen=model.calibration.unseen)
     return calibration
 
 
 def _calibration(found: dict[str, Deviations], source: str) -> Calibration | None:
-    laws, quantiles = {}, {}
-    for quantity, deviations in found.items():
-        used = deviations.informative()
-        independent = QUANTITIES.get(quantity) or int(used.errors.shape[1])
-        n = len(used.errors) * independent
-        if n < LEAST_LABELS:
-            _warn(f"{n} labels of {quantity}, and {LEAST_LABELS} are needed", quantity)
-            continue
-        errors, sigmas = used.errors / used.scales[:, None], used.sigmas / used.scales
-        laws[quantity] = fit_error_law(errors, sigmas**2, independent)
-        quantiles[quantity] = float(np.quantile(np.abs(errors) / sigmas[:, None], _ONE_SIGMA))
+    laws, quantiles = _laws(found)
+    for quantity in found.keys() - laws.keys():
+        _, n = _numbers(quantity, found[quantity])
+        _warn(f"{n} labels of {quantity}, and {LEAST_LABELS} are needed", quantity)
     if not laws:
         return None
     committee = quantiles.get("forces", next(iter(quantiles.values())))
     return Calibration(laws, max(committee, np.finfo(float).tiny), source)
+
+
+def _numbers(quantity: str, deviations: Deviations) -> tuple[Deviations, int]:
+    """What says something, and how many numbers that are."""
+    used = deviations.informative()
+    return used, len(used.errors) * _independent(quantity, used)
+
+
+def _independent(quantity: str, used: Deviations) -> int:
+    return QUANTITIES.get(quantity) or int(used.errors.shape[1])
+
+
+def _laws(found: Mapping[str, Deviations]) -> tuple[dict[str, ErrorLaw], dict[str, float]]:
+    """Laws of the quantities with enough numbers, and the 68 % quantiles of |error| / σ of the posterior."""
+    laws, quantiles = {}, {}
+    for quantity, deviations in found.items():
+        used, n = _numbers(quantity, deviations)
+        if n < LEAST_LABELS:
+            continue
+        errors, sigmas = used.errors / used.scales[:, None], used.sigmas / used.scales
+        laws[quantity] = fit_error_law(errors, sigmas**2, _independent(quantity, used))
+        quantiles[quantity] = float(np.quantile(np.abs(errors) / sigmas[:, None], _ONE_SIGMA))
+    return laws, quantiles
 
 
 def _warn(what: str, quantity: str = "all quantities") -> None:

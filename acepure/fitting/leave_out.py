@@ -117,6 +117,19 @@ def leave_out(
     ValueError
         For a model without posterior, or that was not fitted here, and structures without `by` in `info`.
     """
+    whitened, parts = whitened_and_parts(model, num_threads)
+    found = leave_out_groups(labeled, whitened, parts, by=by, at_most=at_most, seed=seed, progress=progress)
+    return {quantity: found[quantity] for quantity in QUANTITIES if quantity in found}
+
+
+#: Of one structure: quantity, errors, variances, and what errors are divided by before they are compared.
+Part = tuple[str, np.ndarray, np.ndarray, float]
+Whitened = Callable[[Any], tuple[np.ndarray, np.ndarray]]
+Parts = Callable[[Any, np.ndarray, np.ndarray], Iterator[Part]]
+
+
+def whitened_and_parts(model: UncertainModel, num_threads: int | None) -> tuple[Whitened, Parts]:
+    """Return what `leave_out_groups` asks for, of a potential."""
     info = regression_of(model)
     noise = info["noise"]
     design = Design(model.basis, resolve_weights(info["weights"]), model.E0s, model.core)
@@ -130,18 +143,13 @@ def leave_out(
         for quantity, part in _by_quantity(design, item, residuals, noise**2 * variances):
             yield quantity, *part, 1.0 if quantity == "forces" else np.sqrt(len(item.atoms))
 
-    found = leave_out_groups(labeled, whitened, parts, by=by, at_most=at_most, seed=seed, progress=progress)
-    return {quantity: found[quantity] for quantity in QUANTITIES if quantity in found}
-
-
-#: Of one structure: quantity, errors, variances, and what errors are divided by before they are compared.
-Part = tuple[str, np.ndarray, np.ndarray, float]
+    return whitened, parts
 
 
 def leave_out_groups(
     labeled: Collection[Any] | LabeledSet,
-    whitened: Callable[[Any], tuple[np.ndarray, np.ndarray]],
-    parts: Callable[[Any, np.ndarray, np.ndarray], Iterator[Part]],
+    whitened: Whitened,
+    parts: Parts,
     *,
     by: str | Sequence[str] = "structure",
     at_most: int | None = None,
@@ -237,19 +245,24 @@ def _whitened(
 def _collect(
     found: dict[str, list[Deviations]],
     members: list[tuple[int, Any, np.ndarray, np.ndarray]],
-    parts: Callable[[Any, np.ndarray, np.ndarray], Iterator[Part]],
+    parts: Parts,
 ) -> None:
     """Leave some structures out together, and sort what comes out by quantity."""
     residuals, variances = left_out(*(np.concatenate(part) for part in zip(*(member[2:] for member in members))))
     start = 0
     for index, item, W, _ in members:
         rows = slice(start, start + len(W))
-        for quantity, errors, spread, scale in parts(item, residuals[rows], variances[rows]):
-            n = len(errors)
-            group = np.full(n, item.config_type, dtype=object)
-            deviations = Deviations(errors, spread, np.full(n, scale), np.full(n, index), group)
-            found.setdefault(quantity, []).append(deviations)
+        collect(found, index, item, parts(item, residuals[rows], variances[rows]))
         start = rows.stop
+
+
+def collect(found: dict[str, list[Deviations]], index: int, item: Any, parts: Iterator[Part]) -> None:
+    """Add what is found of one structure, by its number, to that of others."""
+    for quantity, errors, spread, scale in parts:
+        n = len(errors)
+        group = np.full(n, item.config_type, dtype=object)
+        deviations = Deviations(errors, spread, np.full(n, scale), np.full(n, index), group)
+        found.setdefault(quantity, []).append(deviations)
 
 
 def _by_quantity(

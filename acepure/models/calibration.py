@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from copy import copy, deepcopy
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, TypeVar
 
 import numpy as np
@@ -84,31 +84,42 @@ class Calibration:
         What draws of the posterior are spread by: the 68 % quantile of error / deviation.
     source : str
         What it was fitted to.
+    unseen : dict of str to ErrorLaw
+        Laws of deviations beyond the largest of the fit, from combinations of elements left out; where there are none,
+        the others go on.
     """
 
     laws: Mapping[str, ErrorLaw]
     committee: float
     source: str
+    unseen: Mapping[str, ErrorLaw] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON types."""
-        laws = {name: asdict(law) for name, law in self.laws.items()}
-        return {"laws": laws, "committee": self.committee, "source": self.source}
+        laws, unseen = ({name: asdict(law) for name, law in some.items()} for some in (self.laws, self.unseen))
+        return {"laws": laws, "committee": self.committee, "source": self.source, "unseen": unseen}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Calibration:
         """Read what `to_dict` returned."""
         try:
-            laws = {str(name): ErrorLaw(**law) for name, law in data["laws"].items()}
-            return cls(laws, number("committee", data["committee"], above=0), str(data["source"]))
+            laws, unseen = (
+                {str(name): ErrorLaw(**law) for name, law in some.items()}
+                for some in (data["laws"], data.get("unseen", {}))
+            )
+            return cls(laws, number("committee", data["committee"], above=0), str(data["source"]), unseen)
         except (AttributeError, KeyError, TypeError) as error:
             raise ValueError(f"this is no calibration: {error!r}") from None
 
     def sigma(self, quantity: str, deviations: ArrayLike, n_atoms: int = 1) -> np.ndarray:
         """Return σ of a quantity; `n_atoms` for energies and virials, which go by √N."""
         law, deviations = self.laws.get(quantity), np.asarray(deviations, dtype=float)
+        if law is None:
+            return deviations
         root = np.sqrt(n_atoms)
-        return deviations if law is None else root * law(deviations / root)
+        x, unseen = deviations / root, self.unseen.get(quantity, law)
+        found: np.ndarray = root * np.where(x > law.largest, unseen(x), law(x))
+        return found
 
     def grades(self, quantity: str, deviations: ArrayLike, n_atoms: int = 1) -> np.ndarray:
         """Return deviations of the posterior in units of the largest in training; NaN for what is not calibrated."""
