@@ -7,7 +7,7 @@ structures, the same structures for both; training in units of the linear fit to
 
     python benchmarks/embedded.py                            # all sets, 120 functions per species
     python benchmarks/embedded.py --sets Si --larger 2       # beside linear potentials of twice as many functions
-    python benchmarks/embedded.py --degrees 14,10,7          # without choosing functions: 5 Å, Agnesi(1, 3)
+    python benchmarks/embedded.py --degrees 14,10,7          # without choosing functions, those of fixed_basis.py
     python benchmarks/embedded.py --times                    # µs per atom for P = 1, 2, 3 alone
 """
 
@@ -20,12 +20,11 @@ import warnings
 import numpy as np
 from accuracy import RESAMPLED, SETS, data, test_errors
 from common import machine, parser, read
+from fixed_basis import fixed_basis
 
 from acepure import ACEBasis, EmbeddedACE, LinearACE
 from acepure.fitting import label_structures
 from acepure.fitting.weights import Weights, resolve_weights
-from acepure.functions.radial import PolynomialRadialBasis
-from acepure.functions.transforms import AgnesiTransform
 from acepure.models.embedding import FinnisSinclair
 
 SMALL = ["Si", "Cu", "Ni", "TiAl [4::5]", "InP", "acac", "Ta"]
@@ -73,9 +72,7 @@ def run(name: str, functions: int, larger: list[float], embeddings: list[str], d
 
     def chosen(n: float) -> tuple[LinearACE | None, ACEBasis, Weights]:
         if degrees:
-            radial = PolynomialRadialBasis(5.0, transform=AgnesiTransform(p=1, q=3))
-            order = {"order": len(degrees), "totaldegree": degrees, "wL": 1.5, "n_start": 1}
-            return None, ACEBasis(labeled.species, radial=radial, **order), resolve_weights(None)
+            return None, fixed_basis(frames, degrees), resolve_weights(None)
         model = LinearACE.fit(labeled, size=int(n * n_species), uncertainty=False, **quiet)
         choices = model.report["choices"]
         return model, ACEBasis.from_dict(choices["basis"]), resolve_weights(choices["weights"])
@@ -85,7 +82,9 @@ def run(name: str, functions: int, larger: list[float], embeddings: list[str], d
     models["linear"] = timed(lambda: LinearACE.fit(labeled, basis, weights=weights, uncertainty=False, **quiet))
     for embedding in embeddings:
         models[embedding] = timed(
-            lambda embedding=embedding: EmbeddedACE.fit(labeled, basis, weights=weights, embedding=embedding, **quiet)
+            lambda embedding=embedding: EmbeddedACE.fit(
+                labeled, basis, weights=weights, embedding=embedding, uncertainty=False, **quiet
+            )
         )
     for factor in larger:
         model, more, its = chosen(factor * functions)

@@ -61,7 +61,7 @@ class EmbeddedDesign:
         B = B - self.function.vacuum[species]
         slope, bent = self.function.derivatives(B, species)
         theta = self.function.densities.coefficients
-        rates = np.einsum("npq,qnk,nk->np", bent, theta[:, species], rate, optimize=True)
+        rates = np.einsum("npq,nq->np", bent, self.function.contracted(rate, species))
         of_value, gradient = misfit.energy * slope - rates, np.zeros_like(theta)
         for z in range(theta.shape[1]):
             mine = species == z

@@ -26,7 +26,7 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
-from scipy.linalg import qr, svd
+from scipy.linalg import qr, solve_triangular, svd
 
 from acepure._utils.workers import naming_structure, structure_bar
 from acepure.features.basis import ACEBasis
@@ -59,10 +59,14 @@ _TRIAL, _PATIENCE, _LAST = 8, 8, 5
 _SPREADS, _WORSE = (0.5, 0.25, 0.125, 0.0625), 2.5
 # Share of random numbers in the squares of a density, where the linear potential alone would make two the same.
 _RANDOM = 0.5
-# Rows for the Hessian, in numbers of unknowns, and steps after which it is made anew.
-_ROWS, _RENEWED = 6, 15
+# Rows for the Hessian, in numbers of unknowns, if a quarter of the structures has so many, and steps after which it is
+# made anew. With few structures of hundreds of rows each, directions were missing, and descents did not move.
+_ROWS, _ONE_OF, _RENEWED = 6, 4, 15
 # Solvers whose λ |u|² is that of all densities.
 _SOLVERS = ("auto", "blr", "ridge", "lsqr", "qr")
+# What is added to the Hessian until this part of the first step goes down, in units of λ; at least this part of the
+# longest column. More damping than that made descents slower on silicon, none at all made them wait on copper.
+_DAMPING, _SHORT, _SMALL = (0.0, 1.0, 1e2, 1e4, 1e6), 0.05, 1e-7
 # Part of the longest column below which the Hessian is filled up: rounding.
 _RANK = 1e-13
 
@@ -156,7 +160,7 @@ class Problem:
     def root(self, u: np.ndarray, labeled: LabeledSet) -> np.ndarray:
         """R of about RᵀR = XᵀX + λ at u, by rows of some structures."""
         counts = np.cumsum([self.design.n_rows(item) for item in labeled])
-        stride = max(1, int(counts[-1] // (_ROWS * u.size)))
+        stride = min(_ONE_OF, max(1, int(counts[-1] // (_ROWS * u.size))))
         chosen = np.arange(len(counts)) % stride == 0
         A = self.reduced(u, _Part(labeled, chosen))[1][:, :-1] * np.sqrt(len(chosen) / chosen.sum())
         least = _RANK * np.linalg.norm(A, axis=0).max()
@@ -248,7 +252,7 @@ def train_from(
     labeled: LabeledSet,
     embedding: Embedding,
     seeds: Sequence[int] = (0,),
-    steps: int = 30,
+    steps: int = 40,
     *,
     uncertainty: bool = True,
     checkpoints: Checkpoints | None = None,
@@ -361,7 +365,7 @@ class _Run:
         yield point.x
         while renewed:
             inputs = [self._inputs, bits_of(point.x)]
-            rows = self._checkpoints.arrays(f"training-rows-{stage}", inputs, partial(self._root, point.x, labeled))
+            rows = self._checkpoints.arrays(f"training-rows-{stage}", inputs, partial(self._root, point, labeled))
 
             def keep(k: int, make: Callable[[], Mapping[str, np.ndarray]]) -> Mapping[str, np.ndarray]:
                 return self._checkpoints.arrays(f"training-{stage}", [*inputs, k], make)  # noqa: B023
@@ -371,5 +375,14 @@ class _Run:
                 point, renewed = found, True
                 yield point.x
 
-    def _root(self, u: np.ndarray, labeled: LabeledSet) -> dict[str, np.ndarray]:
-        return {"R": self.problem.root(u, labeled)}
+    def _root(self, point: Point, labeled: LabeledSet) -> dict[str, np.ndarray]:
+        """R of the Hessian, damped where a short first step would not go down."""
+        R = self.problem.root(point.x, labeled)
+        unit = max(self.problem.lam, (_SMALL * np.linalg.norm(R, axis=0).max()) ** 2)
+        damped = R
+        for factor in _DAMPING:
+            damped = qr(np.vstack([R, np.sqrt(factor * unit) * np.eye(len(R))]), mode="r")[0][: len(R)]
+            change = -0.5 * solve_triangular(damped, solve_triangular(damped, point.gradient, trans="T"))
+            if self.problem.gradient(labeled, point.x + _SHORT * change)[0] < point.value:
+                break
+        return {"R": damped}

@@ -103,7 +103,7 @@ class EmbeddedACE(UncertainModel):
         *,
         embedding: Embedding | str = "finnis-sinclair",
         seeds: Sequence[int] = (0,),
-        steps: int = 30,
+        steps: int = 40,
         uncertainty: bool = True,
         calibrate_by: str | Sequence[str] | None = "structure",
         checkpoint: str | os.PathLike[str] | None = None,

@@ -76,8 +76,16 @@ class EmbeddedFunction:
 
     def derivatives(self, B: np.ndarray, species: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return F_p, shape (n, P), and F_pq, shape (n, P, P), of centers with the features B̄."""
-        rho = np.einsum("nk,pnk->np", B, self.densities.coefficients[:, species], optimize=True)
+        rho = self.contracted(B, species)
         return self.embedding.gradient(rho), self.embedding.curvature(rho)
+
+    def contracted(self, features: np.ndarray, species: np.ndarray) -> np.ndarray:
+        """Return θ_p · features of centers, shape (n, P)."""
+        result = np.empty((len(features), self.densities.n_outputs))
+        for z in range(len(self.vacuum)):
+            mine = species == z
+            result[mine] = features[mine] @ self.densities.coefficients[:, z].T
+        return result
 
     def features(self, environments: Environments) -> np.ndarray:
         """Return B̄ of the centers."""
