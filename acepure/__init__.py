@@ -18,6 +18,7 @@ Data flows one way; nothing imports from its right:
     diagnostics/    conditioning, self-interaction, decay of coefficients
     toys/           the toy problems of the purification paper
     interfaces/     ASE calculator, scikit-learn, .yace files and LAMMPS
+    data/           data sets and potentials that come with the package
     active/         which structures to compute next
     testing/        properties that any descriptor or potential should have
     plotting/       figures
@@ -60,6 +61,7 @@ _HOMES = {
     "from_cartesian": "functions.cartesian",
     "jvp": "features.directional",
     "pair_jacobian": "features.derivatives",
+    "potential": "data",
     "pullback": "features.derivatives",
     "show_config": "config",
     "summed_gradients": "features.derivatives",
@@ -67,7 +69,9 @@ _HOMES = {
 }
 
 if TYPE_CHECKING:
+    from acepure import data as data
     from acepure.config import show_config
+    from acepure.data import potential
     from acepure.features.arrays import evaluate_environments
     from acepure.features.basis import ACEBasis
     from acepure.features.bonds import BondBasis
@@ -109,6 +113,7 @@ __all__ = [
     "from_cartesian",
     "jvp",
     "pair_jacobian",
+    "potential",
     "pullback",
     "show_config",
     "summed_gradients",
@@ -117,6 +122,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name == "data":
+        return import_module("acepure.data")
     if name not in _HOMES:
         raise AttributeError(f"module 'acepure' has no attribute {name!r}")
     value = globals()[name] = getattr(import_module(f"acepure.{_HOMES[name]}"), name)

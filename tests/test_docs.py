@@ -1,8 +1,9 @@
 """The documentation: public names have a place, links lead somewhere, code prints what is shown.
 
-A Python block after the line <!-- runs --> is run; a block of text right after it is what it prints. Blocks of a page
-run one after the other, with the same names, in an empty folder. One after <!-- runs with NAME --> is run where this
-package is installed.
+A block of Python or of commands after the line <!-- runs --> is run; a block of text right after it is what it prints:
+of Python to the letter, of commands, and after <!-- runs about -->, within a few percent of each number. Blocks of a
+page run one after the other, with the same names, in an empty folder. One after <!-- runs with NAME --> is run where
+this package is installed; one after <!-- file NAME --> is a file that is there.
 """
 
 import contextlib
@@ -16,6 +17,7 @@ from pathlib import Path
 
 import matplotlib
 import pytest
+from cases.pages import assert_shown, run_commands
 
 import acepure
 
@@ -28,8 +30,9 @@ PRIVATE = {"_kernels", "_utils", "cli", "stages"}
 #: Of folders for users, what serves the other files alone.
 INNER = {"algebra.radial_algebra.Terms", "algebra.radial_algebra.kept_terms", "labels.characters", "labels.counting"}
 
-MARK = r"<!-- runs(?: with (\w+))? -->"
-RUNS = re.compile(MARK + r"\n```python\n(.*?)```\n(?:\n```text\n(.*?)```)?", re.DOTALL)
+MARK = r"<!-- runs( about)?(?: with (\w+))? -->"
+RUNS = re.compile(MARK + r"\n```(python|sh)\n(.*?)```\n(?:\n```text\n(.*?)```)?", re.DOTALL)
+FILES = re.compile(r"<!-- file ([\w.]+) -->\n```\w+\n(.*?)```", re.DOTALL)
 DIRECTIVE = re.compile(r"^\.\. auto(\w+):: (acepure[\w.]*)((?:\n   :.*)*)", re.MULTILINE)
 
 
@@ -151,14 +154,34 @@ WITH_CODE = [path for path in [ROOT / "README.md", *PAGES] if RUNS.search(path.r
 def test_code_runs_and_prints_what_is_shown(path, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     matplotlib.use("Agg")
+    for name, content in FILES.findall(path.read_text(encoding="utf-8")):
+        Path(name).write_text(content, encoding="utf-8")
     names = {"__name__": "__main__"}
-    for package, code, shown in RUNS.findall(path.read_text(encoding="utf-8")):
+    for about, package, language, code, shown in RUNS.findall(path.read_text(encoding="utf-8")):
         if package and importlib.util.find_spec(package) is None:
             continue
         printed = io.StringIO()
         with contextlib.redirect_stdout(printed):
-            exec(compile(code, name_of(path), "exec"), names)
-        assert not shown or printed.getvalue() == shown
+            if language == "sh":
+                run_commands(code)
+            else:
+                exec(compile(code, name_of(path), "exec"), names)
+        if shown and (about or language == "sh"):
+            assert_shown(printed.getvalue(), shown)
+        else:
+            assert not shown or printed.getvalue() == shown
+
+
+def test_what_was_not_printed_is_noticed():
+    """The comparison can fail: other numbers, other words, lines too few or too many; and it can hold."""
+    printed = "read 3 files\nenergy 1.21 eV\nfitted in 3.2 s\n"
+    assert_shown(printed, "...\nenergy 1.20 eV\nfitted in 9.9 s\n")
+    assert_shown(printed, "read 3 files\n...\n")
+    for shown in ("...\nenergy 1.40 eV\n", "...\nforces 1.21 eV\n", "energy 1.21 eV\n", "...\nfitted in 3.2 s\nmore\n"):
+        with pytest.raises(AssertionError):
+            assert_shown(printed, shown)
+    with pytest.raises(AssertionError):
+        assert_shown(printed, printed.replace("energy", "..."))
 
 
 def test_marks_stand_before_code():

@@ -1,7 +1,5 @@
-"""The README's code runs, and prints what the README says; commands of all pages are understood."""
+"""Links of the README lead somewhere; commands of all pages are understood. test_docs.py runs the code."""
 
-import contextlib
-import io
 import re
 import shlex
 from pathlib import Path
@@ -11,15 +9,6 @@ import pytest
 from acepure.cli import _parser
 
 README = Path(__file__).parents[1] / "README.md"
-
-
-def test_readme_code_prints_what_the_readme_shows():
-    text = README.read_text(encoding="utf-8")
-    code, output = re.search(r"```python\n(.*?)```\s+prints\s+```text\n(.*?)```", text, re.DOTALL).groups()
-    printed = io.StringIO()
-    with contextlib.redirect_stdout(printed):
-        exec(compile(code, str(README), "exec"), {})
-    assert printed.getvalue() == output
 
 
 def test_readme_links_exist():
@@ -34,4 +23,7 @@ def test_commands_are_understood(path):
     for line in "\n".join(shells).replace("\\\n", " ").split("\n"):
         words = shlex.split(line, comments=True)
         if words[:1] == ["acepure"]:
-            _parser().parse_args(words[1:])
+            try:
+                _parser().parse_args(words[1:])
+            except SystemExit as end:  # --help and its like end the program, without an error
+                assert not end.code, line

@@ -1,6 +1,6 @@
 """The command line: `acepure COMMAND`, one file for each: its options, what it does.
 
-    demo.py                                     first steps
+    demo.py, data.py                            first steps
     fit.py, evaluate.py, inspect.py, physics.py potentials: make them, check them
     tensors.py                                  vectors and tensors: fit, evaluate and inspect
     predict.py, relax.py, md.py                 potentials: use them through ASE
@@ -31,6 +31,7 @@ import acepure
 from acepure.cli import (
     basis,
     conditioning,
+    data,
     demo,
     descriptors,
     evaluate,
@@ -58,7 +59,7 @@ EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells do
 #: The table of contents: what one wants to do → commands.
 _COMMANDS: MappingProxyType[str, tuple[ModuleType, ...]] = MappingProxyType(
     {
-        "begin": (demo,),
+        "begin": (demo, data),
         "fit a potential": (fit,),
         "check it": (evaluate, inspect, physics, explore),
         "use it": (predict, relax, md, export, lammps),
@@ -74,12 +75,13 @@ _ABOUT = "The canonical, self-interaction-free Atomic Cluster Expansion: feature
 _EXAMPLES = """\
 examples:
   acepure demo
-  acepure fit train.extxyz --test test.extxyz -o Cu.ace
-  acepure evaluate Cu.ace more.extxyz
-  acepure relax Cu.ace POSCAR -o relaxed.extxyz --cell
-  acepure descriptors copper.cif -o copper.npz --order 3 --totaldegree 12
+  acepure data silicon -o train.extxyz --test test.extxyz
+  acepure fit train.extxyz --test test.extxyz -o Si.ace
+  acepure evaluate Si.ace test.extxyz
+  acepure relax Si.ace test.extxyz -o relaxed.extxyz --index 0 --cell
+  acepure descriptors test.extxyz -o features.npz --order 3 --totaldegree 12
 
-`acepure COMMAND --help` explains one command, with examples.
+`acepure COMMAND --help` explains one command. Examples there use the files that these commands write.
 """
 
 

@@ -34,8 +34,8 @@ _SIZE = (7.2, 6.4)  # inches; twelve rows
 
 _EPILOG = f"""\
 examples:
-  acepure conditioning run.traj
-  acepure conditioning data.extxyz --frames 120 --rcut 5.5 --order 3 --totaldegree 8 -o conditioning.pdf
+  acepure conditioning train.extxyz
+  acepure conditioning train.extxyz --frames 30 --rcut 5.5 --order 3 --totaldegree 8 -o conditioning.pdf
 
 Self-interacting, canonical and centered bases of the same functions are compared on the same environments. All but the
 plain ones know the radial density of the file, or means and covariances of its neighbor sums. The column "held out"

@@ -28,10 +28,10 @@ _STORE = ".zarr"
 
 _EPILOG = f"""\
 examples:
-  acepure descriptors copper.cif -o copper.npz
-  acepure descriptors run.traj -o run.npz --index ::10 --species Cu Zr --rcut 6 --order 3 --totaldegree 10
-  acepure descriptors CuZr.vasp -o CuZr.extxyz --n-max 4 --l-max 6 --order 2
-  acepure descriptors big.extxyz.xz -o big.zarr --species Cu --totaldegree 12 --jobs 4
+  acepure descriptors test.extxyz -o features.npz
+  acepure descriptors train.extxyz -o train.npz --index ::10 --species Si Ge --rcut 6 --order 3 --totaldegree 10
+  acepure descriptors test.extxyz -o features.extxyz --n-max 4 --l-max 6 --order 2
+  acepure descriptors train.extxyz -o train.zarr --species Si --totaldegree 12 --jobs 4
 
 what the files hold:
   .npz            descriptors  (atoms of all structures, features)

@@ -47,9 +47,9 @@ _MOST_ROWS = 20
 
 _EPILOG = """\
 examples:
-  acepure evaluate Cu.ace test.extxyz
-  acepure evaluate Cu.ace run.traj --index ::10 -o predictions.extxyz
-  acepure evaluate Cu.ace test.extxyz --prefix dft --figure errors.png --uncertainty
+  acepure evaluate Si.ace test.extxyz
+  acepure evaluate Si.ace train.extxyz --index ::10 -o predictions.extxyz
+  acepure evaluate Si.ace test.extxyz --figure errors.png --uncertainty
 
 what -o writes, next to what the structures have already:
   acepure_energy              eV

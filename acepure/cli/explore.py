@@ -18,7 +18,7 @@ from acepure.models.linear import LinearACE
 _EPILOG = """\
 examples:
   acepure explore train.extxyz -o map.html
-  acepure explore test.extxyz --model Cu.ace -o map.html
+  acepure explore test.extxyz --model Si.ace -o map.html
   acepure explore train.extxyz test.extxyz --index ::10 -o map.html
 
 The page is one file, which any browser opens without network: a map of structures (or of atoms) by their features, next

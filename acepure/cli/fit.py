@@ -75,14 +75,14 @@ _E0_WORDS = ("auto", "isolated", "lstsq")
 
 _EPILOG = f"""\
 examples:
-  acepure fit train.extxyz --test test.extxyz -o Cu.ace
-  acepure fit Cu.toml
-  acepure fit Cu.toml --size 600 -o larger.ace
-  acepure fit bulk.extxyz liquid.extxyz -o CuZr.ace --rcut 6 --totaldegree 20,16,12 --wL 1.5 --n-start 1
-  acepure fit train.extxyz -o Si.ace --prefix dft --e0 Si=-0.79 --weights 30,1,1 --weights liquid=10,1,0
-  acepure fit train.extxyz -o Cu.ace --embedding finnis-sinclair
+  acepure fit train.extxyz --test test.extxyz -o Si.ace
+  acepure fit Si.toml
+  acepure fit Si.toml --size 600 -o larger.ace
+  acepure fit train.extxyz test.extxyz -o all.ace --rcut 6 --totaldegree 20,16,12 --wL 1.5 --n-start 1
+  acepure fit train.extxyz -o Si.ace --e0 Si=-0.84 --weights 30,1,1 --weights disordered=10,1,0
+  acepure fit train.extxyz -o Si.ace --embedding finnis-sinclair
   acepure fit water.extxyz -o dipole.ace --target dipole --unit Debye --order 2 --totaldegree 12
-  acepure fit train.extxyz -o W.ace --n-functions 2000 --core 0.8,1.8 --jobs 8 --threads 1
+  acepure fit train.extxyz -o large.ace --n-functions 2000 --core 0.8,1.8 --jobs 2 --threads 1
 
 what is fitted:
   E = Σ_i E0 + θ · (B(i) − B(no neighbors)) + core, to energies, forces and virials at once. Without an option that
@@ -112,7 +112,7 @@ def add(commands: Any) -> None:
         metavar="TEST",
         help="files to test on, not fitted; name TRAIN before this option",
     )
-    command.add_argument("-o", "--output", metavar="MODEL", help="file to write, such as Cu.ace")
+    command.add_argument("-o", "--output", metavar="MODEL", help="file to write, such as Si.ace")
     figures = command.add_mutually_exclusive_group()
     figures.add_argument("--figure", metavar="FIG", help="default MODEL with the ending .png; .pdf and .svg work too")
     add_switch(figures, "--no-figure", "draw nothing")
@@ -267,7 +267,7 @@ def _resolved(defaults: Mapping[str, Any], given: Mapping[str, Any]) -> argparse
             stored[name] = list(stored.get(name, {}).items())
     arguments = argparse.Namespace(**{**defaults, **dict.fromkeys(_OF_RUN_FILES), **stored, **options})
     if arguments.output is None:
-        raise ValueError("-o/--output MODEL is needed: the file to write, such as Cu.ace")
+        raise ValueError("-o/--output MODEL is needed: the file to write, such as Si.ace")
     return arguments
 
 

@@ -21,18 +21,18 @@ if TYPE_CHECKING:
 
 _EPILOG = """\
 examples:
-  acepure lammps Cu.ace setup.in run.in --species Cu
-  mpirun -n 4 acepure lammps InP.ace setup.in heat.in cool.in --species In P --log heat.log
+  acepure lammps Si.ace setup.in run.in --species Si
+  mpirun -n 4 acepure lammps Si.ace setup.in run.in --species Si --log run.log
 
-setup.in makes box, atoms and masses, and reaches far enough for the cutoff of the potential, here 5 Å, with the skin:
+setup.in makes box, atoms and masses, and reaches far enough for the cutoff of the potential, with the skin:
   units metal
-  lattice fcc 3.61
-  region box block 0 10 0 10 0 10
+  lattice diamond 5.47
+  region box block 0 8 0 8 0 8
   create_box 1 box
   create_atoms 1 box
-  mass 1 63.546
+  mass 1 28.085
   neighbor 1.0 bin
-  comm_modify cutoff 6.0
+  comm_modify cutoff 9.0
 
 run.in holds the rest, without a pair style:
   velocity all create 600 4928459

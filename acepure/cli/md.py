@@ -20,8 +20,8 @@ from acepure.cli.parts import EXTENDED_XYZ, calculator, check_ending, check_outp
 
 _EPILOG = """\
 examples:
-  acepure md Cu.ace POSCAR -o run.extxyz --temperature 600 --steps 10000
-  acepure md Cu.ace start.extxyz -o run.traj --friction 0 --timestep 0.5 --interval 50
+  acepure md Si.ace relaxed.extxyz -o run.extxyz --temperature 600 --steps 1000
+  acepure md Si.ace run.extxyz -o more.traj --index -1 --friction 0 --timestep 0.5 --interval 50
 
 Without friction the energy is kept (velocity Verlet), with it the temperature (Langevin). Velocities of IN are used; if
 there are none, they are drawn at the temperature. A structure with velocities in OUT is where to go on from. For long

@@ -11,8 +11,8 @@ from acepure.diagnostics.physics import check_physics
 
 _EPILOG = """\
 examples:
-  acepure physics Cu.ace crystals.extxyz
-  acepure physics Cu.ace
+  acepure physics Si.ace train.extxyz
+  acepure physics Si.ace
 
 Of each element and compound among the structures, the crystal of lowest energy is relaxed: its volume, bulk modulus,
 elastic constants and, of an element, its vacancy. Of each pair of species, two atoms alone. A warning says what is out

@@ -15,8 +15,8 @@ from acepure.structures.files import StructureFiles
 
 _EPILOG = """\
 examples:
-  acepure predict Cu.ace run.traj -o predictions.extxyz
-  acepure predict Cu.ace POSCAR -o predictions.extxyz --uncertainty
+  acepure predict Si.ace run.extxyz -o predictions.extxyz
+  acepure predict Si.ace relaxed.extxyz -o predictions.extxyz --uncertainty
 
 what OUT holds, next to the structures; energies, forces and stresses of IN are replaced:
   energy, forces, stress      eV, eV/Å, eV/Å³ as in ASE; the stress of what has three periodic axes

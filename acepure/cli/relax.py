@@ -20,8 +20,8 @@ _OPTIMIZERS = {"lbfgs": LBFGS, "bfgs": BFGS, "fire": FIRE}
 
 _EPILOG = """\
 examples:
-  acepure relax Cu.ace POSCAR -o relaxed.extxyz --cell
-  acepure relax Cu.ace surfaces.extxyz -o relaxed.traj --fmax 0.001
+  acepure relax Si.ace test.extxyz -o relaxed.extxyz --index 0 --cell
+  acepure relax Si.ace test.extxyz -o relaxed.traj --index :3 --fmax 0.001
 """
 
 

@@ -14,9 +14,9 @@ from acepure.cli.parts import EXTENDED_XYZ, check_ending, check_outputs, load, p
 
 _EPILOG = """\
 examples:
-  acepure select pool.extxyz -n 50 -o chosen.extxyz
-  acepure select run.traj more.extxyz -n 20 --model Cu.ace -o chosen.extxyz
-  acepure select pool.extxyz -n 50 --start computed.extxyz -o chosen.extxyz
+  acepure select test.extxyz -n 5 -o chosen.extxyz
+  acepure select run.extxyz test.extxyz -n 5 --model Si.ace -o chosen.extxyz
+  acepure select test.extxyz -n 5 --start train.extxyz -o chosen.extxyz
 
 No labels are needed. Each structure is the one that adds most to what energies and forces determine, given those before
 it, those of --start, and the fit of --model; copies and structures with overlapping atoms are refused.
