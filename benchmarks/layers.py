@@ -8,6 +8,7 @@ processor, on one thread. Nothing is chosen by test errors.
     python benchmarks/layers.py                                        # all sets, siblings on a linear base, one seed
     python benchmarks/layers.py --sets acac --variants plain siblings no-backtracking pair one --seeds 0 1 2
     python benchmarks/layers.py --sets acac --dimers
+    python benchmarks/layers.py --figure docs/images/layers.png        # what is summed over, and what two atoms have
 """
 
 from __future__ import annotations
@@ -21,9 +22,10 @@ from common import data_folder, machine, parser, read
 
 from acepure import ACEBasis, LayeredACE, LinearACE
 from acepure.fitting import label_structures
+from acepure.layers.network import Architecture, Network
 
 #: Functions of the linear potential and of the large one, and largest degree of the layers.
-SIZES = {"acac": (500, 1500, 2), "ethanol": (500, 1500, 2), "TiAl": (300, 900, 3), "MoNbTaW": (500, 1500, 2)}
+SIZES = {"acac": (500, 800, 2), "ethanol": (500, 800, 2), "TiAl": (300, 700, 3), "MoNbTaW": (300, 600, 2)}
 #: Arguments of `LayeredACE.fit`.
 VARIANTS = {
     "siblings": {"canonical": "siblings"},
@@ -109,6 +111,52 @@ def run(name, variants, seeds, minutes, with_dimers):
                 dimers(model)
 
 
+def draw(path):
+    """Draw three trees with the networks that sum over them, and energies of two atoms in a random network."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(10, 3.6), layout="constrained")
+    trees, curves = figure.subplots(1, 2, width_ratios=(1.15, 1))
+    _draw_trees(trees)
+    r, basis = np.linspace(0.6, 5, 60), ACEBasis(["Cu"], 5.0, 1, totaldegree=1)
+    base = LinearACE(basis, np.zeros(len(basis)))
+    for canonical, color in ((False, "C3"), ("siblings", "C0"), ("no-backtracking", "C2")):
+        architecture = Architecture(2, 4, 2, 3, 5, canonical)
+        arrays = architecture.random(1, 1.0, seed=4) | {"whitening": np.eye(5)[None]}
+        arrays["U"] *= 4  # what siblings and walks that do not return differ by
+        model = LayeredACE(base, Network(architecture, 1, arrays))
+        curves.plot(r, model.dimer("Cu", "Cu", r), color, label=canonical or "plain")
+    arrays = arrays | {"w1": arrays["w1"].copy(), "w2": arrays["w2"].copy(), "U": 0 * arrays["U"]}
+    for name in ("w1", "w2"):
+        arrays[name][:, 1:] = 0
+    pairs = LayeredACE(base, Network(architecture, 1, arrays))
+    curves.plot(r, pairs.dimer("Cu", "Cu", r), "k:", label="terms of order one")
+    curves.set(xlabel="r (Å)", ylabel="energy of two atoms", title="random parameters, three ways to sum")
+    curves.set_yscale("symlog", linthresh=0.03)
+    curves.legend(frameon=False)
+    figure.savefig(path, dpi=110)
+
+
+def _draw_trees(axes):
+    """Circles are atoms, lines are factors of a term."""
+    words = (("j twice in\none message", "plain"), ("back to i", "plain, siblings"), ("i, j, k, l", "all three"))
+    for column, (what, networks) in enumerate(words):
+        x = 2.4 * column
+        points = {"i": (x, 0.0), "j": (x - 0.6, 1.0)}
+        if column == 2:
+            points |= {"k": (x + 0.6, 1.0), "l": (x - 0.6, 2.0)}
+        lines = [[("i", "j", 0.25), ("i", "j", -0.25)], [("i", "j", 0.25), ("j", "i", 0.25)]]
+        lines += [[("i", "j", 0.0), ("i", "k", 0.0), ("j", "l", 0.0)]]
+        for a, b, bend in lines[column]:
+            style = {"arrowstyle": "->", "connectionstyle": f"arc3,rad={bend}", "shrinkA": 9, "shrinkB": 9}
+            axes.annotate("", points[b], points[a], arrowprops=style)
+        for name, (px, py) in points.items():
+            axes.text(px, py, name, ha="center", va="center", bbox={"boxstyle": "circle", "fc": "white"})
+        axes.text(x, -0.9, f"{what}\nin: {networks}", ha="center", va="top")
+    axes.set(xlim=(-1.5, 6.3), ylim=(-2.2, 2.5), title="trees of two layers")
+    axes.axis("off")
+
+
 def main() -> None:
     command = parser(__doc__)
     command.add_argument("--sets", nargs="+", choices=SIZES, default=list(SIZES))
@@ -116,7 +164,11 @@ def main() -> None:
     command.add_argument("--seeds", nargs="+", type=int, default=[0])
     command.add_argument("--minutes", type=float, default=1.0)
     command.add_argument("--dimers", action="store_true", help="print energies of dimers too; for acac")
+    command.add_argument("--figure", help="draw the figure of the page, and nothing else")
     arguments = command.parse_args()
+    if arguments.figure:
+        draw(arguments.figure)
+        return
     warnings.simplefilter("ignore")
     print(machine(1))
     for name in arguments.sets:

@@ -12,8 +12,7 @@ from ase import Atoms
 
 from acepure.cli.options import add_index, add_number, add_output, add_threads
 from acepure.cli.parts import add_labels, check_outputs, label_arguments, load_fitted, read, sizes
-from acepure.models.embedded import EmbeddedACE
-from acepure.models.linear import LinearACE
+from acepure.models.potential import FittedPotential
 
 _EPILOG = """\
 examples:
@@ -64,7 +63,7 @@ def check_page(option: str, output: str) -> None:
 
 
 def write_page(
-    structures: list[Atoms], output: str, model: LinearACE | EmbeddedACE | None, names: Sequence[str], **arguments: Any
+    structures: list[Atoms], output: str, model: FittedPotential | None, names: Sequence[str], **arguments: Any
 ) -> None:
     """Write the page of structures from files of these names."""
     from acepure.interfaces.explore import explore

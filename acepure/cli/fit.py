@@ -16,6 +16,7 @@ from ase import Atoms
 
 from acepure._utils.files import atomic_write
 from acepure.cli.explore import check_page, write_page
+from acepure.cli.layers import add_layers, check_layers, fit_layered
 from acepure.cli.options import (
     RADIAL_HELP,
     SPECIFICATION,
@@ -40,6 +41,7 @@ from acepure.cli.parts import (
 )
 from acepure.cli.run_file import read_run_file, write_run_file
 from acepure.cli.tensors import add_target, check_target_options, fit_target, target_sets
+from acepure.cli.values import assignment, core, reference_energies, weights
 from acepure.diagnostics.physics import check_physics
 from acepure.errors import SpeciesError
 from acepure.features.basis import ACEBasis
@@ -49,10 +51,11 @@ from acepure.fitting.priors import KINDS, SmoothnessPrior
 from acepure.fitting.solvers import OPTIONS
 from acepure.fitting.tensor_labels import TensorSet
 from acepure.functions.cartesian import RANKS
+from acepure.layers.model import LayeredACE
 from acepure.models.embedded import EmbeddedACE
 from acepure.models.embedding import EMBEDDINGS
 from acepure.models.linear import LinearACE
-from acepure.models.repulsion import PairCore, ZBLCore
+from acepure.models.repulsion import PairCore
 from acepure.models.tensor import TensorModel
 from acepure.structures.files import StructureFiles
 from acepure.structures.gate import species_of
@@ -60,7 +63,7 @@ from acepure.structures.gate import species_of
 #: Of a basis of which only the cutoff, the radial functions or the species are given.
 N_FUNCTIONS = 500
 
-Model = LinearACE | EmbeddedACE | TensorModel
+Model = LinearACE | EmbeddedACE | LayeredACE | TensorModel
 
 _CHOICES = ("totaldegree", "n_max", "l_max", "n_functions")
 _HELP = {
@@ -71,7 +74,6 @@ _HELP = {
 _FUNCTIONS = {*SPECIFICATION, "species", "size", "self_interacting", "transform", "envelope"}
 _OF_WORK = ("run", "jobs", "scheduler", "threads", "report")
 _OF_RUN_FILES = ("basis", "chosen", "reasons")
-_E0_WORDS = ("auto", "isolated", "lstsq")
 
 _EPILOG = f"""\
 examples:
@@ -130,6 +132,7 @@ def add(commands: Any) -> None:
     add_radial(group)
     add_self_interacting(group)
     add_labels(command)
+    add_layers(command)
     add_target(command)
     add_switch(command, "--stream", "read the files anew for each pass: for sets that do not fit in memory")
     workers = command.add_mutually_exclusive_group()
@@ -149,7 +152,7 @@ def _add_regression(group: Any) -> None:
         "--solver-option",
         action="append",
         default=[],
-        type=_assignment(float, "alpha=1e-6"),
+        type=assignment(float, "alpha=1e-6"),
         metavar="NAME=X",
         help=f"may be repeated; {'; '.join(f'{s}: ' + ', '.join(names) for s, names in OPTIONS.items() if names)}",
     )
@@ -158,7 +161,7 @@ def _add_regression(group: Any) -> None:
         "--weights",
         action="append",
         default=[],
-        type=_weights,
+        type=weights,
         metavar="[GROUP=]E,F,V",
         help="of energies, forces, virials, for all or for one config_type; may be repeated; default 30,1,1",
     )
@@ -172,7 +175,7 @@ def _add_regression(group: Any) -> None:
     )
     group.add_argument(
         "--e0",
-        type=_reference_energies,
+        type=reference_energies,
         default="auto",
         metavar="E0",
         help="energies of isolated atoms: isolated (in the data), lstsq (least squares), 0, or eV such as "
@@ -180,7 +183,7 @@ def _add_regression(group: Any) -> None:
     )
     group.add_argument(
         "--core",
-        type=_core,
+        type=core,
         metavar="zbl|none|INNER,OUTER",
         help="ZBL repulsion below the shortest distances of the data (default), none, or one that is switched off "
         "between two distances in Å",
@@ -360,9 +363,11 @@ def _fit(
         assert basis is not None  # is chosen for potentials alone
         return fit_target(train, basis, workers, calibrate_by, arguments)
     start = perf_counter()
-    fit: Callable[..., LinearACE | EmbeddedACE] = partial(LinearACE.fit, calibrate_by=calibrate_by)
+    fit: Callable[..., LinearACE | EmbeddedACE | LayeredACE] = partial(LinearACE.fit, calibrate_by=calibrate_by)
     if arguments.embedding is not None:
         fit = partial(EmbeddedACE.fit, embedding=arguments.embedding, calibrate_by=calibrate_by)
+    if arguments.layers is not None:
+        fit = partial(fit_layered, arguments=arguments)
     try:
         model = fit(
             train,
@@ -429,6 +434,7 @@ def _spare_inputs(arguments: argparse.Namespace, run_file: str) -> None:
 def _check_options(arguments: argparse.Namespace) -> None:
     """Raise before the work, not when it is time to solve."""
     check_target_options(arguments)
+    check_layers(arguments)
     if arguments.report is not None:
         check_page("--report", arguments.report)
         if arguments.target:
@@ -440,55 +446,3 @@ def _check_options(arguments: argparse.Namespace) -> None:
             raise ValueError(f"--solver-option {name}: solver {arguments.solver} takes {takes}")
     if arguments.solver == "ard" and find_spec("sklearn") is None:
         raise ValueError('--solver ard needs scikit-learn: pip install "acepure[sklearn]"')
-
-
-# --- types of values ----------------------------------------------------------------------------------------------
-
-
-def _numbers(text: str, need: str) -> list[float]:
-    try:
-        return [float(part) for part in text.split(",")]
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not {need}") from None
-
-
-def _assignment(kind: Callable[[str], Any], example: str) -> Callable[[str], tuple[str, Any]]:
-    def convert(text: str) -> tuple[str, Any]:
-        name, sign, value = text.partition("=")
-        try:
-            if name and sign:
-                return name, kind(value)
-        except ValueError:
-            pass
-        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=X such as {example}")
-
-    return convert
-
-
-def _weights(text: str) -> tuple[str, list[float]]:
-    """(config_type, three numbers); groups may have = in their names."""
-    name, _, values = text.rpartition("=")
-    return name or "default", _numbers(values, "E,F,V such as 30,1,1, or GROUP=E,F,V")
-
-
-def _reference_energies(text: str) -> str | float | dict[str, float]:
-    if text in _E0_WORDS:
-        return text
-    try:
-        return dict(map(_assignment(float, ""), text.split(","))) if "=" in text else float(text)
-    except (ValueError, argparse.ArgumentTypeError):
-        need = "isolated, lstsq, 0, or energies such as Cu=-3.5,Zr=-8"
-        raise argparse.ArgumentTypeError(f"{text!r} is none of {need}") from None
-
-
-def _core(text: str) -> ZBLCore | str:
-    if text in ("zbl", "none"):
-        return text
-    need = "INNER,OUTER in Å such as 0.8,1.8, or zbl, or none"
-    values = _numbers(text, need)
-    if len(values) != 2:
-        raise argparse.ArgumentTypeError(f"{text!r} is not {need}")
-    try:
-        return ZBLCore(*values)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None

@@ -16,6 +16,7 @@ from acepure.diagnostics.physics import dimers
 from acepure.fitting import reference_table
 from acepure.fitting.labels import text_table
 from acepure.interfaces.yace import YacePotential
+from acepure.layers.model import LayeredACE
 from acepure.models.embedded import EmbeddedACE
 from acepure.models.linear import LinearACE
 from acepure.models.potential import SitePotential
@@ -55,7 +56,7 @@ def _run(arguments: argparse.Namespace) -> None:
         print(f"\n{title}\n{_indented(value)}")
 
 
-def _basis(model: LinearACE | EmbeddedACE) -> str:
+def _basis(model: LinearACE | EmbeddedACE | LayeredACE) -> str:
     basis = model.basis
     sizes = ", ".join(f"{size:,} (ν = {nu})" for nu, size in enumerate(basis.specification.sizes, 1))
     lines = {
@@ -68,6 +69,8 @@ def _basis(model: LinearACE | EmbeddedACE) -> str:
     }
     if isinstance(model, EmbeddedACE):
         lines["embedding"] = repr(model.embedding)
+    elif isinstance(model, LayeredACE):
+        lines["layers"] = repr(model.network.architecture)
     else:
         lines["uncertainty"] = "no posterior" if model.posterior is None else model.calibration_text()
     return "\n".join(f"{name:14}{text}" for name, text in lines.items())

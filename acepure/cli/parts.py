@@ -23,8 +23,9 @@ from acepure.fitting import LabeledData, LabelKeys, read_labels
 from acepure.functions.radial import PolynomialRadialBasis
 from acepure.interfaces.calculator import ACECalculator
 from acepure.interfaces.yace import YacePotential, read_yace
+from acepure.layers.model import LayeredACE
 from acepure.models.embedded import EmbeddedACE
-from acepure.models.files import EMBEDDED, model_kind
+from acepure.models.files import EMBEDDED, LAYERED, model_kind
 from acepure.models.linear import LinearACE
 from acepure.neighbors.sites import Sites
 from acepure.structures.files import StructureFiles
@@ -194,18 +195,19 @@ def writable_format(path: str, n: int) -> str:
     return str(name)
 
 
-def load_potential(path: str | os.PathLike[str]) -> LinearACE | EmbeddedACE | YacePotential:
+def load_potential(path: str | os.PathLike[str]) -> LinearACE | EmbeddedACE | LayeredACE | YacePotential:
     """Read a potential of whatever kind; errors say which file."""
     return read_yace(path) if Path(path).suffix == ".yace" else load_fitted(path)
 
 
-def load_fitted(path: str | os.PathLike[str]) -> LinearACE | EmbeddedACE:
+def load_fitted(path: str | os.PathLike[str]) -> LinearACE | EmbeddedACE | LayeredACE:
     """Read a potential that was fitted here; errors say which file."""
     if Path(path).suffix == ".yace":
         raise ValueError(f"{os.fspath(path)} is a .yace file; a potential that `acepure fit` wrote is needed")
-    if os.path.isfile(path) and model_kind(path) == EMBEDDED.kind:
-        return EmbeddedACE.load(path)
-    return load(path)
+    kind = model_kind(path) if os.path.isfile(path) else None
+    if kind == LAYERED.kind:
+        return LayeredACE.load(path)
+    return EmbeddedACE.load(path) if kind == EMBEDDED.kind else load(path)
 
 
 def calculator(arguments: argparse.Namespace) -> ACECalculator:

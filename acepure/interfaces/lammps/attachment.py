@@ -18,6 +18,7 @@ from acepure.interfaces.lammps.exchange import GhostForces
 from acepure.interfaces.lammps.grades import Grades
 from acepure.interfaces.lammps.guard import Guard
 from acepure.interfaces.lammps.library import communicator
+from acepure.layers.model import LayeredACE
 from acepure.models.potential import SitePotential
 
 if TYPE_CHECKING:
@@ -274,7 +275,7 @@ def _summed(comm: Any, values: np.ndarray) -> np.ndarray:
 def _check(lmp: Any, model: Any, name: Any) -> None:
     if not hasattr(lmp, "set_fix_external_callback"):
         raise TypeError(f"lmp must be a lammps.lammps, for example from acepure.interfaces.lammps.start; got {lmp!r}")
-    if not isinstance(model, SitePotential):
+    if not isinstance(model, SitePotential) or isinstance(model, LayeredACE):  # layers see beyond one shell
         raise TypeError(
             f"model must be a LinearACE, EmbeddedACE or YacePotential; got {model!r} of type {type(model).__name__}"
         )
