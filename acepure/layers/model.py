@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, NoReturn
 
 import numpy as np
 from ase import Atoms
+from numpy.typing import ArrayLike
 
 from acepure._utils.messages import shown
 from acepure.features.basis import ACEBasis
@@ -200,22 +201,31 @@ class LayeredACE(FittedPotential):
         environments = self._environments(atoms, neighbors, num_threads)
         pairs = environments.neighbors
         base = self.base.evaluate(atoms, neighbors=pairs, num_threads=num_threads)
-        energies, forces, virial = self._of_network(environments)
-        return EnergyAndForces(base.energies + energies, base.forces + forces, base.virial + virial)
+        _, energies, forces, virials = self._of_network([environments])
+        return EnergyAndForces(base.energies + energies, base.forces + forces, base.virial + virials[0])
 
     def energies_by_feature(self, features: np.ndarray, species: np.ndarray) -> np.ndarray:
         """Return what each feature adds to the energies of the base, in eV; layers have no features."""
         return self.base.energies_by_feature(features, species)
 
-    def _of_network(self, environments: Environments) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        network = self.network
-        names, whitening = self.basis.species, network.arrays["whitening"]
-        given = environments.species, environments.neighbors, self.basis.radial.plain, names, whitening
-        pairs = pairs_of(*given, network.architecture.l_max)
-        batch = Batch([pairs], len(names), torch.float64, network.architecture.reverse)
+    def dimer(self, center: str, neighbor: str, r: ArrayLike) -> np.ndarray:
+        """Return E(r) − E0(center) − E0(neighbor) of two atoms, in eV; see `FittedPotential.dimer`."""
+        base, pair = self.base.dimer(center, neighbor, r), [center, neighbor]  # raises
+        structures = [Atoms(pair, [[0, 0, 0], [0, 0, d]]) for d in np.asarray(r, dtype=float)]
+        if not structures:
+            return base
+        found = self._of_network([Environments(self.basis, atoms, num_threads=1) for atoms in structures])
+        return np.asarray(base + found[0])
+
+    def _of_network(self, environments: Sequence[Environments]) -> tuple[np.ndarray, ...]:
+        """Return energies of structures and of their sites, forces and virials of the network alone."""
+        network, names = self.network, self.basis.species
+        given = self.basis.radial.plain, names, network.arrays["whitening"], network.architecture.l_max
+        pairs = [pairs_of(found.species, found.neighbors, *given) for found in environments]
+        batch = Batch(pairs, len(names), torch.float64, network.architecture.reverse)
         energies = network.energies(network.tensors(torch.float64), batch)
         forces, virials = batch.forces(*torch.autograd.grad(energies.sum(), [batch.g, batch.Y]))
-        return energies.detach().numpy(), forces.numpy(), virials[0].numpy()
+        return tuple(x.detach().numpy() for x in (batch.of_structures(energies), energies, forces, virials))
 
     def with_pair_term(self, pair: PairCore | None = None) -> LayeredACE:
         """Return a potential whose two atoms alone have the energy of the base, or one that is given.

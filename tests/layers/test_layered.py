@@ -214,6 +214,16 @@ def test_dimers_can_be_given(canonical, n_layers):
     assert beyond_pairs(given) == pytest.approx(beyond_pairs(model), abs=1e-11)
 
 
+def test_dimers_at_once_are_those_one_by_one():
+    model, r = random_model("siblings", core=ZBLCore(0.8, 1.6)), [0.9, 2.4, 4.6]
+    found = model.dimer("Cu", "Ag", r)
+    alone = [model.evaluate(Atoms("CuAg", [[0, 0, 0], [0, 0, d]])).energy - (-0.5 + 0.3) for d in r]
+    np.testing.assert_allclose(found, alone, atol=1e-13)
+    assert len(model.dimer("Cu", "Ag", [])) == 0
+    with pytest.raises(ValueError, match="neighbor"):
+        model.dimer("Cu", "Au", r)
+
+
 def test_pair_terms_that_cannot_be_told_apart():
     with pytest.raises(ValueError, match="pair_term=False needs"):
         random_model("siblings").with_pair_term()
