@@ -14,6 +14,7 @@ _E0_WORDS = ("auto", "isolated", "lstsq")
 
 
 def numbers(text: str, need: str) -> list[float]:
+    """Return numbers with commas between them; `need` says what is needed."""
     try:
         return [float(part) for part in text.split(",")]
     except ValueError:
@@ -21,6 +22,8 @@ def numbers(text: str, need: str) -> list[float]:
 
 
 def assignment(kind: Callable[[str], Any], example: str) -> Callable[[str], tuple[str, Any]]:
+    """Return the type of NAME=X with X of a kind."""
+
     def convert(text: str) -> tuple[str, Any]:
         name, sign, value = text.partition("=")
         try:
@@ -40,6 +43,7 @@ def weights(text: str) -> tuple[str, list[float]]:
 
 
 def reference_energies(text: str) -> str | float | dict[str, float]:
+    """A word, a number, or energies by species."""
     if text in _E0_WORDS:
         return text
     try:
@@ -50,6 +54,7 @@ def reference_energies(text: str) -> str | float | dict[str, float]:
 
 
 def core(text: str) -> ZBLCore | str:
+    """A core that is switched off between two distances, or a word."""
     if text in ("zbl", "none"):
         return text
     need = "INNER,OUTER in Å such as 0.8,1.8, or zbl, or none"
