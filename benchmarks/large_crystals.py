@@ -1,8 +1,8 @@
 """Do thousands of unknowns pay for a crystal? Errors of a tenth of the structures left out, by the size of the basis.
 
 One Gram matrix of the largest basis holds those of the smaller ones, which are parts of it. MAE of energies and of
-forces of every tenth structure of each group, at the best λ for them. Forces and virials of every k-th structure alone
-where there are more than twelve rows per unknown.
+forces of every tenth structure of each group, at the best λ for them. Of the others, every k-th structure alone is
+fitted to where there are more than twelve rows per unknown.
 
     python benchmarks/large_crystals.py                                                   # silicon, some minutes
     python benchmarks/large_crystals.py --set inp/InP_train --species In P --cutoff 5.5
