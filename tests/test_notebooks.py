@@ -21,7 +21,7 @@ def test_notebook_runs(path):
     from matplotlib import pyplot
 
     if path.stem == "11_layers_of_messages":
-        pytest.importorskip("torch", reason="layers need PyTorch: pip install acepure[layers]")
+        pytest.importorskip("torch", reason="layers need PyTorch: pip install acepure[torch]")
     names = {"__name__": "__main__"}
     with threadpool_limits(1):  # the number of threads that a notebook sets ends here
         for number, cell in code_cells(path).items():

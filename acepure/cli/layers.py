@@ -22,7 +22,7 @@ _PLAIN, _NONE = "plain", "none"
 def add_layers(command: argparse.ArgumentParser) -> None:
     """Add the options that say which layers, and how long they are trained."""
     group = command.add_argument_group(
-        "layers of messages", "Between atoms, on top of a linear potential; needs PyTorch, the extra layers."
+        "layers of messages", "Between atoms, on top of a linear potential; needs PyTorch, the extra torch."
     )
     add_number(group, "--layers", "how many; default none", metavar="1|2")
     add_number(group, "--channels", "messages side by side; default 16", metavar="K")
@@ -46,7 +46,7 @@ def check_layers(arguments: argparse.Namespace) -> None:
             raise ValueError(f"--{given[0].replace('_', '-')} is for layers of messages, with --layers 1 or 2")
         return
     if find_spec("torch") is None:
-        raise ValueError('--layers needs PyTorch: pip install "acepure[layers]"')
+        raise ValueError('--layers needs PyTorch: pip install "acepure[torch]"')
     for name in ("embedding", "target", "self_interacting", "report"):
         if getattr(arguments, name):
             raise ValueError(f"--layers and --{name.replace('_', '-')} exclude each other")

@@ -40,7 +40,7 @@ class LayeredACE(FittedPotential):
     The messages m of the first layer are polynomials of an atom's neighbors, those of the second of neighbors that
     carry the messages they received. Sums run over pairwise distinct neighbors ("siblings"), and over walks that do not
     turn back ("no-backtracking"), or over all, as in MACE. The energy of an isolated atom is that of the base, exactly.
-    Needs PyTorch: ``pip install "acepure[layers]"``.
+    Needs PyTorch: ``pip install "acepure[torch]"``.
 
     Parameters
     ----------

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from cases.emt import emt_structures
 
-pytest.importorskip("torch", reason="layers need PyTorch: pip install acepure[layers]")
+pytest.importorskip("torch", reason="layers need PyTorch: pip install acepure[torch]")
 from acepure import LayeredACE
 from acepure.cli import main
 from acepure.fitting import label_structures

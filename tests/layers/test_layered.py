@@ -8,7 +8,7 @@ import pytest
 from ase import Atoms
 from cases.emt import emt_structures
 
-torch = pytest.importorskip("torch", reason="layers need PyTorch: pip install acepure[layers]")
+torch = pytest.importorskip("torch", reason="layers need PyTorch: pip install acepure[torch]")
 from acepure import ACEBasis, LayeredACE, LinearACE  # noqa: E402
 from acepure.errors import ModelFileError  # noqa: E402
 from acepure.fitting import label_structures, resolve_weights  # noqa: E402

@@ -6,7 +6,7 @@ from ase import Atoms
 from oracles.canonical import real_harmonics
 from oracles.layers import site_energies
 
-torch = pytest.importorskip("torch", reason="networks need PyTorch: pip install acepure[layers]")
+torch = pytest.importorskip("torch", reason="networks need PyTorch: pip install acepure[torch]")
 from acepure import ACEBasis  # noqa: E402
 from acepure.functions.radial import PolynomialRadialBasis  # noqa: E402
 from acepure.layers.geometry import Batch, pairs_of  # noqa: E402
