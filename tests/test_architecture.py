@@ -202,3 +202,14 @@ def test_import_is_light():
     code = f"import sys, acepure; print(*[name for name in {heavy!r} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []
+
+
+def test_small_structures_need_no_other_library_of_neighbors():
+    """vesin imports PyTorch where it is installed: seconds that only structures that are searched should cost."""
+    code = (
+        "import sys; from ase.build import bulk; from acepure import descriptors; "
+        "descriptors(bulk('Cu', cubic=True), rcut=4.0, order=2, totaldegree=4); "
+        "print(*[name for name in ('vesin', 'torch') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []

@@ -18,3 +18,12 @@ def sort_pairs(
     out_shifts: ndarray,
     vectors: ndarray,
 ) -> int: ...
+def images(
+    positions: ndarray,
+    cell: ndarray,
+    periodic: ndarray,
+    search: float,
+    farthest: int,
+    pairs: ndarray,
+    shifts: ndarray,
+) -> int: ...

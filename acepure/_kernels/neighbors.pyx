@@ -13,7 +13,11 @@ comparison.  What is left are runs of images of one atom; they are sorted in pla
 cell much smaller than the cutoff costs O(n log n), not O(n²).
 
 Nothing here depends on the order of the input, and so on the number of threads that produced it.
+
+Few atoms need no grid: `images` gives the half list of each pair of atoms with all its images.
 """
+
+from libc.math cimport ceil, fabs, floor, sqrt
 
 from acepure._kernels.types cimport index_t, offset_t, real_t
 
@@ -208,3 +212,146 @@ def sort_pairs(
             pairs, shifts, order, positions, cell, species, cutoff2, offsets, neighbors, out_shifts, vectors
         )
     return kept
+
+
+cdef void lattice(
+    const real_t[:, ::1] cell, const unsigned char[::1] periodic, int *axes, real_t (*q)[3], real_t (*R)[3]
+) noexcept nogil:
+    # cell[axes[k]] = sum_{m <= k} R[k][m] q[m] of the n periodic axes, q orthonormal; axes that are not come last
+    cdef int n = 0, axis, m, again, x, last = 2
+    cdef real_t part
+    for axis in range(3):
+        for x in range(3):
+            q[axis][x] = R[axis][x] = 0
+    for axis in range(3):
+        if not periodic[axis]:
+            axes[last] = axis
+            last -= 1
+            continue
+        axes[n] = axis
+        for x in range(3):
+            q[n][x] = cell[axis, x]
+        for again in range(2):  # twice is enough
+            for m in range(n):
+                part = q[n][0] * q[m][0] + q[n][1] * q[m][1] + q[n][2] * q[m][2]
+                R[n][m] += part
+                for x in range(3):
+                    q[n][x] -= part * q[m][x]
+        R[n][n] = sqrt(q[n][0] * q[n][0] + q[n][1] * q[n][1] + q[n][2] * q[n][2])
+        for x in range(3):
+            q[n][x] /= R[n][n]
+        n += 1
+
+
+cdef inline bint steps(
+    real_t at, real_t step, real_t budget, int farthest, int *low, int *high
+) noexcept nogil:
+    # All s with |at + s step|^2 <= budget are low <= s <= high; False if that is farther than `farthest`.
+    # A step of 0 stands for an axis that is not periodic.
+    cdef real_t width, first, last
+    low[0] = high[0] = 0
+    if step == 0:
+        return True
+    width = sqrt(budget)
+    first = ceil((-width - at) / step)
+    last = floor((width - at) / step)
+    if not (fabs(first) <= farthest and fabs(last) <= farthest):
+        return False
+    low[0] = <int>first
+    high[0] = <int>last
+    return True
+
+
+cdef offset_t enumerate_images(
+    const real_t[:, ::1] positions, const real_t[:, ::1] cell, const unsigned char[::1] periodic, real_t search,
+    int farthest, size_t[:, ::1] pairs, int[:, ::1] shifts,
+) noexcept nogil:
+    cdef Py_ssize_t n_atoms = positions.shape[0], room = pairs.shape[0], i, j
+    cdef offset_t found = 0
+    cdef int k, x, s0, s1, s2, low0, low1, low2, high0, high1, high2
+    cdef real_t d[3]
+    cdef real_t at[3]
+    cdef int axes[3]
+    cdef real_t q[3][3]
+    cdef real_t R[3][3]
+    cdef real_t rest0, rest1, rest2, at0, at1, at2
+    lattice(cell, periodic, axes, q, R)
+    for i in range(n_atoms):
+        for k in range(3):
+            at0 = positions[i, 0] * q[k][0] + positions[i, 1] * q[k][1] + positions[i, 2] * q[k][2]
+            if fabs(at0) > farthest * R[k][k]:
+                return -1
+    for i in range(n_atoms):
+        for j in range(i, n_atoms):
+            for x in range(3):
+                d[x] = positions[j, x] - positions[i, x]
+            for k in range(3):
+                at[k] = d[0] * q[k][0] + d[1] * q[k][1] + d[2] * q[k][2]
+            rest2 = search * search
+            for x in range(3):  # what no shift changes
+                at2 = d[x] - at[0] * q[0][x] - at[1] * q[1][x] - at[2] * q[2][x]
+                rest2 -= at2 * at2
+            if rest2 < 0:
+                continue
+            if not steps(at[2], R[2][2], rest2, farthest, &low2, &high2):
+                return -1
+            if i == j:  # of S and -S the one whose last entry, other than 0, is positive
+                low2 = max(low2, 0)
+            for s2 in range(low2, high2 + 1):
+                at2 = at[2] + s2 * R[2][2]
+                rest1 = rest2 - at2 * at2
+                if rest1 < 0:
+                    continue
+                at1 = at[1] + s2 * R[2][1]
+                if not steps(at1, R[1][1], rest1, farthest, &low1, &high1):
+                    return -1
+                if i == j and s2 == 0:
+                    low1 = max(low1, 0)
+                for s1 in range(low1, high1 + 1):
+                    at2 = at1 + s1 * R[1][1]
+                    rest0 = rest1 - at2 * at2
+                    if rest0 < 0:
+                        continue
+                    at0 = at[0] + s2 * R[2][0] + s1 * R[1][0]
+                    if not steps(at0, R[0][0], rest0, farthest, &low0, &high0):
+                        return -1
+                    if i == j and s2 == 0 and s1 == 0:
+                        low0 = max(low0, 1)
+                    for s0 in range(low0, high0 + 1):
+                        if found < room:
+                            pairs[found, 0] = i
+                            pairs[found, 1] = j
+                            shifts[found, axes[0]] = s0
+                            shifts[found, axes[1]] = s1
+                            shifts[found, axes[2]] = s2
+                        found += 1
+    return found
+
+
+def images(
+    const real_t[:, ::1] positions, const real_t[:, ::1] cell, const unsigned char[::1] periodic, real_t search,
+    int farthest, size_t[:, ::1] pairs, int[:, ::1] shifts,
+) -> int:
+    """Find the half list of few atoms, from every pair of them, by enumeration of the lattice.
+
+    In a frame in which the cell is triangular, the last shift is bounded by one component of the vector, the one
+    before it by what the last has left of the squared distance, and so on (Fincke and Pohst, Math. Comput. 44, 463
+    (1985)): no image is looked at that is farther than the search along any of them, however skewed the cell is.
+
+    Parameters
+    ----------
+    positions, cell : (n_atoms, 3) and (3, 3), Å
+    periodic : (3,), which axes are periodic
+    search : distance that the list is to reach, Å
+    farthest : largest shift, and how many cells from the origin atoms may be
+    pairs, shifts : (room, 2) and (room, 3), outputs, filled as far as there is room
+
+    Returns
+    -------
+    int
+        Number of pairs, which can be more than there is room for; -1 if a shift or an atom is farther than `farthest`.
+    """
+    cdef offset_t found
+    with nogil:
+        found = enumerate_images(positions, cell, periodic, search, farthest, pairs, shifts)
+    return found

@@ -8,14 +8,11 @@ S an integer shift along the periodic axes, and (i, j, S) not an atom with itsel
 The search is vesin's; the order, the vectors and the decision who is inside are ours
 (`_kernels/neighbors.pyx`), so the list is the same to the last bit for any number of threads.
 
-    atoms → _search_box (where to look) → vesin (candidates, in any order) → sort_pairs → NeighborList
+    atoms → search_box (where to look) → vesin (candidates, in any order) → sort_pairs → NeighborList
 
-Of a molecule of few atoms all pairs are candidates.
-
-vesin is always given a box that is periodic along all three axes: a non-periodic axis becomes a periodic
-one, longer than the structure by more than the cutoff, so that no image can be seen across the gap.
-Measured with vesin 0.6.2, its own mixed boundary conditions cost time proportional to the square of
-the extent (30 times more for a slab 300 Å thick), and elongated boxes end the process.
+Few atoms are not searched: of a molecule all pairs are candidates, of a cell all images of all pairs that are near
+enough, which `_kernels/neighbors.pyx` enumerates. vesin is imported when it is first needed, because it imports PyTorch
+where that is installed, which takes longer than everything else.
 """
 
 from __future__ import annotations
@@ -25,37 +22,29 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-import vesin
 from ase import Atoms
-from ase.geometry import complete_cell, minkowski_reduce
 
-from acepure._kernels.neighbors import count_pairs, sort_pairs
+from acepure._kernels.neighbors import count_pairs, images, sort_pairs
 from acepure._utils.checks import refuse_masked
 from acepure._utils.memory import physical_memory, refuse_larger
 from acepure.errors import CoincidentAtomsError
+from acepure.neighbors.boxes import FARTHEST_CELLS, search_box
 from acepure.structures.gate import check_structure
 
 __all__ = ["NeighborList", "neighbor_list"]
 
 # What a pair takes in the search and in the list.
 _BYTES_PER_PAIR = 80
-# Molecules of so many atoms are not searched: to sort all their pairs takes less time.
+# So many atoms are not searched: to look at all their pairs takes less time.
 FEW_ATOMS = 64
+# Candidates per atom that are made room for at first.
+ROOM = 64
 # Two atoms nearer than this are one atom given twice, in Å; the kernels know it too.
 SHORTEST_PAIR = 1e-6
 # The search looks this far at least, in Å: a coarser grid costs little, as atoms are rarely nearer.
 SHORTEST_SEARCH = 1.0
 # Candidates are searched a little farther than the cutoff; rounding then decides nothing.
 SEARCH_MARGIN = 1e-6
-# Atoms more than this many cells away are wrapped first: vesin counts grid cells in 32 bits.
-FARTHEST_CELLS = 1000
-# Cells with vectors longer than this many times the distance of their faces are reduced first.
-LARGEST_SKEW = 4.0
-# vesin shrinks grids above MAX_GRID cells in proportion; a thin axis then gets none, a division by 0.
-MAX_GRID = 1e5
-THINNEST_GRID = 4
-# What remains of that is met by a longer search, at the cost of more candidates.
-INFLATIONS = (1.0, 1.2, 1.5, 2.0, 3.0)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -233,7 +222,13 @@ def find_pairs(
     present = np.bincount(species, minlength=len(cutoffs)) > 0
     search = max(cutoffs[present][:, present].max(), SHORTEST_SEARCH) * (1 + SEARCH_MARGIN)
     _refuse_too_many(atoms, search)
-    box = _search_box(atoms, search)
+    if len(atoms) <= FEW_ATOMS:
+        found = _images(atoms, search)
+        if found is not None:
+            return _sorted_list(atoms, *found, centers, species, cutoffs)
+    import vesin
+
+    box = search_box(atoms, search)
     # The arrays of the search belong to vesin's object (copy=False): it must live as long as they do.
     finder = vesin.NeighborList(cutoff=box.search, full_list=False, n_threads=num_threads)
     pairs, shifts = finder.compute(box.points, box.vectors, True, "PS", copy=False)
@@ -246,6 +241,18 @@ def _all_pairs(n_atoms: int) -> tuple[np.ndarray, np.ndarray]:
     """The half list of all pairs of a molecule, and their shifts, all zero."""
     pairs = np.stack(np.triu_indices(n_atoms, 1), axis=1).astype(np.uintp)
     return pairs, np.zeros((len(pairs), 3), dtype=np.int32)
+
+
+def _images(atoms: Atoms, search: float) -> tuple[np.ndarray, np.ndarray] | None:
+    """The half list of few atoms and its shifts; None where one of them reaches beyond FARTHEST_CELLS."""
+    positions, cell = np.ascontiguousarray(atoms.positions), np.ascontiguousarray(atoms.cell.array)
+    room = ROOM * len(atoms)
+    while True:
+        pairs, shifts = np.empty((room, 2), dtype=np.uintp), np.empty((room, 3), dtype=np.int32)
+        found = images(positions, cell, atoms.pbc.view(np.uint8), search, FARTHEST_CELLS, pairs, shifts)
+        if found <= room:
+            return None if found < 0 else (pairs[:found], shifts[:found])
+        room = found
 
 
 def _sorted_list(atoms: Atoms, pairs: Any, shifts: Any, centers: Any, species: Any, cutoffs: Any) -> NeighborList:
@@ -302,30 +309,6 @@ def _coincident(atoms: Atoms, pair: np.ndarray, shift: np.ndarray) -> Coincident
     return CoincidentAtomsError(f"{first} and {second} are at the same place (nearer than 1e-6 Å); remove one of them")
 
 
-@dataclass(frozen=True)
-class _SearchBox:
-    """A periodic box with the same pairs as the structure, in a shape that vesin searches well."""
-
-    points: np.ndarray  # (n_atoms, 3), Å
-    vectors: np.ndarray  # (3, 3), rows, Å
-    search: float  # Å
-    wraps: np.ndarray | None = None  # (n_atoms, 3): points = positions − wraps·cell
-    reduction: np.ndarray | None = None  # (3, 3): vectors = reduction·cell
-
-    def true_shifts(self, pairs: np.ndarray, shifts: np.ndarray) -> np.ndarray:
-        """Shifts S between the positions as given: S = S_box·reduction + wraps_i − wraps_j."""
-        if self.wraps is None and self.reduction is None:
-            return shifts
-        result = shifts.astype(np.int64)
-        if self.reduction is not None:
-            result = result @ self.reduction
-        if self.wraps is not None:
-            result += self.wraps[pairs[:, 0]] - self.wraps[pairs[:, 1]]
-        if len(result) and np.abs(result).max() > np.iinfo(np.int32).max:
-            raise ValueError("atoms has positions too many cells apart for 32-bit shifts; wrap them with atoms.wrap()")
-        return result.astype(np.int32)
-
-
 def _refuse_too_many(atoms: Atoms, search: float) -> None:
     """Raise before a periodic structure is searched so far that its pairs could not be held."""
     if not atoms.pbc.all():
@@ -337,87 +320,6 @@ def _refuse_too_many(atoms: Atoms, search: float) -> None:
             f"a cutoff of {search:.4g} Å gives about {neighbors:.1e} neighbors per atom; the list needs about "
             f"{needed / 2**30:.1e} GiB, and there are {physical_memory() / 2**30:,.1f} GiB. Is the cutoff in Å?"
         )
-
-
-def _search_box(atoms: Atoms, search: float) -> _SearchBox:
-    """Find a box for the search; the usual case, a compact periodic cell, takes positions and cell as is."""
-    for inflation in INFLATIONS:
-        result, heights = _box_and_heights(atoms, search * inflation)
-        if not _too_thin(_grid(heights, search * inflation)):
-            return result
-    raise ValueError(
-        f"atoms fills a region of {np.round(heights, 1).tolist()} Å, too elongated to be searched with a "
-        f"cutoff of {search:.3g} Å; split the structure or shorten its longest cell vector"
-    )
-
-
-def _box_and_heights(atoms: Atoms, search: float) -> tuple[_SearchBox, np.ndarray]:
-    """Return a box, and the distances between its opposite faces (3,) in Å."""
-    pbc = atoms.pbc
-    points, cell = atoms.positions, atoms.cell.array
-    if not pbc.all():
-        # Along axes that are not periodic: unit vectors, orthogonal to all the others.
-        cell = np.ascontiguousarray(complete_cell(np.where(pbc[:, None], cell, 0.0)))
-    inverse = np.linalg.inv(cell)
-    fractional = points @ inverse
-    low, high = fractional.min(axis=0), fractional.max(axis=0)
-
-    wraps = None
-    if (pbc & (np.maximum(-low, high) > FARTHEST_CELLS)).any():
-        wraps = np.where(pbc, np.floor(fractional), 0.0)
-        if np.abs(wraps).max() > np.iinfo(np.int32).max:
-            raise ValueError(
-                f"atoms has positions {np.abs(wraps).max():.1e} cells away from the cell; wrap them with atoms.wrap()"
-            )
-        points = points - wraps @ cell
-        wraps = wraps.astype(np.int64)
-
-    extents = high - low
-    heights = 1 / np.linalg.norm(inverse, axis=0)
-    if not pbc.all() and _too_thin(_grid(_padded(heights, extents, pbc, search), search)):
-        points, extents = _without_gaps(points, cell, inverse, pbc, search)
-    heights = _padded(heights, extents, pbc, search)
-    box = cell * _padded(np.ones(3), extents, pbc, search)[:, None]
-
-    reduction = None
-    if (np.linalg.norm(box, axis=1) > LARGEST_SKEW * heights).any():
-        reduced, reduction = minkowski_reduce(box)
-        box = np.ascontiguousarray(reduced)
-        heights = 1 / np.linalg.norm(np.linalg.inv(box), axis=0)
-    return _SearchBox(points, box, search, wraps, reduction), heights
-
-
-def _padded(lengths: np.ndarray, extents: np.ndarray, pbc: np.ndarray, search: float) -> np.ndarray:
-    """Lengths along periodic axes as given; along the others long enough to hide every image."""
-    return np.where(pbc, lengths, extents + 1.01 * search)
-
-
-def _grid(heights: np.ndarray, search: float) -> np.ndarray:
-    """Number of grid cells along each axis that vesin would make, were memory no concern."""
-    return np.maximum(np.trunc(heights / search), 1.0)
-
-
-def _too_thin(grid: np.ndarray) -> bool:
-    total = grid.prod()
-    return bool(total > MAX_GRID and grid.min() * np.cbrt(MAX_GRID / total) < THINNEST_GRID)
-
-
-def _without_gaps(points: Any, cell: Any, inverse: Any, pbc: Any, search: float) -> tuple[np.ndarray, np.ndarray]:
-    """Close gaps along non-periodic axes that are wider than the search: they hide no pair.
-
-    Two atoms on different sides of a gap stay farther apart than the search, all others keep their
-    distance.  Returns the new points and their extents along the axes, in Å.
-    """
-    points = points.copy()
-    extents = np.zeros(3)
-    for axis in np.flatnonzero(~pbc):
-        place = points @ inverse[:, axis]
-        order = np.argsort(place, kind="stable")
-        excess = np.maximum(np.diff(place[order]) - 2 * search, 0.0)
-        moved = np.concatenate([[0.0], np.cumsum(excess)])
-        points[order] -= moved[:, None] * cell[axis]
-        extents[axis] = place[order[-1]] - place[order[0]] - moved[-1]
-    return points, extents
 
 
 def _checked_species(species: Any, n_atoms: int) -> np.ndarray | None:

@@ -4,6 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
+import vesin
 from ase import Atoms
 from ase.build import bulk, fcc111, graphene, molecule
 from ase.neighborlist import neighbor_list as ase_neighbor_list
@@ -20,12 +21,12 @@ TOLERANCE = 1e-12
 OFFSET = (0.1, 0.2, 0.8)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def search():
-    """Small structures are searched like large ones; one test below says otherwise."""
+@pytest.fixture(scope="module", autouse=True, params=[0, 64], ids=["searched", "few"])
+def few(request):
+    """Small structures are searched like large ones, then looked at pair by pair."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(lists, "FEW_ATOMS", 0)
-        yield
+        patch.setattr(lists, "FEW_ATOMS", request.param)
+        yield request.param
 
 
 def assert_sorted(pairs: NeighborList, species) -> None:
@@ -182,13 +183,16 @@ def test_cell_of_a_molecule_is_irrelevant():
 
 @pytest.mark.parametrize("n_atoms", [1, 2, 9, 64])
 @pytest.mark.parametrize("indices", [None, [0], slice(None, None, -2)])
-def test_few_atoms_are_not_searched(n_atoms, indices, monkeypatch):
+@pytest.mark.parametrize("pbc", [False, True, (True, False, True)])
+def test_few_atoms_are_not_searched(n_atoms, indices, pbc, monkeypatch):
     rng = np.random.default_rng(n_atoms)
-    atoms = Atoms(rng.choice(["H", "C", "O"], n_atoms), rng.uniform(0, 10, (n_atoms, 3)), cell=[4, 5, 6])
+    atoms = Atoms(rng.choice(["H", "C", "O"], n_atoms), rng.uniform(0, 10, (n_atoms, 3)), pbc=pbc)
+    atoms.cell[:] = [[4, 0, -1], [9, 5, 0], [0, 2, -6]]
     species, cutoffs = np.searchsorted([1, 6, 8], atoms.numbers), rng.uniform(2, 6, (3, 3))
+    monkeypatch.setattr(lists, "FEW_ATOMS", 0)
     searched = neighbor_list(atoms, cutoffs, species=species, indices=indices)
     monkeypatch.setattr(lists, "FEW_ATOMS", 64)
-    monkeypatch.setattr(lists.vesin, "NeighborList", None)
+    monkeypatch.setattr(vesin, "NeighborList", None)
     pairs = neighbor_list(atoms, cutoffs, species=species, indices=indices)
     for name in ("offsets", "centers", "neighbors", "shifts", "vectors"):
         assert np.array_equal(getattr(pairs, name), getattr(searched, name)), name
@@ -248,7 +252,10 @@ def test_elongated_boxes(lengths, pbc):
     np.testing.assert_allclose(pairs.vectors, expected.vectors, atol=1e-9)
 
 
-def test_too_elongated():
+def test_too_elongated(few):
+    if few:
+        assert neighbor_list(Atoms("H", cell=[3, 3, 1e9], pbc=True), 5.0).n_pairs == 8
+        return
     with pytest.raises(ValueError, match="too elongated to be searched"):
         neighbor_list(Atoms("H", cell=[3, 3, 1e9], pbc=True), 5.0)
 
