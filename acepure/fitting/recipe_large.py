@@ -6,8 +6,8 @@
     trials      with up to 3000 unknowns, as fewer ask for shorter cutoffs: fits by normal equations to nine tenths of
                 the structures, at the best λ; the mean logarithm of errors of energies, forces and virials on the last
                 tenth, with half of the logarithm of the unknowns, as errors fall about like their root
-    in turn     cutoffs from 2.9 nearest-neighbor distances on, longer while errors are not larger by 2 %, or shorter
-                while they fall by so much; radial functions; orders and steps
+    in turn     cutoffs from 2.9 nearest-neighbor distances on, longer or shorter while errors fall; radial functions;
+                orders and steps
 
 Nothing is selected one by one: a pool to select thousands of functions from costs more than the fit.
 """
@@ -42,9 +42,8 @@ _FIRST, _GROWTH = 2.9, 1.16  # cutoffs in nearest-neighbor distances
 _SHAPES = ((3, 3.0), (4, 3.0), (4, 2.0))
 # Rows per unknown of a trial; structures are passed over while there are more.
 _ROWS_PER_UNKNOWN = 10
-# By this much the mean logarithm of errors may be larger for a longer cutoff, as more unknowns ask for longer ones, and
-# must be smaller for a shorter one and for another shape.
-_WORTH = 0.02
+# The mean logarithm of errors must fall by this for another shape.
+_WORTH = 0.01
 # Errors fall about like this power of the unknowns: on ethanol and acetylacetone 0.5 to 0.6.
 _FALL = 0.5
 
@@ -150,10 +149,12 @@ class _Search:
         _log.info(f"candidates: about {size:,} unknowns; nearest neighbors are at {self.nearest:.3f} Å (median)")
         shape = _SHAPES[0]
         best = self.trial(size, _FIRST, 0, shape)
-        least = best.score
-        for factor, more in ((_GROWTH, _WORTH), (1 / _GROWTH, -_WORTH)):
-            while (found := self.trial(size, best.reach * factor, 0, shape)).score < least + more:
-                best, least = found, min(least, found.score)
+        for factor in (_GROWTH, 1 / _GROWTH):
+            while True:
+                found = self.trial(size, best.reach * factor, 0, shape)
+                if not found.score < best.score:
+                    break
+                best = found
             if best.reach != _FIRST:
                 break
         others = [self.trial(size, best.reach, 1, shape)]

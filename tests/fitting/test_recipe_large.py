@@ -7,7 +7,7 @@ from ase.calculators.emt import EMT
 from ase.calculators.singlepoint import SinglePointCalculator
 
 from acepure import ACEBasis, LinearACE
-from acepure.fitting import fit, normal_equations, recipe_large, resolve_weights
+from acepure.fitting import fit, normal_equations, resolve_weights
 from acepure.fitting.design import Design
 from acepure.fitting.fit import labeled_data
 from acepure.fitting.normal_equations import held_out_score
@@ -105,31 +105,6 @@ def test_fits_of_a_large_size(monkeypatch, tmp_path):
     monkeypatch.setattr("acepure.fitting.recipe_large.held_out_score", never)
     third = LinearACE.fit(structures, size=200, checkpoint=tmp_path / "kept", **options)
     np.testing.assert_array_equal(third.coefficients, model.coefficients)
-
-
-@pytest.mark.parametrize(
-    ("scores", "steps"),
-    [
-        ([-1.3, -1.2, -1.0, -1.1, -1.09, -1.0], 2),  # longer, also if a little worse; what is shorter is not looked at
-        ([-1.3, -1.2, -1.0, -1.1, -1.09, -1.075], 2),  # but not ever worse step by step
-        ([-1.3, -1.2, -1.0, -0.9, -0.8, -0.7], -2),
-        ([-1.3, -1.01, -1.0, -0.9, -0.8, -0.7], 0),  # shorter by chance
-    ],
-)
-def test_choices_in_turn(monkeypatch, scores, steps):
-    """Cutoffs by a table from two steps shorter than the first to three longer ones; then kinds and shapes."""
-    table = dict(zip(range(-2, 4), scores)) | {-3: 0.0, 4: -0.9}
-    shapes = {(3, 3.0): 0.0, (4, 3.0): -0.05, (4, 2.0): -0.06}
-
-    def trial(self, size, reach, kind, shape):
-        assert size == 1000
-        k = round(np.log(reach / 2.9) / np.log(1.16))
-        return recipe_large._Trial(reach, kind, shape, table[k] + 0.1 * kind + shapes[shape])
-
-    monkeypatch.setattr(recipe_large._Search, "trial", trial)
-    search = recipe_large._Search(labeled_data(molecules(2)), None, True, None, {})
-    best = search.best(1000)
-    assert best.reach == pytest.approx(2.9 * 1.16**steps) and (best.kind, best.shape) == (0, (4, 3.0))
 
 
 def test_sizes_are_checked_before_any_work():
