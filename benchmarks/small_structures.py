@@ -1,7 +1,8 @@
 """Time per call on small structures, where what is done once per call counts: µs of the fastest of many calls.
 
 Ethanol, 9 atoms, rcut 5.0 Å, order 3, one thread. Every call makes its neighbor list, but for the calculator, whose
-Verlet list serves the small steps of the atoms.
+Verlet list serves the small steps of the atoms. Then cells of silicon, 224 functions, with their pairs enumerated, and
+searched like those of large structures.
 
     python benchmarks/small_structures.py
 """
@@ -14,10 +15,11 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import time
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 from ase import Atoms
-from ase.build import molecule
+from ase.build import bulk, molecule
 from common import machine, parser
 
 from acepure import ACEBasis, BondBasis, HamiltonianModel, LinearACE, LinearFunction, TensorModel, descriptors
@@ -26,6 +28,7 @@ from acepure.fitting import label_structures
 from acepure.fitting.design import Design
 from acepure.fitting.weights import resolve_weights
 from acepure.labels.orbitals import Orbitals
+from acepure.neighbors import lists
 
 SYMBOLS = ["H", "C", "O"]
 DEGREES = (2, 4)
@@ -41,6 +44,28 @@ def main() -> None:
     print(f"{'µs per call':40s}" + "".join(f"  totaldegree {degree:2d}" for degree in DEGREES))
     for name in columns[0]:
         print(f"{name:40s}" + "".join(f"{fastest(found[name]):16.0f}" for found in columns))
+    cells()
+
+
+def cells() -> None:
+    """Periodic cells: µs of the list, of features, and of energy and forces, enumerated and searched in turn."""
+    basis = ACEBasis(["Si"], rcut=5.0, order=3, totaldegree=8)
+    model = LinearACE(basis, np.random.default_rng(0).normal(size=(1, len(basis))))
+    print(f"silicon, {len(basis)} functions: enumerated / searched")
+    few, cubic = lists.FEW_ATOMS, bulk("Si", cubic=True)
+    for atoms in (bulk("Si"), cubic, cubic * (2, 2, 1), cubic * (2, 2, 2)):
+        atoms.rattle(0.05, seed=0)
+        timed = {
+            "neighbor list": partial(basis.neighbor_list, atoms),
+            "ACEBasis.descriptors": partial(basis.descriptors, atoms),
+            "LinearACE.evaluate": partial(model.evaluate, atoms),
+        }
+        for name, call in timed.items():
+            times = []
+            for lists.FEW_ATOMS in (few, 0):
+                times.append(fastest(call))
+            lists.FEW_ATOMS = few
+            print(f"{len(atoms):3d} atoms, {name:29s}" + "".join(f"{t:16.0f}" for t in times))
 
 
 def calls(atoms: Atoms, degree: int) -> dict[str, Callable[[], object]]:
