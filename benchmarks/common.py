@@ -11,13 +11,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import ase
-import ase.io
 import numpy as np
 import scipy
 import vesin
 
 import acepure
 from acepure._kernels import variant
+from acepure.structures.files import StructureFiles
 
 
 def data_folder() -> Path:
@@ -31,7 +31,7 @@ def data_folder() -> Path:
 
 def read(name: str) -> list[ase.Atoms]:
     """Read one data set, e.g. "zuo2020/Cu_train"."""
-    return ase.io.read(data_folder() / f"{name}.extxyz.gz", ":")
+    return list(StructureFiles(data_folder() / f"{name}.extxyz.gz"))
 
 
 def parser(description: str | None) -> argparse.ArgumentParser:

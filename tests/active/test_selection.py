@@ -1,5 +1,7 @@
 """Lazy greedy selection makes the choice of greedy selection by dense determinants; what is no use is refused."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from cases.emt import emt_structures
@@ -125,6 +127,21 @@ def test_copies_and_overlapping_atoms_are_refused():
     assert twin in (1, 6) and found.refused[twin] == f"a copy of pool[{7 - twin}]"
     assert select([pool[1]], 1, basis=BASIS, start=[copy]).refused == {0: "a copy of start[0]"}
     assert f"refused: structure {twin}, a copy of" in str(found)
+
+
+def test_rows_of_a_pool_are_held_in_bounded_memory(monkeypatch):
+    """With room for the rows of two structures the choice is the same, and the rest of them are not held."""
+    pool = [atoms * (2, 1, 1) for atoms in emt_structures(20)]
+    n_bytes = 8 * 2 * len(BASIS) * (1 + 3 * 8)  # of one structure
+    found, peaks = [], []
+    for room in (1e12, 2.5 * n_bytes):
+        monkeypatch.setattr("acepure.active.selection.physical_memory", lambda room=room: 8 * room)
+        tracemalloc.start()
+        found.append(select(pool, 4, basis=BASIS))
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert found[0].indices == found[1].indices and found[0].gains == found[1].gains
+    assert peaks[0] - peaks[1] > 15 * n_bytes
 
 
 def test_farthest_points():
