@@ -8,6 +8,7 @@ structures, the same structures for both; training in units of the linear fit to
     python benchmarks/embedded.py                            # all sets, 120 functions per species
     python benchmarks/embedded.py --sets Si --larger 2       # beside linear potentials of twice as many functions
     python benchmarks/embedded.py --degrees 14,10,7          # without choosing functions, those of fixed_basis.py
+    python benchmarks/embedded.py --sets Cu --every 8        # trained on every eighth of the training structures
     python benchmarks/embedded.py --times                    # µs per atom for P = 1, 2, 3 alone
 """
 
@@ -63,9 +64,12 @@ def in_turn(models, atoms, repeats: int = 15) -> dict[str, float]:
     return {key: 1e6 * seconds / len(atoms) for key, seconds in times.items()}
 
 
-def run(name: str, functions: int, larger: list[float], embeddings: list[str], degrees: list[float]) -> None:
+def run(
+    name: str, functions: int, larger: list[float], embeddings: list[str], degrees: list[float], every: int
+) -> None:
     """Fit and compare on one set."""
     frames, tests = data(name)
+    frames = frames[::every]
     labeled = label_structures(frames)
     n_species = len(labeled.species)
     quiet = {"verbose": False, "progress": False, "num_threads": 1}
@@ -139,6 +143,7 @@ def main() -> None:
     options.add_argument("--larger", type=float, nargs="*", default=[], help="linear potentials of so many times more")
     options.add_argument("--embeddings", nargs="+", default=EMBEDDINGS)
     options.add_argument("--degrees", help="total degrees of orders 1, 2, ..., instead of functions that are chosen")
+    options.add_argument("--every", type=int, default=1, help="train on every n-th of the training structures alone")
     options.add_argument("--times", action="store_true", help="µs per atom alone")
     arguments = options.parse_args()
     warnings.simplefilter("ignore")
@@ -150,7 +155,8 @@ def main() -> None:
     print("{:12s}{:>16s}{:>18s}{:>7s}{:>30s}{:>32s}{:>8s}{:>9s}".format(*header))
     for name in arguments.sets:
         degrees = [float(d) for d in arguments.degrees.split(",")] if arguments.degrees else []
-        run(name, arguments.functions, [] if degrees else arguments.larger, arguments.embeddings, degrees)
+        larger = [] if degrees else arguments.larger
+        run(name, arguments.functions, larger, arguments.embeddings, degrees, arguments.every)
 
 
 if __name__ == "__main__":

@@ -60,7 +60,9 @@ _SPREADS, _WORSE = (0.5, 0.25, 0.125, 0.0625), 2.5
 # Share of random numbers in the squares of a density, where the linear potential alone would make two the same.
 _RANDOM = 0.5
 # Rows for the Hessian, in numbers of unknowns, if a quarter of the structures has so many, and steps after which it is
-# made anew. With few structures of hundreds of rows each, directions were missing, and descents did not move.
+# made anew. With few structures of hundreds of rows each, directions were missing, and descents did not move. Made anew
+# after 10 steps, silicon was worse on one of two folds and the same on the other; 60 steps were no better on
+# both, 25 on the one that was tried.
 _ROWS, _ONE_OF, _RENEWED = 6, 4, 15
 # Solvers whose λ |u|² is that of all densities.
 _SOLVERS = ("auto", "blr", "ridge", "lsqr", "qr")
