@@ -34,7 +34,7 @@ def leave_combinations_out(
 
     Parameters
     ----------
-    model : LinearACE
+    model : LinearACE or EmbeddedACE
         With its posterior.
     labeled : LabeledSet
         What the model was fitted to; gone through twice.
@@ -55,7 +55,8 @@ def leave_combinations_out(
         return {}
     whitened, parts = whitened_and_parts(model, num_threads)
     needed = frozenset[int]().union(*left.values())
-    n = _n_unknowns(model)
+    assert model.posterior is not None
+    n = model.posterior.shape[-1]
     grams = {k: (np.zeros((n, n)), np.zeros(n)) for k in needed}
     with structure_bar("combinations", labeled, progress) as bar:
         for k, item in enumerate(labeled):
@@ -80,11 +81,6 @@ def leave_combinations_out(
         Z = solve_triangular(factor[0], W.T, lower=True)
         collect(found, k, item, parts(item, residuals + Z.T @ factor[1], np.square(Z).sum(axis=0)))
     return {quantity: Deviations.joined(found[quantity]) for quantity in QUANTITIES if quantity in found}
-
-
-def _n_unknowns(model: UncertainModel) -> int:
-    assert model.posterior is not None
-    return int(model.posterior.shape[2])
 
 
 def _factor(left: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray] | None:

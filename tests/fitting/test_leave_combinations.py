@@ -6,7 +6,7 @@ from ase.build import bulk
 from ase.calculators.emt import EMT
 from ase.calculators.singlepoint import SinglePointCalculator
 
-from acepure import ACEBasis, LinearACE
+from acepure import ACEBasis, EmbeddedACE, LinearACE
 from acepure.fitting import SmoothnessPrior, label_structures
 from acepure.fitting.deviations import compare_deviations
 from acepure.fitting.labeled import LabeledData
@@ -47,8 +47,17 @@ def case():
         return labeled, fitted(labeled)
 
 
-def test_the_closed_form_is_that_of_groups_left_out(case):
-    labeled, model = case
+def embedded(model):
+    """The same with a second density, whose coefficients are known."""
+    theta = np.stack([model.coefficients, np.random.default_rng(0).normal(scale=0.01, size=model.coefficients.shape)])
+    root = np.stack([model.posterior, np.zeros_like(model.posterior)])
+    known = {"core": model.core, "surroundings": model.surroundings, "report": model.report}
+    return EmbeddedACE(model.basis, theta, "finnis-sinclair", model.E0s, posterior=root, **known)
+
+
+@pytest.mark.parametrize("made", [lambda model: model, embedded], ids=["linear", "embedded"])
+def test_the_closed_form_is_that_of_groups_left_out(case, made):
+    labeled, model = case[0], made(case[1])
     mixed = [k for k, item in enumerate(labeled) if len(set(item.atoms.symbols)) > 1]
     part = LabeledData(tuple(labeled[k] for k in mixed))
     groups = ["-".join(sorted(set(item.atoms.symbols))) for item in part]
