@@ -70,7 +70,7 @@ class TiledMatrix:
         result.tile = tiles.shape[-1] if tiles.ndim == 3 else 0
         result.n_tiles = -(-n // max(result.tile, 1))
         needed = (result.n_tiles * (result.n_tiles + 1) // 2, result.tile, result.tile)
-        if tiles.shape != needed:
+        if tiles.shape != needed or not result.tile:
             raise ValueError(f"{n} rows have tiles of shape (any, k, k), here {needed}; got {tiles.shape}")
         result._tiles = tiles
         return result

@@ -364,8 +364,11 @@ def _check_choice(
         check_basis(basis)
         if size is not None:
             raise ValueError(f"size={size!r} is for a basis that is chosen here; the basis given has its own size")
-    elif size is not None:
-        count("size", size, least=len(labeled.species))
+    else:
+        if size is not None:
+            count("size", size, least=len(labeled.species))
+        if len(labeled) < 2:
+            raise ValueError(f"choosing a basis needs at least 2 structures; got {len(labeled)}; give a basis")
     flag("canonical", canonical)
     if folds is not None and count("folds", folds, least=2) > len(labeled):
         raise ValueError(f"folds must be at most the number of structures, {len(labeled)}; got {folds}")

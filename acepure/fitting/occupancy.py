@@ -95,6 +95,8 @@ def without_impossible(basis: ACEBasis, structures: Iterable[Atoms]) -> ACEBasis
     (186, 89, Occupancy({'H': [0, 2], 'O': [0, 1]}))
     """
     present = np.max([counts.max(axis=0, initial=0) for counts in neighbors_present(basis, structures)], axis=0)
+    if not present.any():
+        raise ValueError(f"structures hold no two atoms within {basis.rcut:g} Å: every function is zero in them")
     fewer = {symbol: int(n) for symbol, n in zip(basis.species, present) if n < (basis.order if basis.canonical else 1)}
     if not fewer:
         return basis

@@ -99,7 +99,7 @@ def _searched(function: Callable[..., tuple[float, np.ndarray]], point: Point, d
         if value <= point.value + _ENOUGH * t * slope:
             return Point(point.x + t * direction, value, gradient)
         least = -slope * t / (2 * (value - point.value - slope * t))  # of the parabola through what is known
-        t *= min(max(least, 0.1), 0.5)
+        t *= min(max(0.1, least), 0.5)  # 0.1 where the value is NaN, as of overflows
     return point
 
 

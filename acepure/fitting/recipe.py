@@ -147,6 +147,7 @@ def choose_basis(
     Parameters
     ----------
     labeled : LabeledSet
+        At least two structures.
     design : callable
         Basis → rows with relative weights of groups.
     prior : SmoothnessPrior
@@ -173,8 +174,6 @@ def choose_basis(
     """
     species = labeled.species
     size = default_size(len(species)) if size is None else count("size", size, least=len(species))
-    if len(labeled) < 2:
-        raise ValueError(f"choosing a basis needs at least 2 structures; got {len(labeled)}; give a basis")
     folds = min(folds, len(labeled))
     work = {"workers": workers, "num_threads": num_threads, "progress": progress}
     search = _Search(labeled, design, prior, weights, energy_weights, canonical, folds, work, checkpoints)

@@ -11,7 +11,7 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import ArrayLike
 
-from acepure._utils.checks import real_array
+from acepure._utils.checks import count, real_array
 from acepure._utils.messages import shown
 from acepure._utils.read_only import read_only_array
 from acepure.features.basis import ACEBasis, check_basis
@@ -140,8 +140,8 @@ class EmbeddedACE(UncertainModel):
         Raises
         ------
         TypeError, ValueError
-            Before any work: as `LinearACE.fit`, for one structure, other solvers, and more than 4000 unknowns in the
-            linear fit.
+            Before any work: as `LinearACE.fit`, for no seeds, one structure, other solvers, and more than 4000 unknowns
+            in the linear fit.
 
         Examples
         --------
@@ -164,6 +164,7 @@ class EmbeddedACE(UncertainModel):
         from acepure.fitting.train_embedded import check_training, train_from
 
         embedding = resolve_embedding(embedding)
+        seeds, steps = _checked_seeds(seeds), count("steps", steps, least=0)
         keys = {name: options.pop(name) for name in list(options) if name.endswith("_key") or name == "prefix"}
         labeled = labeled_data(structures, **keys)
         check_training(labeled, basis, options)
@@ -241,3 +242,12 @@ class EmbeddedACE(UncertainModel):
             return cls(basis, theta, Embedding.from_dict(entries["embedding"]), posterior=root, **given)
 
         return cls._restored(path, entries, make)
+
+
+def _checked_seeds(seeds: Sequence[int]) -> tuple[int, ...]:
+    """Return seeds of at least one start."""
+    if isinstance(seeds, str) or not isinstance(seeds, Sequence):
+        raise TypeError(f"seeds must be a sequence of integers >= 0; got {seeds!r} of type {type(seeds).__name__}")
+    if not seeds:
+        raise ValueError(f"seeds must hold at least one integer >= 0; got {seeds!r}")
+    return tuple(count("each of seeds", seed, least=0) for seed in seeds)

@@ -109,7 +109,7 @@ class FactoredPosterior(ReadOnlyArrays):
         Raises
         ------
         MemoryError
-            Where it would take more than a third of the memory.
+            Where it would take more than 30 % of the memory.
         """
         needed = 8.0 * np.prod(self.shape)
         if needed > _SHARE * physical_memory():

@@ -50,6 +50,18 @@ def test_a_minimum_is_where_it_ends():
     assert list(descend(function, point(function, np.ones(2)), np.eye(2))) == []
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_steps_to_where_there_is_no_value_are_shortened(value):
+    """A logarithm, defined below 1, from a Hessian that is much too small; its minimum is at 0."""
+
+    def function(x):
+        t = float(x[0])
+        return (-np.log1p(-t) - t, np.array([t / (1 - t)])) if t < 1 else (value, np.full(1, value))
+
+    found = list(descend(function, point(function, np.array([-3.0])), np.eye(1) * 0.05))
+    np.testing.assert_allclose(found[-1].x, 0.0, atol=1e-5)
+
+
 def test_points_that_were_kept_are_taken():
     """Stopped after any step, with the points so far, the rest has the same bits."""
     x, kept = np.full(4, 0.3), {}

@@ -112,3 +112,6 @@ def test_sizes_are_checked_before_any_work():
         LinearACE.fit(molecules(2), size="many", verbose=False)
     with pytest.raises(ValueError, match="size must be"):
         LinearACE.fit(molecules(2), size=0, verbose=False)
+    for size in (None, 30, 3000):
+        with pytest.raises(ValueError, match="needs at least 2 structures; got 1; give a basis"):
+            LinearACE.fit(molecules(1), size=size, verbose=False)

@@ -343,6 +343,17 @@ def test_refusals():
     for solver in ("cholesky", "svd", "ard"):
         with pytest.raises(ValueError, match=f"solver must be one of auto, blr.*got '{solver}'"):
             EmbeddedACE.fit(structures, ALLOY, solver=solver, verbose=False)
+    for error, name, value in (
+        (ValueError, "seeds must hold at least one", []),
+        (ValueError, "each of seeds must be an integer >= 0", [0, -1]),
+        (TypeError, "each of seeds must be an integer >= 0", [0.5]),
+        (TypeError, "seeds must be a sequence of integers", 3),
+        (TypeError, "seeds must be a sequence of integers", "01"),
+        (ValueError, "steps must be an integer >= 0", -1),
+        (TypeError, "steps must be an integer >= 0", 1.5),
+    ):
+        with pytest.raises(error, match=name):
+            EmbeddedACE.fit(None, ALLOY, **{"seeds" if "seeds" in name else "steps": value})
     large = ACEBasis(["Cu", "Au"], rcut=4.0, order=3, totaldegree=14)
     with pytest.raises(ValueError, match="at most 4000 unknowns of a linear fit"):
         EmbeddedACE.fit(structures, large, verbose=False)

@@ -105,6 +105,7 @@ def test_files(tmp_path, fitted, structures):
         ({"posterior scales": lambda a: -a - 1}, "scales must be finite"),
         ({"posterior factor": lambda a: 0 * a}, "positive diagonal"),
         ({"posterior factor": lambda a: a[..., 1:].copy()}, "tiles of shape"),
+        ({"posterior factor": lambda a: np.zeros((a.shape[1] * (a.shape[1] + 1) // 2, 0, 0))}, "tiles of shape"),
     ],
 )
 def test_damaged_files_are_refused(tmp_path, fitted, change, match):
