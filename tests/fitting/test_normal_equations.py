@@ -167,7 +167,7 @@ def test_impossible_functions_are_not_built(canonical, explicit):
 
 
 def test_bases_without_possible_functions_are_refused():
-    with pytest.raises(ValueError, match="structures hold no two atoms within .* Å: every function is zero"):
+    with pytest.raises(ValueError, match=r"structures hold no two atoms within .* Å: every function is zero"):
         without_impossible(BASIS, [Atoms("Cu")])
     pairs = ACEBasis(["Cu"], functions=[[(0, 0), (1, 0)]])
     with pytest.raises(ValueError, match=r"none of the 1 functions has at most \{'Cu': 1\} factors"):
