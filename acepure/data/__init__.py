@@ -3,9 +3,9 @@
     NAME.extxyz.xz   structures with energies, forces and stresses
     NAME.ace         a potential that was fitted to those for training
     NAME.toml        the run file of that fit: `acepure fit NAME.toml` makes the potential again
-    README.md        what was computed, how well it is converged, errors of the potentials
 
-They are for trying things out: tutorials and tests use them. The potentials know what a few dozen small cells say.
+They are for trying things out: tutorials and tests use them. The page `docs/data.md` says what was computed, how well
+it is converged, and how large errors of the potentials are. These know what a few dozen small cells say.
 """
 
 from __future__ import annotations
