@@ -26,7 +26,7 @@ __all__ = ["SETS", "load", "potential"]
 #: Name of each set → what it holds.
 SETS = MappingProxyType(
     {
-        "aluminum-magnesium": "Al, Mg and their alloys: FCC, HCP, rattled, vacancies, surfaces, disordered; PBE",
+        "aluminum-magnesium": "Al, Mg and their alloys: FCC, HCP, rattled, surfaces, disordered; PBE",
         "silicon": "silicon: diamond, rattled, vacancies, surfaces, disordered, dense phases; PBE",
     }
 )

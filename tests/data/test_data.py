@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 FOLDER = files("acepure.data")
 #: What the set was when its potential was fitted.
 HASHES = {
-    "aluminum-magnesium": "e744509151b97ad3e1dbbbff3b0193dd96f0f813580be5d2a35a0c8fd297568f",
+    "aluminum-magnesium": "02a11b9ea0506ebed0c1dfcb1ca9515bb079d1afefcaacb4fdb7d0d19c1d7ebb",
     "silicon": "03f6b4ae568e2c34d52eb868b8194448d4ae21682ce3136cc9583dcc0121e93a",
 }
 
