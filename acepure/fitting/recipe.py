@@ -3,7 +3,7 @@
     one pass            median nearest-neighbor distance d, combinations of elements, contradictions of virials
     candidates          cutoffs 1.8, 2.1, 2.5, 2.9 d and on while the best is the longest; two kinds of functions; half
                         of their number, some of the forces, errors of folds left out
-    selection           from a pool of 3.5 times the functions, by gain / cost^¼
+    selection           from a pool of 3.5 times the functions, by gain / cost^¼; none where a pair never met
     final rows          all of them; weights by errors of folds left out (see `weight_choice.py`, `group_choice.py`)
 
 No choice depends on the names of elements. The number of unknowns in all, over the species of center, is `size`.
@@ -223,7 +223,12 @@ class _Search:
         """Whether some structure holds each set of as many species as functions see, the center included."""
         species = self.labeled.species
         most = min(_ORDER + 1, len(species))
-        return all(any(set(some) <= seen for seen in self.census.met) for some in combinations(species, most))
+        return not self.unmet(most)
+
+    def unmet(self, n_species: int) -> int:
+        """Return how many sets of so many species no structure holds."""
+        some = combinations(self.labeled.species, n_species)
+        return sum(not any(set(one) <= seen for seen in self.census.met) for one in some)
 
     def thinning(self, design: Design) -> int:
         """Every how manieth structure gives forces: as many as tell functions from noise."""
@@ -249,7 +254,7 @@ class _Search:
         def make() -> list[Any]:
             rows, prior, about = self.rows(design), self.prior, ""
             if first:
-                known = self.by_combinations(cutoff, kind)
+                known = self.by_combinations(2 * n_functions, cutoff, kind)
                 prior, about = known or prior_from_evidence(design.basis, prior, rows.weighted(self.weights))
             virials_may_go = first and len(offered) > 0
             coordinates = unknowns(design.basis, prior)
@@ -266,9 +271,12 @@ class _Search:
         self.about_species = self.about_species or about
         return _Trial(cutoff, kind, found)
 
-    def by_combinations(self, cutoff: float, kind: int) -> tuple[SmoothnessPrior, str] | None:
-        """How much species know of each other where some never met, and words; None where nothing can be left out."""
-        each = TELLING // len(self.labeled.species)
+    def by_combinations(self, n_functions: int, cutoff: float, kind: int) -> tuple[SmoothnessPrior, str] | None:
+        """How much species know of each other where some never met, and words; None where nothing can be left out.
+
+        By as many functions, but no more unknowns than the evidence takes.
+        """
+        each = min(n_functions, TELLING // len(self.labeled.species))
         if self.complete or None not in (self.prior.neighbors, self.prior.centers) or not each:
             return None
         design = self.design(self.basis(each, cutoff, kind))
@@ -322,7 +330,11 @@ class _Search:
     # --- functions --------------------------------------------------------------------------------------------
 
     def selected(self, best: _Trial, each: int) -> Recipe:
-        """The basis of the best trial with functions selected from a pool."""
+        """The basis of the best trial with functions selected from a pool, or by total degree.
+
+        What is selected serves what was met: where pairs of species never met, errors of these are several times as
+        large as by total degree.
+        """
         n_species = len(self.labeled.species)
         head = (
             f"cutoff {best.cutoff:.3f} Å and {named(best.kind)} by errors of folds left out ({best.choice.errors}, "
@@ -335,10 +347,12 @@ class _Search:
             f"needs {_ROWS_PER_UNKNOWN} rows per unknown": self.census.n_rows / _ROWS_PER_UNKNOWN / n_species,
         }
         pool_size = int(min(_POOL * each, *allowed.values()))
-        if pool_size < _LEAST_POOL * each:
+        unmet = self.unmet(2)
+        if unmet or pool_size < _LEAST_POOL * each:
             basis = self.basis(each, best.cutoff, best.kind)
-            why = min(allowed, key=lambda reason: allowed[reason])
-            tail = f"{len(basis)} functions per species of center by total degree; a pool to select from {why}"
+            few = f"a pool to select from {min(allowed, key=lambda reason: allowed[reason])}"
+            why = f"none are selected, as {unmet} pairs of elements never met" if unmet else few
+            tail = f"{len(basis)} functions per species of center by total degree; {why}"
             _log.info(f"{tail}\n")
             return Recipe(basis, virials, self.prior, [*heads, tail])
         pool = self.basis(pool_size, best.cutoff, best.kind)
