@@ -8,6 +8,7 @@ import numpy as np
 from ase import Atoms
 from ase.data import atomic_numbers
 
+from acepure._utils.checks import check_kind, flag
 from acepure.features.basis import ACEBasis, check_basis
 from acepure.features.derivatives import pair_jacobian
 from acepure.structures.gate import structure_list
@@ -73,7 +74,10 @@ def tensor_map(
     >>> features.block(o3_lambda=1).values.shape
     (4, 3, 17)
     """
-    bases = [bases] if isinstance(bases, ACEBasis) else list(bases)
+    if isinstance(bases, ACEBasis):
+        bases = [bases]
+    bases = list(check_kind("bases", bases, Sequence))
+    flag("gradients", gradients)
     for basis in bases:
         check_basis(basis, tensors=True)
     irreps = [basis.irrep for basis in bases]

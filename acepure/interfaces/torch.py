@@ -56,16 +56,18 @@ def torch_descriptors(
     Returns
     -------
     torch.Tensor, shape (n_atoms, n_features), for L > 0 with 2L + 1 behind
-        In the precision of `positions`; computed in double precision. Second derivatives by positions and strain are
-        accurate to some 1e-8, all others to rounding. They cost six backward passes: where parameters alone are
-        trained, ask for no others, as ``loss.backward(inputs=list(network.parameters()))`` does.
+        In the precision of `positions`, and on the device where these are; computed on the CPU in double precision.
+        Second derivatives by positions and strain are accurate to some 1e-8, all others to rounding. They cost six
+        backward passes: where parameters alone are trained, ask for no others, as
+        ``loss.backward(inputs=list(network.parameters()))`` does.
 
     Raises
     ------
     ImportError
         Without PyTorch.
     TypeError, ValueError
-        For a structure that does not belong to the basis, and for tensors of another shape.
+        For a structure that does not belong to the basis, for tensors of another shape, and for a strain that leaves no
+        volume.
 
     Examples
     --------
@@ -78,13 +80,15 @@ def torch_descriptors(
     check_basis(basis, tensors=True)
     check_structure(atoms)
     basis.species_indices(atoms)
-    r = (
-        torch.as_tensor(atoms.positions.copy())
-        if positions is None
-        else _checked("positions", positions, (len(atoms), 3))
-    )
-    identity = torch.eye(3, dtype=r.dtype)
-    F = identity if strain is None else identity + _checked("strain", strain, (3, 3)).to(r.dtype)
+    given = torch.as_tensor(atoms.positions.copy())
+    if positions is not None:
+        given = _checked("positions", positions, (len(atoms), 3))
+    r, identity = given.to("cpu", torch.float64), torch.eye(3, dtype=torch.float64)
+    F = identity
+    if strain is not None:
+        F = identity + _checked("strain", strain, (3, 3)).to("cpu", torch.float64)
+        if not float(torch.linalg.det(F.detach()).abs()) > 0:
+            raise ValueError(f"strain must be finite and leave a volume; got {strain!r}")
     fixed = F.detach()
     # E(r, ε) = E'(r', ε') at ε' = 0, with r' = (1 + ε₀) r and 1 + ε' = (1 + ε)(1 + ε₀)⁻¹; ε₀ is ε without its gradient.
     moved, rest = r @ fixed.T, F @ torch.linalg.inv(fixed) - identity
@@ -92,7 +96,7 @@ def torch_descriptors(
     structure.calc = None
     structure.set_cell(atoms.cell.array @ _array(fixed).T)
     structure.positions = _array(moved)
-    return _features().apply(moved, rest, _Frame(basis, structure, num_threads))
+    return _features().apply(moved, rest, _Frame(basis, structure, num_threads)).to(given.device, given.dtype)
 
 
 def _checked(name: str, tensor: Tensor, shape: tuple[int, ...]) -> Tensor:

@@ -222,9 +222,10 @@ class LayeredACE(FittedPotential):
         network, names = self.network, self.basis.species
         given = self.basis.radial.plain, names, network.arrays["whitening"], network.architecture.l_max
         pairs = [pairs_of(found.species, found.neighbors, *given) for found in environments]
-        batch = Batch(pairs, len(names), torch.float64, network.architecture.reverse)
-        energies = network.energies(network.tensors(torch.float64), batch)
-        forces, virials = batch.forces(*torch.autograd.grad(energies.sum(), [batch.g, batch.Y]))
+        with torch.inference_mode(False), torch.enable_grad():  # whatever the caller has switched off
+            batch = Batch(pairs, len(names), torch.float64, network.architecture.reverse)
+            energies = network.energies(network.tensors(torch.float64), batch)
+            forces, virials = batch.forces(*torch.autograd.grad(energies.sum(), [batch.g, batch.Y]))
         return tuple(x.detach().numpy() for x in (batch.of_structures(energies), energies, forces, virials))
 
     def with_pair_term(self, pair: PairCore | None = None) -> LayeredACE:

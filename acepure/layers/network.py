@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from acepure._utils.checks import count
+from acepure._utils.checks import check_kind, count
 from acepure._utils.read_only import read_only_array
 from acepure.layers._torch import Tensor, torch
 from acepure.layers.geometry import Batch
@@ -139,10 +139,24 @@ class Network:
     n_species : int
     arrays : mapping of str to numpy.ndarray
         whitening, W1, w1, c1, and of two layers W2, w2, c2, h0, U; shapes as `Architecture.shapes` says.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For what is no architecture, and for arrays that are missing, or of another shape.
+
+    Examples
+    --------
+    >>> architecture = Architecture(n_layers=1, channels=2, l_max=1)
+    >>> arrays = architecture.random(1, neighbors=40.0, seed=0) | {"whitening": np.eye(8)[None]}
+    >>> Network(architecture, 1, arrays).arrays["W1"].shape  # pair of species, n, l, channel
+    (1, 8, 2, 2)
     """
 
     def __init__(self, architecture: Architecture, n_species: int, arrays: Mapping[str, Any]) -> None:
-        self.architecture, self.n_species = architecture, n_species
+        self.architecture = check_kind("architecture", architecture, Architecture)
+        self.n_species = count("n_species", n_species)
+        check_kind("arrays", arrays, Mapping)
         shapes = architecture.shapes(n_species)
         if set(arrays) != set(shapes):
             raise ValueError(f"a network of this architecture has the arrays {', '.join(shapes)}; got {sorted(arrays)}")

@@ -128,12 +128,19 @@ def test_pseudoscalars_and_single_structures():
 
 @pytest.mark.parametrize(
     "bases, message",
-    [([], "at least one"), ([BASES["0e"], BASES["0e"]], "different irreps; got 0e, 0e"), ("basis", "ACEBasis")],
+    [
+        ([], "at least one"),
+        ([BASES["0e"], BASES["0e"]], "different irreps; got 0e, 0e"),
+        ("basis", "ACEBasis"),
+        (5, "bases must be"),
+    ],
 )
 def test_what_is_refused(systems, bases, message):
     from acepure.interfaces.tensor_map import tensor_map
 
     with pytest.raises((TypeError, ValueError), match=message):
         tensor_map(bases, systems)
+    with pytest.raises(TypeError, match="gradients must be"):
+        tensor_map(BASES["0e"], systems, gradients="yes")
     with pytest.raises(ValueError, match="Fe"):
         tensor_map(BASES["0e"], [systems[0], Atoms("Fe")])

@@ -134,13 +134,29 @@ def test_no_differences_where_parameters_alone_are_trained(monkeypatch):
     assert not asked and all(p.grad is not None for p in network.parameters())
 
 
-def test_single_precision():
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+def test_lower_precision(dtype):
+    """What is lost is the rounding of the positions, and of the results, alone."""
     atoms, basis = crystal(), BASES["canonical"]
-    positions = torch.tensor(atoms.positions, dtype=torch.float32, requires_grad=True)
+    positions = torch.tensor(atoms.positions, dtype=dtype, requires_grad=True)
+    strain = torch.full((3, 3), 0.015625, dtype=dtype)
+    features = torch_descriptors(basis, atoms, positions, strain)
+    features.sum().backward()
+    exact = positions.detach().double().requires_grad_()
+    expected = torch_descriptors(basis, atoms, exact, strain.double())
+    expected.sum().backward()
+    assert features.dtype == positions.grad.dtype == dtype
+    assert torch.equal(features, expected.to(dtype)) and torch.equal(positions.grad, exact.grad.to(dtype))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a graphics card")
+def test_other_devices():
+    atoms, basis = crystal(), BASES["canonical"]
+    positions = torch.tensor(atoms.positions, device="cuda", requires_grad=True)
     features = torch_descriptors(basis, atoms, positions)
     features.sum().backward()
-    assert features.dtype == positions.grad.dtype == torch.float32
-    np.testing.assert_allclose(features.detach().numpy(), basis.descriptors(atoms), rtol=0, atol=1e-5)
+    assert features.device == positions.device
+    np.testing.assert_array_equal(features.detach().cpu().numpy(), basis.descriptors(atoms))
 
 
 def test_third_derivatives_are_refused():
@@ -163,6 +179,9 @@ def test_errors():
             torch_descriptors(basis, atoms, given)
     with pytest.raises(ValueError, match="strain must have shape"):
         torch_descriptors(basis, atoms, None, torch.zeros(6))
+    for strain in (-torch.eye(3), torch.full((3, 3), float("nan"))):
+        with pytest.raises(ValueError, match="leave a volume"):
+            torch_descriptors(basis, atoms, None, strain)
     with pytest.raises(TypeError, match="basis must be an ACEBasis"):
         torch_descriptors(5, atoms)
     with pytest.raises(ValueError, match="atoms holds Zr"):

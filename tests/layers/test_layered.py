@@ -71,6 +71,14 @@ def test_calculator_forces_and_stress_are_derivatives():
     assert (energies[0] - energies[1]) / (2 * h) == pytest.approx(expected, rel=1e-7)
 
 
+@pytest.mark.parametrize("switched_off", [torch.no_grad, torch.inference_mode])
+def test_forces_where_gradients_are_switched_off(switched_off):
+    model, atoms = random_model(), emt_structures(1)[0]
+    expected = model.evaluate(atoms).forces
+    with switched_off():
+        np.testing.assert_array_equal(model.evaluate(atoms).forces, expected)
+
+
 def test_neighbors_of_some_centers_are_refused():
     model, atoms = random_model(), emt_structures(1)[0]
     with pytest.raises(ValueError, match="all 4 atoms as centers"):

@@ -1,5 +1,7 @@
 """Networks against recursion of explicit sums, and what they are exact for."""
 
+import sys
+
 import numpy as np
 import pytest
 from ase import Atoms
@@ -247,3 +249,17 @@ def test_wrong_arrays():
         Network(net.architecture, 2, {"W1": net.arrays["W1"]})
     with pytest.raises(ValueError, match="c1 must have shape"):
         Network(net.architecture, 2, {**net.arrays, "c1": net.arrays["c1"][:1]})
+    with pytest.raises(TypeError, match="architecture must be"):
+        Network("siblings", 2, net.arrays)
+    with pytest.raises(TypeError, match="arrays must be"):
+        Network(net.architecture, 2, list(net.arrays))
+
+
+def test_pytorch_is_not_loaded_for_what_every_object_is_asked(monkeypatch):
+    from acepure.layers._torch import _Torch
+
+    monkeypatch.setitem(sys.modules, "torch", None)
+    absent = _Torch()
+    assert not hasattr(absent, "__wrapped__")
+    with pytest.raises(ImportError, match="needs PyTorch"):
+        _ = absent.float64
