@@ -13,6 +13,7 @@ import inspect
 import io
 import pkgutil
 import re
+import shlex
 from pathlib import Path
 
 import matplotlib
@@ -20,6 +21,7 @@ import pytest
 from cases.pages import assert_shown, run_commands
 
 import acepure
+from acepure.cli import _parser
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -30,6 +32,7 @@ PRIVATE = {"_kernels", "_utils", "cli", "stages"}
 #: Of folders for users, what serves the other files alone.
 INNER = {"algebra.radial_algebra.Terms", "algebra.radial_algebra.kept_terms", "labels.characters", "labels.counting"}
 
+PARSER = _parser()
 MARK = r"<!-- runs( about)?(?: with (\w+))? -->"
 RUNS = re.compile(MARK + r"\n```(python|sh)\n(.*?)```\n(?:\n```text\n(.*?)```)?", re.DOTALL)
 FILES = re.compile(r"<!-- file ([\w.]+) -->\n```\w+\n(.*?)```", re.DOTALL)
@@ -95,6 +98,18 @@ def test_names_of_the_reference_exist_and_stand_there_once():
 
 def test_commands_are_in_the_reference():
     assert "```{acepure-help}\n```" in (REFERENCE / "command_line.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("path", [ROOT / "README.md", *PAGES], ids=lambda path: path.name)
+def test_commands_have_the_options_that_pages_give_them(path, capsys):
+    for block in re.findall(r"```sh\n(.*?)```", path.read_text(encoding="utf-8"), re.DOTALL):
+        for line in block.replace("\\\n", " ").splitlines():
+            words = shlex.split(line, comments=True)
+            if words[:1] == ["acepure"] and not {"--version", "--help", "--print-completion"} & set(words):
+                try:
+                    PARSER.parse_args(words[1:])
+                except SystemExit:
+                    pytest.fail(f"{line}\n{capsys.readouterr().err}")
 
 
 # --- links -----------------------------------------------------------------------------------------------------

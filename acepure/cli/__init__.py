@@ -127,7 +127,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except (ValueError, TypeError, OSError, CoverageWarning) as error:
+    except (ValueError, TypeError, OSError, ImportError, CoverageWarning) as error:
         print(f"acepure: error: {_one_line(error)}", file=sys.stderr)
         return EXIT_ERROR
     return 0

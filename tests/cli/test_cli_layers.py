@@ -1,5 +1,7 @@
 """The command line with layers of messages: the same as in Python, again from the run file, read by every command."""
 
+import sys
+
 import ase.io
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ pytest.importorskip("torch", reason="layers need PyTorch: pip install acepure[to
 from acepure import LayeredACE
 from acepure.cli import main
 from acepure.fitting import label_structures
+from acepure.layers._torch import _Torch
 
 SMALL = "--order 2 --totaldegree 2 --threads 1"
 
@@ -50,6 +53,13 @@ def test_every_command_reads_the_file(fitted, capsys):
     assert main(f"predict {fitted}/a.ace {fitted}/test.extxyz -o {fitted}/p.extxyz".split()) == 0
     moved = f"md {fitted}/a.ace {fitted}/test.extxyz --index 0 --temperature 100 --steps 2 -o {fitted}/run.traj"
     assert main(moved.split()) == 0 and len(ase.io.read(fitted / "run.traj", ":")) >= 1
+
+
+def test_files_without_pytorch(fitted, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    monkeypatch.setattr("acepure.layers.model.torch", _Torch())
+    assert main(f"predict {fitted}/a.ace {fitted}/test.extxyz -o {fitted}/none.extxyz".split()) == 2
+    assert 'acepure: error: this needs PyTorch: pip install "acepure[torch]"' in capsys.readouterr().err
 
 
 def test_pair_terms_alone(fitted):
