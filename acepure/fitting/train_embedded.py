@@ -135,8 +135,8 @@ class Problem:
                 bar.update()
         return squares, np.einsum("zkn,pzk->pn", self.T, total).ravel() + 2 * self.lam * u.ravel()
 
-    def score(self, u: np.ndarray, labeled: LabeledSet) -> float:
-        """Mean logarithm of the root mean square errors of the kinds of labels that are used."""
+    def errors(self, u: np.ndarray, labeled: LabeledSet) -> np.ndarray:
+        """Logarithms of the root mean square errors of the kinds of labels that are used."""
         embedded, sums = self.embedded(u), np.zeros((2, 3))
         for item in labeled:
             environments = Environments(self.design.basis, item.atoms, num_threads=self.work.get("num_threads"))
@@ -151,7 +151,8 @@ class Problem:
             for k in np.flatnonzero(rows):
                 sums[:, k] += errors[k].size, np.square(errors[k]).sum()
         used = sums[1] > 0
-        return float(np.mean(0.5 * np.log(sums[1, used] / sums[0, used])))
+        errors: np.ndarray = 0.5 * np.log(sums[1, used] / sums[0, used])
+        return errors
 
     def reduced(self, u: np.ndarray, labeled: LabeledSet) -> tuple[Triangle, np.ndarray]:
         """The triangle of the rows at u and their errors, and its columns for u, errors last."""
@@ -295,10 +296,8 @@ def train_from(
     if len(seeds) > 1 and steps > _TRIAL:
         _log.info("the best of these goes on")
         best, score = run.descended(seed, steps)
-    gained = score < run.baseline
-    text = (
-        f"errors on {n_held} structures left out, {np.exp(score - run.baseline):.3f} of those of the linear potential"
-    )
+    gained = score < 0
+    text = f"errors on {n_held} structures left out, {np.exp(score):.3f} of those of the linear potential"
     if not gained:
         text += ": other densities did not help and are zero"
     _log.info(text)
@@ -320,6 +319,12 @@ def _first(array: np.ndarray, embedding: Embedding) -> np.ndarray:
     return np.stack([array, *[np.zeros_like(array)] * (embedding.n_densities - 1)])
 
 
+def judged(changes: np.ndarray) -> float:
+    """Mean of changes of the logarithms of errors, by kind of label; the largest where a kind got worse, as no kind
+    shall pay for another."""
+    return float(changes.mean() if changes.max() <= 0 else changes.max())
+
+
 class _Run:
     """Descents on the structures that are seen, judged by those left out; every point is kept."""
 
@@ -334,7 +339,11 @@ class _Run:
         self._linear = _Linear(problem, rows["R"])
         only = np.zeros(problem.shape)
         only[0] = self._linear.u
-        self.baseline = problem.score(only, left_out)
+        self._baseline = problem.errors(only, left_out)
+
+    def score(self, u: np.ndarray) -> float:
+        """Errors of what is left out against those of the linear potential, below zero where they are smaller."""
+        return judged(self.problem.errors(u, self.left_out) - self._baseline)
 
     def descended(self, seed: int, steps: int) -> tuple[np.ndarray, float]:
         """Go down until what is left out gains no more; return the best u there, and its score."""
@@ -345,9 +354,9 @@ class _Run:
         )
         best, least, waiting, begun = start["u"].ravel(), np.inf, 0, perf_counter()
         for done, x in enumerate(self._descent(best, "seen", self.seen)):
-            score = self.problem.score(x, self.left_out)
+            score = self.score(x)
             to_go = (perf_counter() - begun) / max(done, 1) * (steps - done)
-            _log.info(f"    step {done}: {np.exp(score - self.baseline):.4g}; at most {to_go:.0f} s to go")
+            _log.info(f"    step {done}: {np.exp(score):.4g}; at most {to_go:.0f} s to go")
             best, least, waiting = (x, score, 0) if score < least else (best, least, waiting + 1)
             if done >= steps or waiting >= _PATIENCE:
                 break

@@ -17,7 +17,7 @@ from acepure.fitting.calibration import calibrate_fit
 from acepure.fitting.design import Design
 from acepure.fitting.embedded import EmbeddedDesign
 from acepure.fitting.fit import fit_coefficients
-from acepure.fitting.train_embedded import Problem
+from acepure.fitting.train_embedded import Problem, judged
 from acepure.models.embedded import EmbeddedACE
 from acepure.models.embedding import Embedding, Even, FinnisSinclair, Polynomial, SmoothRoot, Tanh, resolve_embedding
 from acepure.models.linearization import EmbeddedFunction
@@ -172,6 +172,12 @@ def noisy(structures, size, seed=0):
         found["energy"] += size * rng.normal()
         found["forces"] = found["forces"] + size * rng.normal(size=found["forces"].shape)
     return structures
+
+
+def test_no_kind_of_label_pays_for_another():
+    assert judged(np.log([0.5, 0.8])) == pytest.approx(np.log(np.sqrt(0.4)), abs=1e-15)
+    assert judged(np.log([0.1, 1.01, 1.2])) == pytest.approx(np.log(1.2), abs=1e-15)
+    assert not judged(np.array([np.nan, -1.0])) < 0  # what the linear potential has exactly cannot be better
 
 
 def test_linear_data_keep_the_linear_potential(caplog):
