@@ -10,9 +10,12 @@ all that hold more than these, as in `recipe_combinations.py`, in closed form: w
 
 from __future__ import annotations
 
+import logging
+
 import numpy as np
 from scipy.linalg import LinAlgError, cholesky, solve_triangular
 
+from acepure._utils.memory import physical_memory
 from acepure._utils.workers import naming_structure, structure_bar
 from acepure.fitting.deviations import QUANTITIES, Deviations
 from acepure.fitting.labeled import LabeledSet
@@ -25,6 +28,9 @@ __all__ = ["leave_combinations_out"]
 
 # Structures of each set that are predicted.
 _PREDICTED = 40
+# Part of the memory for a matrix of each combination.
+_MEMORY = 0.3
+_log = logging.getLogger(__name__)
 
 
 def leave_combinations_out(
@@ -45,7 +51,7 @@ def leave_combinations_out(
     -------
     dict
         As `leave_out`; up to 40 structures of each combination. Empty for models that have met all combinations, and
-        where fewer than two can be left out.
+        where fewer than two can be left out, or their matrices exceed 30 % of the memory.
     """
     if model.surroundings is None or not unmet_combinations(model.basis, model.surroundings)[1]:
         return {}
@@ -53,10 +59,16 @@ def leave_combinations_out(
     left = left_out_with(members)
     if len(left) < 2:
         return {}
-    whitened, parts = whitened_and_parts(model, num_threads)
     needed = frozenset[int]().union(*left.values())
     assert model.posterior is not None
     n = model.posterior.shape[-1]
+    if (size := 8 * n * n * (len(needed) + len(left))) > _MEMORY * physical_memory():
+        _log.warning(
+            f"deviations of combinations that never met are not calibrated: leaving out {len(left)} of those that "
+            f"met needs {size / 2**30:.1f} GiB"
+        )
+        return {}
+    whitened, parts = whitened_and_parts(model, num_threads)
     grams = {k: (np.zeros((n, n)), np.zeros(n)) for k in needed}
     with structure_bar("combinations", labeled, progress) as bar:
         for k, item in enumerate(labeled):

@@ -151,8 +151,8 @@ class Problem:
             for k in np.flatnonzero(rows):
                 sums[:, k] += errors[k].size, np.square(errors[k]).sum()
         used = sums[1] > 0
-        errors: np.ndarray = 0.5 * np.log(sums[1, used] / sums[0, used])
-        return errors
+        found: np.ndarray = 0.5 * np.log(sums[1, used] / sums[0, used])
+        return found
 
     def reduced(self, u: np.ndarray, labeled: LabeledSet) -> tuple[Triangle, np.ndarray]:
         """The triangle of the rows at u and their errors, and its columns for u, errors last."""

@@ -104,8 +104,7 @@ class Calibration:
         """Read what `to_dict` returned."""
         try:
             laws, unseen = (
-                {str(name): ErrorLaw(**law) for name, law in some.items()}
-                for some in (data["laws"], data.get("unseen", {}))
+                {str(name): ErrorLaw(**law) for name, law in some.items()} for some in (data["laws"], data["unseen"])
             )
             return cls(laws, number("committee", data["committee"], above=0), str(data["source"]), unseen)
         except (AttributeError, KeyError, TypeError) as error:

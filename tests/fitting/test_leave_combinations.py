@@ -7,7 +7,7 @@ from ase.calculators.emt import EMT
 from ase.calculators.singlepoint import SinglePointCalculator
 
 from acepure import ACEBasis, EmbeddedACE, LinearACE
-from acepure.fitting import SmoothnessPrior, label_structures
+from acepure.fitting import SmoothnessPrior, label_structures, leave_combinations
 from acepure.fitting.deviations import compare_deviations
 from acepure.fitting.labeled import LabeledData
 from acepure.fitting.leave_combinations import leave_combinations_out
@@ -90,6 +90,14 @@ def test_what_holds_more_is_left_out_too():
 def test_there_is_nothing_to_leave_out_where_all_have_met():
     labeled = alloys([["Cu"], ["Ni"], ["Ni", "Cu"]], 5)
     assert leave_combinations_out(fitted(labeled, ["Ni", "Cu"]), labeled) == {}
+
+
+def test_matrices_beyond_the_memory_are_not_made(case, monkeypatch, caplog):
+    labeled, model = case
+    monkeypatch.setattr(leave_combinations, "physical_memory", lambda: 1e3)
+    with caplog.at_level("WARNING"):
+        assert leave_combinations_out(model, labeled) == {}
+    assert "GiB" in caplog.text
 
 
 def test_deviations_beyond_the_fit_have_a_law_of_their_own():
