@@ -30,7 +30,13 @@ REFERENCE = DOCS / "reference"
 #: Not for users: compiled code and its tables, foundations, and commands, whose help is on a page instead.
 PRIVATE = {"_kernels", "_utils", "cli", "stages"}
 #: Of folders for users, what serves the other files alone.
-INNER = {"algebra.radial_algebra.Terms", "algebra.radial_algebra.kept_terms", "labels.characters", "labels.counting"}
+INNER = {
+    "neighbors.boxes",
+    "algebra.radial_algebra.Terms",
+    "algebra.radial_algebra.kept_terms",
+    "labels.characters",
+    "labels.counting",
+}
 
 PARSER = _parser()
 MARK = r"<!-- runs( about)?(?: with (\w+))? -->"

@@ -157,7 +157,7 @@ def check_physics(model: SitePotential, structures: Iterable[Atoms] = ()) -> Phy
     >>> for atoms in structures:
     ...     atoms.calc = EMT()
     ...     energy, stress = atoms.get_potential_energy(), atoms.get_stress()
-    >>> from acepure import ACEBasis
+    >>> from acepure import ACEBasis, LinearACE
     >>> model = LinearACE.fit(structures, ACEBasis(["Cu"], order=1, totaldegree=3), verbose=False)
     >>> report = check_physics(model, structures)
     >>> [crystal.formula for crystal in report.crystals]

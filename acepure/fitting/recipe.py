@@ -332,7 +332,7 @@ class _Search:
     def selected(self, best: _Trial, each: int) -> Recipe:
         """The basis of the best trial with functions selected from a pool, or by total degree.
 
-        What is selected serves what was met: where pairs of species never met, errors of these are several times as
+        What is selected serves what was met: where pairs of species never met, errors of these may be several times as
         large as by total degree.
         """
         n_species = len(self.labeled.species)

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.sparse import csr_array
 
+from acepure._utils.read_only import ReadOnly, read_only
 from acepure.features.basis import ACEBasis, evaluate_features
 from acepure.features.derivatives import sum_gradients
 from acepure.features.linear import EnergyAndForces, LinearFunction, features_of_isolated_atoms
@@ -41,7 +42,7 @@ class Linearized(NamedTuple):
     strain: np.ndarray
 
 
-class EmbeddedFunction:
+class EmbeddedFunction(ReadOnly):
     """Σ_i F(ρ_i1, ..., ρ_iP), without energies of isolated atoms.
 
     Parameters
@@ -55,8 +56,8 @@ class EmbeddedFunction:
 
     def __init__(self, embedding: Embedding, densities: LinearFunction, vacuum: np.ndarray | None = None) -> None:
         self.embedding, self.densities = embedding, densities
-        self.vacuum = features_of_isolated_atoms(densities.basis) if vacuum is None else vacuum
-        self.at_rest = np.einsum("pzk,zk->zp", densities.coefficients, self.vacuum)
+        self.vacuum = read_only(features_of_isolated_atoms(densities.basis) if vacuum is None else vacuum)
+        self.at_rest = read_only(np.einsum("pzk,zk->zp", densities.coefficients, self.vacuum))
 
     @property
     def basis(self) -> ACEBasis:
